@@ -5,12 +5,16 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 SAN ?= 0
+# ACTS=1: a test build in which helpers attempt what their sandbox forbids
+ACTS ?= 0
 ifeq ($(SAN),1)
 B = build-san
+else ifeq ($(ACTS),1)
+B = build-acts
+CPPFLAGS += -DTEST_ACTS
 else
 B = build
 endif
-FORBIDDEN_ACTS ?= 0
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wundef -Wvla \
@@ -49,12 +53,13 @@ SIM = $(B)/sim
 UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
 all: $(PROGRAMS) $(SIM)
+.DEFAULT_GOAL = all
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	@echo CC $<; $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-ar = rm -f $@ && ar rcs $@ $^
+ar = @rm -f $@ && ar rcs $@ $^
 $(L_IPC): $(call obj,ipc)
 	$(ar)
 $(L_HELPER): $(call obj,helpers)
@@ -94,13 +99,13 @@ $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
+	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
 	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp
 
 unit: $(UNIT)
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-acts
 
 .PHONY: all unit clean
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
