@@ -44,7 +44,8 @@ struct msg_link { /* + fd: our end of a link to that peer */
 struct msg_config { /* var: tree, only the sections for that helper */
 	uint64_t generation; /* grows with every reload */
 	uint32_t reload;     /* 0 at start, 1 for a reload */
-	uint32_t pad;
+	uint32_t restarts;   /* of this helper since the daemon started; 0 =
+				first start: the unique-name check is due */
 	char config_dir[PATH_SIZE]; /* directory of the configuration file */
 };
 
