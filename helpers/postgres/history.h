@@ -1,0 +1,31 @@
+/*
+ * history.h: timeline history files (spec/postgres.md 7.6).
+ */
+#ifndef HELPERS_POSTGRES_HISTORY_H
+#define HELPERS_POSTGRES_HISTORY_H
+
+#include "pgconf.h"
+
+struct history_line {
+	uint32_t timeline; /* parent that ended */
+	uint64_t lsn;	   /* where */
+	char reason[TEXT_SIZE];
+};
+
+/* Lines with exactly three tab-separated fields, in file order; others are
+ * skipped.  Returns how many were stored (at most max: the newest). */
+uint32_t history_parse(const char *text, struct history_line *out,
+    uint32_t max);
+/* <data_dir>/<wal dir>/<timeline>.history */
+void history_path(const char *data_dir, uint32_t version, uint32_t timeline,
+    char out[PATH_SIZE]);
+/*
+ * The `history` document that a leader publishes: list of lists, two more
+ * fields (ISO 8601 local time of the file, member name) on the last line if
+ * its timeline is `timeline` - 1.  Timeline 1: an empty list.  NULL and *err
+ * when the file cannot be read.
+ */
+struct tree *history_document(const char *data_dir, uint32_t version,
+    uint32_t timeline, const char *member, struct pgerr *err);
+
+#endif
