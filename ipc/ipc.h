@@ -18,7 +18,7 @@
 #define IPC_MAX_BODY 32768
 #define IPC_MAX_VAR (2 * 1024 * 1024)
 #define IPC_FLAG_REPLY 0x0001 /* answers the request with the same id */
-#define IPC_FLAG_LOST 0x0002  /* never on the wire: synthesized locally */
+#define IPC_FLAG_FD 0x0002    /* a descriptor came with it; set by link_send() */
 
 struct ipc_header {
 	uint32_t magic;
@@ -56,7 +56,7 @@ bool link_wants_write(const struct link *);
 /*
  * Queue one message and try to send at once.  body must have the size that
  * the catalogue states (NULL only for types without a body); fd (-1 = none)
- * is duplicated, the caller keeps its own.  Returns 0, or -1 with errno:
+ * is duplicated, the caller keeps its own.  flags: 0 or IPC_FLAG_REPLY.  Returns 0, or -1 with errno:
  * EINVAL not allowed on this link or wrong size, ENOBUFS queue full (nothing
  * queued), EPIPE link lost, ENOMEM.
  */
