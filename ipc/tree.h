@@ -18,6 +18,7 @@
 
 #define TREE_MAX_DEPTH 32
 #define TREE_MAX_NODES 65536
+#define TREE_MAX_KEYS 8192 /* of one map: look-up is a scan */
 #define TREE_MAX_BYTES (1024 * 1024) /* encoded size */
 
 enum tree_type {

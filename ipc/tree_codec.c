@@ -13,7 +13,8 @@
 static void
 encode(struct writer *w, const struct tree *t, bool in_map, int depth)
 {
-	if (depth > TREE_MAX_DEPTH) {
+	if (depth > TREE_MAX_DEPTH ||
+	    (t->type == TREE_MAP && t->u.c.n > TREE_MAX_KEYS)) {
 		w->failed = true;
 		return;
 	}
@@ -62,6 +63,8 @@ decode_children(struct reader *r, struct tree *t, int depth, uint32_t *nodes)
 {
 	uint32_t n = read_u32(r);
 
+	if (t->type == TREE_MAP && n > TREE_MAX_KEYS)
+		return false;
 	for (uint32_t i = 0; i < n && !r->failed; i++) {
 		struct tree *c =
 		    decode(r, t->type == TREE_MAP, depth + 1, nodes);
