@@ -52,6 +52,8 @@ struct ha_config {
 	bool remove_data_on_rewind_failure;
 	int32_t pg_ctl_timeout;		/* s */
 	bool has_pre_promote;
+	const struct tree *dynamic; /* dynamic document in use at start (cache
+				       or bootstrap.dcs); copied; may be NULL */
 };
 
 /* ---- local PostgreSQL as the core sees it ---- */
@@ -281,7 +283,7 @@ struct ha_fx {
 	struct ha_job job;
 	uint32_t timeline;
 	uint32_t npeers;  /* POLL, FAILSAFE_POST */
-	struct view_failsafe peers[MAX_MEMBERS];
+	const struct view_failsafe *peers; /* npeers of them */
 	uint64_t cancel_id;
 	int64_t grace;	  /* ns */
 	struct msg_wd_arm arm;
