@@ -75,11 +75,37 @@ enum conf_class {
 	CONF_DYNAMIC = 'D' /* no effect in the local file */
 };
 
+/* What --validate-config looks at (spec/config.md 15.2). */
+enum conf_check {
+	CHECK_NOT = 0,	   /* not looked at */
+	CHECK_TYPE,	   /* type, limits and words of the row */
+	CHECK_NAME,	   /* text, not the reserved name */
+	CHECK_BIND,	   /* host:port that nobody listens on */
+	CHECK_BIND_MANY,   /* the same with several hosts */
+	CHECK_CONNECT,	   /* host:port that others can connect to */
+	CHECK_REACH,	   /* host:port that answers */
+	CHECK_REACH_ANY,   /* comma text or list of those */
+	CHECK_REACH_LIST,  /* list of those */
+	CHECK_IP,	   /* IPv4 or IPv6 address */
+	CHECK_DATA_DIR,
+	CHECK_BIN_DIR,
+	CHECK_BIN_NAME,
+	CHECK_OPTIONS,	   /* list of strings or one-pair maps */
+	CHECK_FORMAT,	   /* log.format */
+	CHECK_SYNC_MODE,   /* boolean word or quorum */
+	CHECK_WATCHDOG_MODE,
+	CHECK_PORTS,	   /* kubernetes.ports */
+	CHECK_CODES,	   /* integer or list of integers */
+	CHECK_TAGS	   /* a tag of an exclusive pair */
+};
+
 #define CONF_REQUIRED 1u /* --validate-config demands it */
 #define CONF_SECRET 2u	 /* never printed in a note */
 #define CONF_OLD 4u	 /* accepted form of older versions */
 #define CONF_OURS 8u	 /* not known upstream */
 #define CONF_LENIENT 16u /* a bad value warns and gives the default */
+#define CONF_ONE_OF 32u	 /* the section needs one of the rows so marked */
+#define CONF_NOCASE 64u	 /* words in any case */
 
 #define FOR(proc) (1u << PROC_##proc)
 
@@ -92,6 +118,7 @@ struct conf_key {
 	enum conf_class class;
 	const char *env; /* without PATRONI_; "-": generic rule of spec 5 */
 	unsigned helpers; /* FOR() bits: which process needs it */
+	enum conf_check check;
 	unsigned flags;
 	const char *help; /* one line */
 };
