@@ -102,10 +102,101 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
 	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp
 
+# the simulator with a core that can be told to break its own rules
+SIMBREAK = $(B)/sim-break
+$(B)/brk/%.o: %.c
+	@mkdir -p $(@D)
+	@echo CC $< '(breakable)'; $(CC) $(CPPFLAGS) -DHA_TEST_BREAK $(CFLAGS) -c -o $@ $<
+$(SIMBREAK): $(patsubst %.c,$(B)/brk/%.o,$(wildcard tests/sim/*.c helpers/ha/*.c)) $(L_IPC)
+	$(link)
+
 unit: $(UNIT)
 
-clean:
-	rm -rf build build-san build-acts
+# ---- for people ----
 
-.PHONY: all unit clean
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+.PHONY: demo demo-stop demo-node check check-long bench fuzz lint format install
+
+deps-%:
+	@tests/tools/deps.sh $*
+
+demo: deps-build
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tests/demo/demo.sh start $(B)
+demo-stop:
+	@tests/demo/demo.sh stop $(B)
+demo-node:
+	@NODE=$(NODE) tests/demo/demo.sh node $(B)
+
+check: deps-check
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit $(SIMBREAK)
+	@$(MAKE) --no-print-directory -j$$(nproc) ACTS=1 build-acts-programs
+	@tests/tools/check.sh $(B)
+check-long: deps-dev
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit $(SIMBREAK)
+	@$(MAKE) --no-print-directory -j$$(nproc) ACTS=1 build-acts-programs
+	@tests/tools/check.sh $(B) long
+	@$(MAKE) --no-print-directory fuzz
+# always without sanitizers: it is about the sandbox
+build-acts-programs: $(PROGRAMS)
+bench: deps-check
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/http_load
+	@tests/tools/as_user.sh python3 tests/bench/bench.py $(B)
+$(B)/http_load: tests/bench/http_load.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDHARDEN) -o $@ $<
+
+FUZZ_SECONDS ?= 60
+FUZZERS = $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC = $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(rooms))))
+build-fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo CC $< '(fuzz)'; clang $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+build-fuzz/all.a: $(patsubst %.c,build-fuzz/obj/%.o,$(FUZZ_SRC))
+	@rm -f $@ && ar rcs $@ $^
+build-fuzz/%: tests/fuzz/%.c build-fuzz/all.a
+	@echo LD $@; clang $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ \
+	    -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lm
+fuzz: deps-dev
+	@$(MAKE) --no-print-directory -j$$(nproc) $(FUZZERS)
+	@tests/tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+SOURCES = $(wildcard $(addsuffix /*.c,$(rooms)) $(addsuffix /*.h,$(rooms)) tests/*/*.c tests/*/*.h)
+format: deps-dev
+	clang-format -i $(SOURCES)
+lint: deps-dev
+	@tests/tools/lint.sh $(SOURCES)
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+LIBEXECDIR ?= $(PREFIX)/libexec/patroni
+CPPFLAGS += -DLIBEXECDIR='"$(LIBEXECDIR)"'
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/doc/patroni \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(B)/patroni $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(B)/patronictl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
+	    $(B)/patroni-watchdog $(DESTDIR)$(LIBEXECDIR)/
+	install -m 644 helpers/ctl/patronictl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 master/patroni.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 master/patroni.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 patroni.conf.example $(DESTDIR)$(PREFIX)/share/doc/patroni/
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' master/patroni.service \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/patroni.service
+
+help:
+	@echo 'make             build everything into $(B)/'
+	@echo 'make demo        start a three-node cluster here (demo-stop ends it)'
+	@echo 'make check       build and run the tests; SAN=1: with sanitizers'
+	@echo 'make check-long  more of everything, and a fuzz smoke'
+	@echo 'make bench       measure, beside Python Patroni when installed'
+	@echo 'make fuzz        fuzz every parser FUZZ_SECONDS=60 each'
+	@echo 'make lint, make format, make install PREFIX=$(PREFIX), make clean'
+
+clean:
+	rm -rf build build-san build-acts build-fuzz
+
+.PHONY: all unit clean help build-acts-programs
+-include $(shell find $(B)/obj $(B)/brk -name '*.d' 2>/dev/null)

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Run the suites and end with the line "N passed, N failed".
+# Usage: check.sh BUILD-DIRECTORY [long]
+# ONLY="unit sim system" selects suites.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+build=$1
+long=${2:-}
+only=${ONLY:-unit sim system}
+passed=0
+failed=0
+out=$(mktemp -d /tmp/patroni-check-XXXXXX)
+chmod 755 "$out"
+trap 'rm -rf "$out"' EXIT
+as_user=tests/tools/as_user.sh
+export BUILD="$PWD/$build" PYTHONDONTWRITEBYTECODE=1
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
+
+count() { # passed failed
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+}
+
+run_unit() {
+	local program name rc
+	for program in "$build"/unit/test_*; do
+		case $program in *.d) continue ;; esac
+		name=$(basename "$program")
+		timeout 300 "$as_user" "$program" >"$out/$name" 2>&1
+		rc=$?
+		local ok bad
+		ok=$(grep -c '^\[       OK \]' "$out/$name")
+		bad=$(grep -c '^\[  FAILED  \] test_' "$out/$name")
+		[ "$rc" != 0 ] && [ "$bad" = 0 ] && bad=1
+		count "$ok" "$bad"
+		printf '%-36s %3d passed, %d failed\n' "$name" "$ok" "$bad"
+		[ "$bad" != 0 ] && grep -v -e '^\[ RUN' -e '^\[       OK' "$out/$name" | tail -n 40
+	done
+}
+
+run_sim() {
+	local seeds=${SIM_SEEDS:-0} rc
+	if [ "$seeds" = 0 ]; then
+		seeds=400
+		[ -n "$long" ] && seeds=20000
+	fi
+	"$as_user" "$build/sim" --seeds "$seeds" >"$out/sim" 2>&1
+	rc=$?
+	tail -n 1 "$out/sim"
+	if [ "$rc" = 0 ]; then count 1 0; else
+		count 0 1
+		tail -n 60 "$out/sim"
+	fi
+	"$as_user" "$build/sim-break" --prove >"$out/prove" 2>&1
+	rc=$?
+	tail -n 1 "$out/prove"
+	if [ "$rc" = 0 ]; then count 1 0; else
+		count 0 1
+		tail -n 30 "$out/prove"
+	fi
+}
+
+run_system() {
+	local line ok bad
+	[ -n "$long" ] && export KILLS=20 MASTER_STOP=120 LONG=1
+	"$as_user" python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
+		${PYTEST_ARGS:-} tests/system 2>&1 | tee "$out/system"
+	line=$(tail -n 1 "$out/system")
+	ok=$(sed -n 's/.*[^0-9]\?\b\([0-9]\+\) passed.*/\1/p' <<<"$line")
+	bad=$(grep -oE '[0-9]+ (failed|error)' <<<"$line" | awk '{n += $1} END {print n + 0}')
+	[ -z "$ok" ] && ok=0
+	[ "$ok" = 0 ] && [ "$bad" = 0 ] && bad=1
+	count "$ok" "$bad"
+}
+
+for suite in $only; do
+	echo "== $suite"
+	"run_$suite"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
