@@ -1,0 +1,243 @@
+/*
+ * controller.h: the PostgreSQL controller (design 7), shared by its own
+ * files only.  One process, one event loop, one `struct controller`.
+ *
+ *   controller.c  start-up, events to the core
+ *   effects.c     effects of the core to dcs, rest, keeper, timers, jobs
+ *   status.c      the status query; facts.c  facts without SQL
+ *   publish.c     the snapshot for rest
+ *   settings.c    what is written to PostgreSQL's files, and reloads
+ *   job*.c        long actions, one at a time; background.c the others
+ *   slots.c, callback.c, journal.c, request.c
+ */
+#ifndef HELPERS_POSTGRES_CONTROLLER_H
+#define HELPERS_POSTGRES_CONTROLLER_H
+
+#include <event2/event.h>
+
+#include "../../ipc/clock.h"
+#include "../../ipc/log.h"
+#include "../ha/ha.h"
+#include "../runtime.h"
+#include "child.h"
+#include "pgconf.h"
+#include "postmaster.h"
+#include "sql.h"
+
+struct controller;
+struct job;
+
+/* One status query's result, beyond what the core needs (rest-api.md 5). */
+struct snapshot {
+	struct ha_pg pg;
+	bool sql_ok;
+	bool in_recovery;
+	char start_time[WORD_SIZE];
+	char replay_timestamp[WORD_SIZE];
+	char receiver_state[WORD_SIZE];
+	char receiver_slot[64];
+	char receiver_conninfo[2048];
+	bool has_receiver;
+	uint64_t latest_end;
+	uint64_t written_lsn;
+	bool replay_known;
+	struct tree *senders; /* list of maps for REST, or NULL */
+	struct tree *slots;   /* {name: lsn} or NULL */
+	struct tree *slot_rows; /* list of maps as slots.c reads them */
+};
+
+#define REQUEST_TABLE 64
+#define DESCRIBE_SIZE 512
+
+/* A request of rest or of the master that the core has not answered yet. */
+struct pending_request {
+	uint64_t key; /* 0 = free */
+	enum proc from;
+	uint64_t id;
+};
+
+struct controller {
+	struct helper *h;
+	struct event_base *base;
+
+	/* configuration */
+	struct tree *local;   /* as sent by the master */
+	struct tree *dynamic; /* document in use; NULL = none */
+	struct pgconf *conf;
+	struct ha_config ha_conf;
+	mode_t umask;
+	bool first_start; /* of the daemon, not of this process */
+	bool dynamic_dirty; /* cache file is older than the document */
+	bool sandboxed;
+
+	/* what was last written for the server */
+	struct tree *params;   /* NULL = nothing yet */
+	struct tree *recovery; /* NULL = none */
+	struct tree *reasons;  /* pending restart; never NULL */
+	struct tree *known;    /* names of --describe-config, or NULL */
+	bool ssn_chosen, ssn_set;
+	char ssn[4096];
+	bool feedback;
+	bool custom_bootstrap, keep_recovery_conf;
+
+	/* PostgreSQL */
+	struct postmaster pm;
+	enum pg_state state;
+	int64_t state_since;
+	enum pg_role role;
+	uint32_t major;
+	bool bootstrapping;	/* callbacks are suppressed */
+	bool callback_seen;
+	bool reload_forced;	/* attached standby: config.md 12.4 item 7 */
+	bool rewind_works;	/* pg_rewind --help exited with 0 */
+	bool facts_fresh;	/* sysid, rewind_possible are right */
+	bool slots_changed;
+	char sysid[WORD_SIZE];
+	bool rewind_possible;
+	char start_time[WORD_SIZE];
+	struct sql *heartbeat;
+	struct sql *local_repl;
+	uint32_t identified_timeline;
+	bool identifying;
+	struct snapshot snap; /* the last one */
+
+	/* core */
+	struct ha *ha;
+	bool feeding;
+	struct posted *posted, **posted_tail;
+	struct event *ev_tick;
+	struct ask *asks;
+	struct pending_request requests[REQUEST_TABLE];
+	uint64_t next_request;
+
+	/* start-up */
+	int startup; /* enum startup in controller.c */
+	struct event *ev_startup;
+	struct view *first_view;
+	int64_t dcs_last_seen; /* epoch s */
+	bool stopping;
+
+	/* work */
+	struct job *job;	 /* running long action, or NULL */
+	struct job *job_queue;	 /* waiting */
+	struct background *background;
+	struct callbacks *callbacks;
+	struct slotwork *slotwork;
+	struct journal *journal;
+	uint64_t cycles;
+	uint64_t last_status_ns;
+	char last_result[TEXT_SIZE];
+};
+
+/* ---- controller.c ---- */
+
+struct controller *controller_new(struct helper *);
+void controller_start(struct controller *); /* after the first CONFIG */
+const char *controller_config(struct controller *, struct tree *,
+    const struct msg_config *);
+void controller_message(struct controller *, enum proc, const struct ipc_msg *);
+void controller_link(struct controller *, enum proc, bool up);
+void controller_shutdown(struct controller *);
+/* Feed the core; from inside an effect the event is queued behind it.  All
+ * pointers in the event are copied when it must wait. */
+void controller_feed(struct controller *, const struct ha_ev *);
+void controller_set_state(struct controller *, enum pg_state);
+struct timeval controller_timeval(int64_t ns);
+/* Seconds of retry_timeout as ns. */
+int64_t controller_retry_ns(const struct controller *);
+
+/* ---- effects.c ---- */
+
+void effects_run(struct controller *, const struct ha_effects *);
+/* Forget asks of the core (at exit). */
+void effects_drop(struct controller *);
+
+/* ---- status.c ---- */
+
+typedef void (*status_cb)(struct controller *, void *arg);
+/* Take a new snapshot into c->snap; cb runs once, maybe at once. */
+void status_take(struct controller *, int64_t deadline_ns, status_cb, void *);
+void status_reset(struct controller *); /* connection text, cached values */
+
+/* ---- facts.c ---- */
+
+enum ha_datadir facts_datadir(struct controller *, char *err, size_t size);
+enum pg_role facts_role(struct controller *);
+/* pg_controldata: map key -> text (empty when it failed). */
+typedef void (*controldata_cb)(struct controller *, const struct tree *, void *);
+void facts_controldata(struct controller *, controldata_cb, void *);
+/* Fill the fields of c->snap.pg that need no SQL. */
+void facts_fill(struct controller *, struct ha_pg *);
+/* Refresh sysid and pg_rewind_possible when they are stale, then cb. */
+void facts_refresh(struct controller *, void (*cb)(struct controller *, void *),
+    void *);
+/* Facts of ha_control (7.3: previous LSN needs two WAL dumps). */
+typedef void (*control_cb)(struct controller *, const struct ha_control *,
+    const struct tree *, void *);
+void facts_control(struct controller *, uint32_t timeline, bool previous,
+    control_cb, void *);
+/* Recovery diff and divergence, answering the ask by id. */
+void facts_recovery_diff(struct controller *, uint64_t ask,
+    const struct ha_job *);
+void facts_divergence(struct controller *, uint64_t ask,
+    const struct ha_job *, int64_t deadline);
+bool facts_timeline_file(struct controller *, uint32_t timeline);
+
+/* ---- settings.c ---- */
+
+struct pgfacts settings_facts(struct controller *, enum pg_role);
+/* Rebuild conf from local + dynamic for a role; false when unusable (the old
+ * one stays). */
+bool settings_build(struct controller *, enum pg_role);
+void settings_major(struct controller *); /* read PG_VERSION if unknown */
+/* What to follow according to a job. */
+struct pgtarget settings_target(const struct ha_job *);
+/* Desired recovery settings of a job's target. */
+struct tree *settings_recovery(struct controller *, const struct ha_job *);
+/* Write all files for a start or a reload; takes over params and recovery
+ * (NULL = no recovery section). */
+bool settings_write(struct controller *, struct tree *params,
+    struct tree *recovery, enum pg_role, bool signal_files, struct pgerr *);
+/* SIGHUP to the postmaster and on_reload; false when it is gone. */
+bool settings_signal_reload(struct controller *, bool callback);
+/* config.md 10.6 against the running server, asynchronous. */
+void settings_reload(struct controller *, bool force);
+void settings_attached(struct controller *,
+    void (*cb)(struct controller *, void *), void *);
+void settings_describe(struct controller *);
+
+/* ---- publish.c ---- */
+
+void publish_status(struct controller *);
+void publish_info(struct controller *);
+
+/* ---- callback.c (postgres.md 18.1-18.3) ---- */
+
+struct callbacks *callbacks_new(struct controller *);
+void callback_run(struct controller *, enum ha_callback, enum pg_role);
+
+/* ---- journal.c ---- */
+
+struct journal *journal_new(void);
+void journal_add(struct journal *, int64_t now_ns, const char *rule,
+    const char *text);
+/* Newest `limit` (0 = all), oldest first: list of maps; NULL: no memory. */
+struct tree *journal_list(const struct journal *, uint32_t limit);
+
+/* ---- request.c ---- */
+
+void request_message(struct controller *, enum proc, const struct ipc_msg *);
+void request_answer(struct controller *, uint64_t key,
+    const struct msg_request_reply *);
+
+/* ---- background.c ---- */
+
+void background_run(struct controller *, uint64_t ask, const struct ha_job *);
+struct background *background_new(struct controller *);
+
+/* ---- slots.c ---- */
+
+struct slotwork *slotwork_new(struct controller *);
+void slots_sync(struct controller *, uint64_t ask);
+
+#endif
