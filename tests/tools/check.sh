@@ -63,6 +63,7 @@ run_sim() {
 run_system() {
 	local line ok bad
 	[ -n "$long" ] && export KILLS=20 MASTER_STOP=120 LONG=1
+	# shellcheck disable=SC2086
 	"$as_user" python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
 		${PYTEST_ARGS:-} tests/system 2>&1 | tee "$out/system"
 	line=$(tail -n 1 "$out/system")

@@ -54,6 +54,7 @@ fi
 rc=0
 echo "Installing:$missing"
 {
+	# shellcheck disable=SC2086
 	$sudo apt-get update -qq &&
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 			--no-install-recommends -o Dpkg::Options::=--force-confold $missing
