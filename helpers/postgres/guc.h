@@ -29,7 +29,7 @@ struct tree *guc_describe_parse(const char *output);
  * Judge a value for postgresql.conf (10.4).  True: write out[] (value text,
  * clamped when needed).  False: leave the line out (a warning was logged).
  * known: map of names that the server knows, NULL = not asked (then a name
- * without an entry is written unchecked).
+ * without an entry is left out for the versions that the table covers).
  */
 bool guc_judge(const char *name, const struct tree *value, uint32_t version,
     const struct tree *known, char *out, size_t size);

@@ -153,9 +153,6 @@ void pgconf_config_file(const struct pgconf *, char out[PATH_SIZE]);
  * before_stop); NULL when not configured. */
 const char *pgconf_callback(const struct pgconf *, const char *name);
 const char *pgconf_hook(const struct pgconf *, const char *name);
-/* host:port of 13.1; default_port 0 = a port is required. */
-bool pgconf_split_address(const char *text, uint16_t default_port, char *host,
-    size_t host_size, uint16_t *port);
 
 /* ---- connection settings: conf_conninfo.c, conf_connect.c ---- */
 
@@ -237,11 +234,11 @@ struct tree *pgconf_server_params(const struct pgconf *,
 struct tree *pgconf_recovery_conf(const struct pgconf *,
     const struct pgfacts *);
 /*
- * Start rule of 10.8 in place, for a start in a role other than primary:
- * values from pg_controldata (map as control_parse() makes it) win when
- * larger.  recovery: settings that will be in force (for hot_standby of a
- * custom bootstrap), may be NULL.  Adds {name: {old_value, new_value}} to
- * reasons.
+ * Start rule of 10.8 in place, for every start.  facts->role other than
+ * primary: values from pg_controldata (map as control_parse() makes it) win
+ * when larger.  recovery: settings that will be in force (for hot_standby of
+ * a custom bootstrap), may be NULL.  Adds {name: {old_value, new_value}} to
+ * the map reasons.
  */
 void pgconf_start_params(struct tree *params, const struct pgfacts *,
     const struct tree *controldata, const struct tree *recovery,
@@ -259,10 +256,6 @@ struct pgsetting {
 };
 /* 10.5: does the running setting differ from the configured value? */
 bool pgsetting_differs(const struct pgsetting *, const struct tree *value);
-/* 3.3 human form for logs and pending_restart_reason. */
-void pgsetting_human(const char *vartype, const char *unit, const char *value,
-    char *out, size_t size);
-
 struct pgreload {
 	bool conf, hba, ident; /* which files must be rewritten */
 	bool local_address_kept; /* addresses wait for a restart (step 6) */
