@@ -1,0 +1,271 @@
+/*
+ * master.h: the state of the supervising process and the parts it is made of.
+ *
+ * The master is one ppoll loop over signals, the links to the four helpers
+ * and the control socket (design 2, 10).  It speaks to no network, parses
+ * nothing but its configuration, and takes no decision about the cluster.
+ */
+#ifndef MASTER_H
+#define MASTER_H
+
+#include <sys/types.h>
+
+#include <poll.h>
+
+#include "../ipc/messages.h"
+#include "conf/conf.h"
+
+#define CTL_MAX_CLIENTS 16
+#define CTL_MAX_PENDING 16
+#define HELPER_QUEUE (4 * 1024 * 1024) /* unsent bytes to one helper */
+#define CLIENT_QUEUE (2 * 1024 * 1024) /* unsent bytes to one client */
+
+/* Times, ns. */
+#define BACKOFF_FIRST (100 * NS_PER_MS)
+#define BACKOFF_MOST (5 * NS_PER_SEC)
+#define RAN_WELL (2 * NS_PER_SEC)   /* a life that resets the back-off */
+#define STOP_GRACE (5 * NS_PER_SEC) /* from "stop" to SIGKILL */
+#define EXIT_GRACE (5 * NS_PER_SEC) /* from a closed link to SIGKILL */
+#define RELOAD_GRACE (10 * NS_PER_SEC) /* for the answers to a reload */
+#define STOP_ATTEMPTS 10 /* restarts of the controller while stopping */
+
+struct account {
+	uid_t uid;
+	gid_t gid;
+	char name[NAME_SIZE];
+};
+
+struct accounts {
+	bool switching;	       /* started as root: helpers change user */
+	struct account owner;  /* of the database: postgres, watchdog */
+	struct account network; /* dcs, rest */
+};
+
+struct helper_proc {
+	enum proc proc;
+	pid_t pid; /* 0 = not running */
+	struct link *link; /* NULL while not running or after a break */
+	int64_t started_ns;
+	int64_t restart_ns; /* when to start it again; 0 = not planned */
+	int64_t kill_ns;    /* when to SIGKILL it; 0 = never */
+	int64_t backoff_ns; /* delay that the last restart had */
+	uint32_t restarts;
+	uint32_t failures; /* restarts without a life of RAN_WELL between */
+	bool ready;	   /* answered its first CONFIG */
+	bool stop_sent;
+	bool stopped; /* said STOPPED */
+	uint64_t generation; /* newest configuration that it answered for */
+	bool has_info;
+	struct msg_helper_info info;
+};
+
+struct ctl_client {
+	struct link *link; /* NULL = free place */
+	bool allowed;
+	uint32_t serial; /* tells a re-used place from the old client */
+	int64_t expires_ns;
+	uint32_t waiting; /* of its queries, how many are forwarded */
+};
+
+struct ctl_pending { /* a query forwarded to the controller */
+	uint64_t id; /* of our request; 0 = free place */
+	uint64_t query_id;
+	uint32_t place;
+	uint32_t serial;
+	int64_t deadline_ns;
+	uint32_t limit; /* journal: newest n */
+};
+
+struct log_file {
+	char dir[PATH_SIZE]; /* "" = stderr */
+	mode_t mode;
+	bool has_mode;
+	int64_t size, num;
+	int64_t check_ns; /* when to look at the size again */
+	int stderr_fd;	  /* where lines went before there was a file */
+};
+
+enum phase {
+	PHASE_STARTING = 0, /* not every helper answered yet */
+	PHASE_RUNNING = 1,
+	PHASE_STOPPING = 2,
+	PHASE_DONE = 3
+};
+
+struct master {
+	/* start */
+	struct conf *conf;
+	struct conf_env *env;
+	char libexec[PATH_SIZE];
+	bool no_sandbox;
+	uint32_t sandbox; /* SANDBOX_ bits of the master itself */
+	struct accounts accounts;
+	int64_t started_ns;
+
+	/* loop */
+	enum phase phase;
+	int signal_fd;
+	int exit_code;
+	uint32_t stop_index; /* into the order of stopping */
+	uint64_t generation; /* of the configuration */
+	uint64_t next_id;    /* of requests to helpers */
+	int64_t reload_until_ns; /* answers are awaited until; 0 = none */
+
+	struct helper_proc helpers[PROC_COUNT]; /* index: enum proc */
+
+	/* REST listener: kept open so that a new rest helper gets it too */
+	int listen_fd;
+	char listen_addr[NAME_SIZE + URL_SIZE];
+
+	struct log_file log;
+	int32_t log_override; /* level from the control socket; 0 = none */
+
+	/* systemd */
+	int notify_fd;
+	char notify_path[PATH_SIZE];
+	int64_t watchdog_every_ns; /* 0 = no watchdog of the service manager */
+	int64_t watchdog_ns;	   /* when to notify it again */
+	char status[TEXT_SIZE];
+
+	/* control socket */
+	int control_fd;
+	char control_path[PATH_SIZE];
+	uint32_t client_serial;
+	struct ctl_client clients[CTL_MAX_CLIENTS];
+	struct ctl_pending pending[CTL_MAX_PENDING];
+};
+
+/* ---- args.c ---- */
+
+enum mode {
+	MODE_RUN = 0,
+	MODE_VALIDATE,
+	MODE_SAMPLE,
+	MODE_GENERATE,
+	MODE_EXIT /* --help, --version or an error: leave with `code` */
+};
+
+struct args {
+	enum mode mode;
+	int code;
+	const char *program; /* base name of argv[0] */
+	const char *configfile; /* NULL: not given */
+	const char *dsn;
+	bool ignore_listen_port;
+	bool print;
+	bool no_sandbox;
+};
+
+/* spec/config.md 1.1; prints help, version and usage errors itself. */
+void args_parse(int argc, char **argv, struct args *);
+
+/* ---- master.c: start, loop, signals, reload, stop ---- */
+
+/* The daemon proper; returns the exit code.  A NULL configfile is allowed. */
+int master_run(const struct args *, const char *libexec);
+/* Find the directory of the helper executables: beside the own binary, or the
+ * directory given at compile time.  False when none has all of them. */
+bool master_find_libexec(char *out, size_t size);
+
+/* Re-read the configuration and hand it out (spec/config.md 8). */
+void master_reload(struct master *);
+/* Begin the orderly stop; later calls only raise the exit code. */
+void master_stop(struct master *, int exit_code);
+/* To be called when a helper answered, died or was started. */
+void master_progress(struct master *);
+/* Loop until PHASE_DONE.  Prepared fields: everything of "start". */
+void master_loop(struct master *);
+/* Zero, with every descriptor field at -1 and the helper table named. */
+void master_init(struct master *);
+
+/* ---- supervise.c: life and links of the helpers ---- */
+
+void supervise_start_all(struct master *);
+/* Reap every dead child, helper or orphan. */
+void supervise_reap(struct master *);
+/* Restarts and kills that are due. */
+void supervise_timers(struct master *, int64_t now);
+int64_t supervise_next(const struct master *); /* INT64_MAX = nothing due */
+void supervise_readable(struct master *, enum proc, short revents);
+/* Send one message; 0 or -1 (helper not there, queue full). */
+int supervise_send(struct master *, enum proc, uint16_t type, uint16_t flags,
+    uint64_t id, int64_t deadline_ns, const void *body, const void *var,
+    size_t var_len, int fd);
+/* Configuration, descriptors and log settings after a reload. */
+void supervise_reconfigure(struct master *);
+void supervise_log_settings(struct master *, int fd);
+/* Tell a helper to stop; it is killed after grace_ns (0: never). */
+void supervise_ask_stop(struct master *, enum proc, int64_t grace_ns);
+/* Stop and start again (control socket). */
+bool supervise_restart(struct master *, enum proc);
+bool supervise_all_ready(const struct master *);
+bool supervise_all_at(const struct master *, uint64_t generation);
+
+/* ---- spawn.c: a child process of its own user ---- */
+
+/* Path of the executable of that helper. */
+bool spawn_path(const char *libexec, enum proc, char *out, size_t size);
+/* Fork and execute; the child gets `fd` as descriptor 3, our stdio and
+ * nothing else.  -1 when there could be no child. */
+pid_t spawn_helper(const struct master *, enum proc, int fd);
+
+/* ---- privileges.c: accounts and what only the master may open ---- */
+
+/* Who runs what.  False with a message when an account is missing. */
+bool privileges_resolve(const struct conf *, struct accounts *);
+/* Give up root where nothing needs it.  False with a message. */
+bool privileges_drop(const struct conf *, const struct accounts *);
+const struct account *privileges_for(const struct accounts *, enum proc);
+/* Open the configured watchdog device for the keeper: fd or -1, *error. */
+int privileges_open_device(const struct conf *, const char *path, int *error);
+
+/* ---- listen.c: the REST listener ---- */
+
+/* Split restapi.listen at its last colon; brackets are taken off.  "" =
+ * wildcard.  False when it is not <HOST>:<PORT>. */
+bool listen_split(const char *text, char *host, size_t size, int *port);
+/* Bound and listening, non-blocking, close-on-exec; -1 with *error filled
+ * (errno, or 0 when the name did not resolve). spec/rest-api.md 2.2 */
+int listen_open(const char *text, int backlog, int *error);
+
+/* ---- logfile.c: log.dir, rotation ---- */
+
+/* Take over the settings; switches descriptor 2.  False: cannot open. */
+bool logfile_configure(struct log_file *, const struct conf *, bool *switched);
+/* Rotate when due; true when descriptor 2 is a new file now. */
+bool logfile_check(struct log_file *, int64_t now);
+
+/* ---- notify.c: the service manager ---- */
+
+void notify_open(struct master *);
+void notify_send(struct master *, const char *text);
+void notify_reloading(struct master *);
+void notify_status(struct master *); /* sends STATUS= when it changed */
+void notify_timers(struct master *, int64_t now);
+
+/* ---- control.c: the control socket ---- */
+
+void control_open(struct master *);
+void control_close(struct master *);
+/* Fill poll entries for listener and clients; the number of them. */
+uint32_t control_poll(struct master *, struct pollfd *);
+/* Act upon the same entries. */
+void control_events(struct master *, const struct pollfd *, uint32_t n);
+/* Answer from the controller to a forwarded query. */
+void control_answer(struct master *, const struct ipc_msg *);
+/* The controller is gone: outcome of what was forwarded is unknown. */
+void control_lost(struct master *);
+void control_timers(struct master *, int64_t now);
+int64_t control_next(const struct master *);
+
+/* ---- processes.c: the table for `patronictl local` ---- */
+
+struct tree *processes_tree(struct master *);
+
+/* ---- init.c: being pid 1 ---- */
+
+/* Run the daemon in a child and reap for it; returns in the child, exits in
+ * the parent with the daemon's code (spec/config.md 9). */
+void init_if_pid1(void);
+
+#endif
