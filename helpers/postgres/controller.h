@@ -86,6 +86,7 @@ struct controller {
 	int64_t state_since;
 	enum pg_role role;
 	uint32_t major;
+	uint32_t binary_version; /* of the postgres program; 0 unknown */
 	bool bootstrapping;	/* callbacks are suppressed */
 	bool callback_seen;
 	bool reload_forced;	/* attached standby: config.md 12.4 item 7 */
