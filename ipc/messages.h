@@ -69,7 +69,7 @@ struct msg_descriptor { /* + fd, or none with an errno */
 };
 
 struct msg_ready {
-	uint64_t generation; /* configuration that is in force now */
+	uint64_t generation; /* of the CONFIG that this answers */
 	int32_t ok;	     /* 0: refused, text says why; the old one stays */
 	uint32_t pad;
 	char text[TEXT_SIZE];
@@ -103,7 +103,9 @@ enum notify_kind {
 	NOTIFY_RELOAD = 2,	/* REST: reload as for SIGHUP */
 	NOTIFY_TERMINATE = 3,	/* REST: as for SIGTERM */
 	NOTIFY_EXIT = 4,	/* HA decided to exit, code in value */
-	NOTIFY_KIND_COUNT = 5
+	NOTIFY_BROKEN_PEER = 5, /* a linked helper broke the protocol; value =
+				   enum proc: to be started anew */
+	NOTIFY_KIND_COUNT = 6
 };
 
 struct msg_notify {
