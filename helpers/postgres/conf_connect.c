@@ -154,7 +154,9 @@ pgconf_connection(const struct pgconf *c, enum pgconn_use use,
 	if (map == NULL)
 		return NULL;
 	put_text(map, "connect_timeout", "3");
-	put_text(map, "options", "-c statement_timeout=2000");
+	put_text(map, "options", use == PGCONN_LEADER ?
+	    "-c statement_timeout=2000 -c search_path=pg_catalog" :
+	    "-c statement_timeout=2000");
 	return map;
 }
 

@@ -271,7 +271,7 @@ void pgconf_compare(const struct pgconf *, const struct pgconf *old,
     const struct pgsetting *rows, size_t nrows, const struct pgfacts *,
     struct pgreload *out);
 
-/* ---- files: conf_render.c, conf_file.c ---- */
+/* ---- files: conf_render.c, conf_write.c, conf_file.c ---- */
 
 /* Text of <base>.conf (11.1).  recovery: section for >= 12, may be NULL.
  * malloc'd. */
@@ -292,6 +292,9 @@ bool pgconf_write_conf(const struct pgconf *, const struct tree *params,
 bool pgconf_write_hba(const struct pgconf *, const struct tree *params,
     const struct pgfacts *, struct pgerr *);
 bool pgconf_write_ident(const struct pgconf *, const struct tree *params,
+    const struct pgfacts *, struct pgerr *);
+/* The trust rules of a custom bootstrap instead. */
+bool pgconf_write_trust_hba(const struct pgconf *, const struct tree *addresses,
     const struct pgfacts *, struct pgerr *);
 bool pgconf_append_hba(const struct pgconf *, const struct tree *lines,
     const struct pgfacts *, struct pgerr *); /* bootstrap.pg_hba */
