@@ -285,7 +285,7 @@ is_whole(double v, double unit, bool real)
 {
 	double n = v / unit;
 
-	return real ? __builtin_fabs(n - half_even(n)) <= 1e-8 :
+	return real ? __builtin_fabs(half_even(n) / n - 1.0) <= 1e-8 :
 	    n == half_even(n);
 }
 

@@ -193,7 +193,8 @@ struct conf {
 struct conf *conf_load(const char *path, const struct conf_env *,
     unsigned flags, struct conf_notes *);
 /*
- * The same for a reload: keys that are read at start only keep the value they
+ * The same for a reload (NULL without an error: the configuration came from
+ * the environment alone, nothing is read again): keys that are read at start only keep the value they
  * have in `old` (noted), and *changed tells whether the local part differs
  * (spec 3.5).  `old` is left alone whatever happens.
  */
