@@ -186,20 +186,21 @@ master_reload(struct master *m)
 {
 	struct conf_notes notes;
 	struct conf *conf;
-	bool changed = false;
+	bool changed = false, failed;
 
 	if (m->phase >= PHASE_STOPPING)
 		return;
 	notify_reloading(m);
 	memset(&notes, 0, sizeof(notes));
 	conf = conf_reload(m->conf, m->env, &changed, &notes);
+	failed = conf == NULL && notes.errors > 0;
 	conf_notes_log(&notes);
 	conf_notes_free(&notes);
-	if (conf == NULL)
+	if (failed)
 		log_error("Exception when reloading local configuration from "
 		    "%s", m->conf->path);
-	else {
-		if (!changed && conf->from_file)
+	else if (conf != NULL) { /* NULL: environment alone, never read again */
+		if (!changed)
 			log_info("No local configuration items changed.");
 		conf_free(m->conf);
 		m->conf = conf;
@@ -297,8 +298,8 @@ poll_helpers(struct master *m, struct pollfd *pfd, enum proc *who)
 	return n;
 }
 
-static void
-one_round(struct master *m)
+void
+master_round(struct master *m)
 {
 	struct pollfd pfd[1 + PROC_COUNT + 1 + CTL_MAX_CLIENTS];
 	enum proc who[PROC_COUNT];
@@ -340,7 +341,7 @@ void
 master_loop(struct master *m)
 {
 	while (m->phase != PHASE_DONE)
-		one_round(m);
+		master_round(m);
 }
 
 /* ---- start ---- */
@@ -360,8 +361,8 @@ master_init(struct master *m)
 		m->helpers[p].proc = (enum proc)p;
 }
 
-static void
-open_signals(struct master *m)
+void
+master_signals(struct master *m)
 {
 	sigset_t set;
 
@@ -496,7 +497,7 @@ master_run(const struct args *args, const char *libexec)
 		conf_env_free(m.env);
 		return 1;
 	}
-	open_signals(&m);
+	master_signals(&m);
 	/* An orphaned postmaster stays below us (design 2). */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L) == -1)
 		log_warn("PR_SET_CHILD_SUBREAPER: %s", strerror(errno));

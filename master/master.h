@@ -175,6 +175,10 @@ void master_stop(struct master *, int exit_code);
 void master_progress(struct master *);
 /* Loop until PHASE_DONE.  Prepared fields: everything of "start". */
 void master_loop(struct master *);
+/* One turn of it: wait for the next event or deadline and act. */
+void master_round(struct master *);
+/* Block the signals that the loop handles and open the descriptor for them. */
+void master_signals(struct master *);
 /* Zero, with every descriptor field at -1 and the helper table named. */
 void master_init(struct master *);
 

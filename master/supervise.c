@@ -271,105 +271,6 @@ start_again(struct master *m, enum proc proc)
 	master_progress(m);
 }
 
-/* ---- death ---- */
-
-static void
-describe(int status, char *buf, size_t size)
-{
-	if (WIFEXITED(status))
-		(void)snprintf(buf, size, "exited with status %d",
-		    WEXITSTATUS(status));
-	else
-		(void)snprintf(buf, size, "was killed by signal %d (%s)",
-		    WTERMSIG(status), strsignal(WTERMSIG(status)));
-}
-
-static void
-plan_restart(struct helper_proc *h, int64_t now)
-{
-	if (now - h->started_ns >= RAN_WELL || h->failures == 0) {
-		h->backoff_ns = 0;
-		h->failures = 0;
-	} else if (h->backoff_ns == 0)
-		h->backoff_ns = BACKOFF_FIRST;
-	else if (h->backoff_ns * 2 < BACKOFF_MOST)
-		h->backoff_ns *= 2;
-	else
-		h->backoff_ns = BACKOFF_MOST;
-	h->restart_ns = now + h->backoff_ns;
-}
-
-/* While stopping, only what the controller needs to finish is kept up. */
-static bool
-wanted(const struct master *m, const struct helper_proc *h)
-{
-	if (m->phase < PHASE_STOPPING)
-		return true;
-	if (m->phase == PHASE_DONE || m->stop_index > 0 ||
-	    m->helpers[PROC_POSTGRES].stopped)
-		return false;
-	if (h->proc == PROC_POSTGRES && h->failures >= STOP_ATTEMPTS)
-		return false;
-	return h->proc != PROC_REST;
-}
-
-static void
-helper_died(struct master *m, struct helper_proc *h, int status)
-{
-	char how[128];
-	int64_t now = clock_boot_ns();
-	bool again;
-
-	describe(status, how, sizeof(how));
-	link_close(h->link);
-	h->link = NULL;
-	again = wanted(m, h);
-	if (again) {
-		plan_restart(h, now);
-		log_warn("helper %s (pid %d) %s, starting it again%s",
-		    proc_name(h->proc), (int)h->pid, how,
-		    h->restart_ns > now ? " later" : "");
-	} else
-		log_debug("helper %s (pid %d) %s", proc_name(h->proc),
-		    (int)h->pid, how);
-	h->pid = 0;
-	h->kill_ns = 0;
-	h->ready = false;
-	if (h->proc == PROC_POSTGRES)
-		control_lost(m);
-	if (again && h->restart_ns <= now)
-		start_again(m, h->proc);
-	else
-		master_progress(m);
-}
-
-static struct helper_proc *
-by_pid(struct master *m, pid_t pid)
-{
-	int p;
-
-	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
-		if (m->helpers[p].pid == pid)
-			return &m->helpers[p];
-	return NULL;
-}
-
-void
-supervise_reap(struct master *m)
-{
-	struct helper_proc *h;
-	pid_t pid;
-	int status;
-
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if ((h = by_pid(m, pid)) != NULL)
-			helper_died(m, h, status);
-		else
-			log_debug("Reaped pid=%d, exit status=%d", (int)pid,
-			    status);
-	}
-}
-
 /* ---- messages ---- */
 
 /* Give up on the link; what broke the protocol is ended at once. */
@@ -434,8 +335,26 @@ on_device_open(struct master *m, const struct ipc_msg *msg)
 		close(fd);
 }
 
+/* Its peer will not hear it any more: only a new start helps (design 3). */
 static void
-on_notify(struct master *m, const struct msg_notify *msg)
+on_broken_peer(struct master *m, const struct helper_proc *by, enum proc peer)
+{
+	size_t i;
+
+	for (i = 0; i < NPAIRS; i++)
+		if ((pairs[i][0] == by->proc && pairs[i][1] == peer) ||
+		    (pairs[i][1] == by->proc && pairs[i][0] == peer))
+			break;
+	if (i == NPAIRS || m->helpers[peer].pid == 0)
+		return;
+	log_error("helper %s broke the protocol towards %s",
+	    proc_name(peer), proc_name(by->proc));
+	drop_link(&m->helpers[peer], true);
+}
+
+static void
+on_notify(struct master *m, const struct helper_proc *h,
+    const struct msg_notify *msg)
 {
 	switch ((enum notify_kind)msg->kind) {
 	case NOTIFY_READY:
@@ -450,6 +369,9 @@ on_notify(struct master *m, const struct msg_notify *msg)
 		break;
 	case NOTIFY_EXIT:
 		master_stop(m, msg->value);
+		break;
+	case NOTIFY_BROKEN_PEER:
+		on_broken_peer(m, h, (enum proc)msg->value);
 		break;
 	case NOTIFY_KIND_COUNT:
 		break;
@@ -483,7 +405,7 @@ dispatch(struct master *m, struct helper_proc *h, const struct ipc_msg *msg)
 		on_device_open(m, msg);
 		break;
 	case MSG_NOTIFY:
-		on_notify(m, msg->body);
+		on_notify(m, h, msg->body);
 		break;
 	case MSG_REQUEST_REPLY:
 		control_answer(m, msg);
@@ -495,13 +417,33 @@ dispatch(struct master *m, struct helper_proc *h, const struct ipc_msg *msg)
 		close(msg->fd);
 }
 
+/* Act upon what has been read.  False when the link is of no use any more. */
+static bool
+messages(struct master *m, struct helper_proc *h)
+{
+	struct link *link = h->link;
+	struct ipc_msg msg;
+	int rc;
+
+	/* A message may cost the helper its link. */
+	while (h->link == link && (rc = link_next(link, &msg)) != 0) {
+		if (rc == -1) {
+			log_error("helper %s broke the protocol: %s",
+			    proc_name(h->proc), link_error(link));
+			drop_link(h, true);
+			return false;
+		}
+		dispatch(m, h, &msg);
+	}
+	return h->link == link;
+}
+
 void
 supervise_readable(struct master *m, enum proc proc, short revents)
 {
 	struct helper_proc *h = &m->helpers[proc];
 	struct link *link = h->link;
-	struct ipc_msg msg;
-	int rc, end = 0;
+	int end = 0;
 
 	if (link == NULL)
 		return;
@@ -510,18 +452,121 @@ supervise_readable(struct master *m, enum proc proc, short revents)
 	if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0 &&
 	    link_read(link) == -1)
 		end = 1;
-	/* A message may restart the helper: then its link is another one. */
-	while (h->link == link && (rc = link_next(link, &msg)) != 0) {
-		if (rc == -1) {
-			log_error("helper %s broke the protocol: %s",
-			    proc_name(proc), link_error(link));
-			drop_link(h, true);
-			return;
-		}
-		dispatch(m, h, &msg);
-	}
-	if (end && h->link == link)
+	if (messages(m, h) && end)
 		drop_link(h, false);
+}
+
+/* ---- death ---- */
+
+static void
+describe(int status, char *buf, size_t size)
+{
+	if (WIFEXITED(status))
+		(void)snprintf(buf, size, "exited with status %d",
+		    WEXITSTATUS(status));
+	else
+		(void)snprintf(buf, size, "was killed by signal %d (%s)",
+		    WTERMSIG(status), strsignal(WTERMSIG(status)));
+}
+
+static void
+plan_restart(struct helper_proc *h, int64_t now)
+{
+	if (now - h->started_ns >= RAN_WELL || h->failures == 0) {
+		h->backoff_ns = 0;
+		h->failures = 0;
+	} else if (h->backoff_ns == 0)
+		h->backoff_ns = BACKOFF_FIRST;
+	else if (h->backoff_ns * 2 < BACKOFF_MOST)
+		h->backoff_ns *= 2;
+	else
+		h->backoff_ns = BACKOFF_MOST;
+	h->restart_ns = now + h->backoff_ns;
+}
+
+/* While stopping, only what the controller needs to finish is kept up. */
+static bool
+wanted(const struct master *m, const struct helper_proc *h)
+{
+	if (m->phase < PHASE_STOPPING)
+		return true;
+	if (m->phase == PHASE_DONE || m->stop_index > 0 ||
+	    m->helpers[PROC_POSTGRES].stopped)
+		return false;
+	if (h->proc == PROC_POSTGRES && h->failures >= STOP_ATTEMPTS)
+		return false;
+	return h->proc != PROC_REST;
+}
+
+/* What it said before it died counts: STOPPED may be among it. */
+static void
+last_words(struct master *m, struct helper_proc *h)
+{
+	struct link *link = h->link;
+
+	if (link == NULL)
+		return;
+	while (link_read(link) == 1)
+		continue;
+	(void)messages(m, h);
+}
+
+static void
+helper_died(struct master *m, struct helper_proc *h, int status)
+{
+	char how[128];
+	int64_t now = clock_boot_ns();
+	bool again;
+
+	describe(status, how, sizeof(how));
+	last_words(m, h);
+	link_close(h->link);
+	h->link = NULL;
+	again = wanted(m, h);
+	if (again) {
+		plan_restart(h, now);
+		log_warn("helper %s (pid %d) %s, starting it again%s",
+		    proc_name(h->proc), (int)h->pid, how,
+		    h->restart_ns > now ? " later" : "");
+	} else
+		log_debug("helper %s (pid %d) %s", proc_name(h->proc),
+		    (int)h->pid, how);
+	h->pid = 0;
+	h->kill_ns = 0;
+	h->ready = false;
+	if (h->proc == PROC_POSTGRES)
+		control_lost(m);
+	if (again && h->restart_ns <= now)
+		start_again(m, h->proc);
+	else
+		master_progress(m);
+}
+
+static struct helper_proc *
+by_pid(struct master *m, pid_t pid)
+{
+	int p;
+
+	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
+		if (m->helpers[p].pid == pid)
+			return &m->helpers[p];
+	return NULL;
+}
+
+void
+supervise_reap(struct master *m)
+{
+	struct helper_proc *h;
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if ((h = by_pid(m, pid)) != NULL)
+			helper_died(m, h, status);
+		else
+			log_debug("Reaped pid=%d, exit status=%d", (int)pid,
+			    status);
+	}
 }
 
 /* ---- stop, timers ---- */
