@@ -1,0 +1,48 @@
+/*
+ * document.h: the texts that answers carry: node status document, /metrics,
+ * /cluster, /history, /failsafe (spec/rest-api.md 5, 9, 10, 12, 13.1).
+ */
+#ifndef REST_DOCUMENT_H
+#define REST_DOCUMENT_H
+
+#include "../ipc/version.h"
+#include "../ipc/view.h"
+#include "buf.h"
+#include "health.h"
+#include "httpd.h"
+
+struct document_names {
+	char scope[NAME_SIZE];
+	char name[NAME_SIZE];
+};
+
+/* The manager's own figures for /metrics. */
+struct own_metrics {
+	uint64_t restarts; /* of this helper */
+	size_t queued;	   /* unsent bytes on links */
+	int64_t view_latency_ns; /* last live read, 0 = none */
+	const struct httpd_stats *http;
+};
+
+/* Status document.  tags: configured, filtered tags, used when the snapshot
+ * has none. */
+void document_status(struct buf *, const struct snapshot *,
+    const struct facts *, const struct document_names *,
+    const struct tree *tags);
+void document_metrics(struct buf *, const struct snapshot *,
+    const struct facts *, const struct view *, int64_t now,
+    const struct document_names *, const struct tree *tags,
+    const struct own_metrics *);
+void document_cluster(struct buf *, const struct view *, const char *scope);
+void document_history(struct buf *, const struct view *);
+void document_failsafe(struct buf *, const struct view *);
+
+/* "pause" of the view's dynamic configuration. */
+bool view_paused(const struct view *);
+/* Is synchronous_mode on (quorum mode too)? *quorum as well, may be NULL. */
+bool view_synchronous(const struct view *, bool *quorum);
+bool view_standby_cluster(const struct view *);
+/* Is the member listed in /sync as a standby (case ignored)? */
+bool view_sync_standby(const struct view *, const char *name);
+
+#endif
