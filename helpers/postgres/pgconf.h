@@ -264,11 +264,13 @@ struct pgreload {
 /* Names whose pg_settings rows pgconf_compare() wants (lower case): list. */
 struct tree *pgconf_compare_names(const struct tree *before,
     const struct tree *after);
-/* 10.6 steps 1-5.  before may be NULL.  `after` may lose invalid names.
- * running = false: comparisons are skipped. */
+/* 10.6 steps 1-5.  before (the set written last) and old may be NULL.
+ * `after` may lose invalid names.  running = false (PostgreSQL is not in
+ * state running, or a custom bootstrap): comparisons are skipped.  The caller
+ * frees out->pending. */
 void pgconf_compare(const struct pgconf *, const struct pgconf *old,
     const struct tree *before, struct tree *after,
-    const struct pgsetting *rows, size_t nrows, const struct pgfacts *,
+    const struct pgsetting *rows, size_t nrows, bool running,
     struct pgreload *out);
 
 /* ---- files: conf_render.c, conf_write.c, conf_file.c ---- */
@@ -433,7 +435,8 @@ void pgslots_on_primary(const struct view *, const char *member,
     char out[64]);
 /* Must hot_standby_feedback be forced on (17.8)? */
 bool pgslots_need_feedback(const struct pgslots_in *);
-/* Slot names of ignore_slots entries match (17.5). */
+/* Some entry of ignore_slots matches (17.5); type "physical" or "logical",
+ * database and plugin "" for physical slots. */
 bool pgslots_ignored(const struct tree *dynamic, const char *name,
     const char *type, const char *database, const char *plugin);
 
