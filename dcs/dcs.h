@@ -22,8 +22,6 @@
 
 struct dcs;
 
-/* Version that members publish, spec/dcs.md 2.6 (dotted integers). */
-#define DCS_COMPAT_VERSION "4.1.4"
 
 /* Keys below the base path, spec/dcs.md 2.1. */
 enum dcs_key {

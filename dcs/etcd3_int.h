@@ -1,0 +1,162 @@
+/*
+ * etcd3_int.h: what the files of the etcd v3 driver share.
+ *
+ *	etcd_conf.c	options and endpoints of the configuration
+ *	etcd3_proto.c	bodies and replies as text
+ *	etcd3_rpc.c	one request: endpoints, budgets, login, retries
+ *	etcd3_lease.c	the one lease of this process
+ *	etcd3_watch.c	key cache and watch stream
+ *	etcd3.c		the operations
+ */
+#ifndef DCS_ETCD3_INT_H
+#define DCS_ETCD3_INT_H
+
+#include <sys/queue.h>
+
+#include "driver.h"
+#include "etcd3_proto.h"
+#include "etcd_conf.h"
+#include "http.h"
+
+#define MAX_REPLY (16 * 1024 * 1024)
+#define MAX_CACHE 4096
+
+/* ---- one request ---- */
+
+enum rpc_status {
+	RPC_OK,
+	RPC_ERROR, /* etcd answered with an error */
+	RPC_FAILED /* no usable answer within the budget */
+};
+
+struct rpc_result {
+	enum rpc_status status;
+	const json_t *root; /* RPC_OK */
+	int code;	    /* RPC_ERROR: gRPC code */
+	const char *message; /* "" when OK */
+	bool maybe_sent; /* some attempt may have been applied unanswered */
+	int64_t sent_ns; /* start of the attempt that was answered */
+};
+
+struct rpc;
+typedef void (*rpc_done_cb)(const struct rpc_result *, void *arg);
+
+struct etcd_lease_waiter;
+typedef void (*lease_cb)(const struct rpc_result *, void *arg);
+
+struct cache_entry {
+	TAILQ_ENTRY(cache_entry) entry;
+	char *path;	    /* relative to the base path */
+	enum dcs_key key;
+	const char *member; /* inside path, or NULL */
+	char *value;
+	size_t len;
+	int64_t mod_revision;
+	char lease[LEASE_ID_SIZE];
+	bool deleted; /* remembers the revision of an own delete */
+};
+
+TAILQ_HEAD(cache_list, cache_entry);
+
+struct load_waiter {
+	TAILQ_ENTRY(load_waiter) entry;
+	struct dcs_call *call;
+};
+
+struct etcd_op;
+
+struct etcd3 {
+	struct dcs *dcs;
+	struct event_base *base;
+	struct http *http;
+	struct etcd_conf conf;
+	char base_path[2 * NAME_SIZE + 8]; /* with the final slash */
+
+	/* rpc */
+	LIST_HEAD(, rpc) rpcs;
+	char endpoints[ETCD_MAX_ENDPOINTS][URL_SIZE];
+	uint32_t nendpoints;
+	uint32_t current;
+	char prefix[16]; /* "/v3"; "" = not asked yet */
+	bool no_watch;
+	bool no_auth;	/* the cluster does not ask for it */
+	char *token;	/* of the login */
+	int64_t term;	/* highest raft term seen */
+	char cluster_id[WORD_SIZE];
+	struct rpc *refresh;	/* member list under way */
+	int64_t refresh_at;	/* when it is due */
+	bool refreshed;
+	int64_t logged_ns;	/* last line about a failing endpoint */
+	char last_error[TEXT_SIZE];
+	uint32_t seed;
+
+	/* lease */
+	char lease[LEASE_ID_SIZE]; /* "" = none */
+	int64_t lease_sent;	   /* when it was last prolonged */
+	int64_t lease_ttl;	   /* ns, of the grant */
+	struct rpc *lease_rpc;
+	int64_t lease_deadline;	   /* of lease_rpc */
+	TAILQ_HEAD(, etcd_lease_waiter) lease_waiters;
+
+	/* watch */
+	struct cache_list cache;
+	uint32_t ncache;
+	bool ready;
+	int64_t watch_revision;
+	struct rpc *range;
+	struct http_request *watch;
+	struct etcd_stream stream;
+	bool in_stream;
+	int64_t stream_term;
+	struct event *watch_timer;
+	TAILQ_HEAD(, load_waiter) loads;
+
+	LIST_HEAD(, etcd_op) ops;
+};
+
+#define RPC_RETRY 0x1	/* spec/dcs.md 4.3: all endpoints, until deadline */
+#define RPC_NO_AUTH 0x2 /* login is not needed (member list before login) */
+
+/*
+ * POST body (taken over; NULL fails) to <prefix><path>.  done runs exactly
+ * once, never from inside.  NULL: no memory, done will not run.
+ */
+struct rpc *rpc_start(struct etcd3 *, const char *path, char *body,
+    uint32_t flags, int64_t deadline, rpc_done_cb, void *arg);
+void rpc_cancel(struct rpc *); /* NULL allowed */
+/* Look at term and cluster id of a reply; false: a stale node. */
+bool rpc_check_header(struct etcd3 *, const json_t *root);
+/* Ask for the member list when it is due. */
+void rpc_refresh(struct etcd3 *, bool now);
+const char *rpc_endpoint(const struct etcd3 *);
+/* "Authorization" header of this moment in buf, or NULL. */
+const char *rpc_auth_header(const struct etcd3 *, char *buf, size_t size);
+
+/* ---- lease ---- */
+
+/* Make sure of a lease; force: prolong it now.  cb may run from inside. */
+struct etcd_lease_waiter *lease_get(struct etcd3 *, bool force,
+    int64_t deadline, lease_cb, void *arg);
+void lease_forget_waiter(struct etcd3 *, struct etcd_lease_waiter *);
+void lease_forget(struct etcd3 *); /* the id is of no use any more */
+void lease_close(struct etcd3 *);
+
+/* ---- cache and watch ---- */
+
+void watch_start(struct etcd3 *);
+void watch_restart(struct etcd3 *); /* the cache may be stale */
+void watch_close(struct etcd3 *);
+/* A load: answered from the cache now or when it is ready. */
+void watch_load(struct etcd3 *, struct dcs_call *);
+/* Answer a load with the kvs of a range reply (no cache). */
+void watch_answer_range(struct etcd3 *, struct dcs_call *,
+    const json_t *root);
+const struct cache_entry *cache_find(const struct etcd3 *, const char *path);
+/* Own successful writes. */
+void cache_own_put(struct etcd3 *, const char *path, const char *value,
+    size_t len, const char *lease, int64_t revision);
+void cache_own_delete(struct etcd3 *, const char *path, int64_t revision);
+/* Body of a range over the whole prefix; caller frees. */
+char *etcd_range_body(struct etcd3 *);
+
+#endif

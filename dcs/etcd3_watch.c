@@ -1,0 +1,623 @@
+/*
+ * etcd3_watch.c: key cache and watch stream (spec/dcs.md 7.6).
+ *
+ * A range fills the cache; a watch from its revision keeps it fresh; when the
+ * watch ends the cache is not ready until the next range has come.  Deleted
+ * keys leave a mark with the revision of the deletion, so that a late event
+ * of an older revision cannot bring them back.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../ipc/clock.h"
+#include "../ipc/log.h"
+#include "etcd3_int.h"
+
+static void range_start(struct etcd3 *);
+
+/* ---- cache ---- */
+
+static struct cache_entry *
+find(const struct etcd3 *e, const char *path)
+{
+	struct cache_entry *c;
+
+	TAILQ_FOREACH(c, &e->cache, entry)
+		if (strcmp(c->path, path) == 0)
+			return c;
+	return NULL;
+}
+
+const struct cache_entry *
+cache_find(const struct etcd3 *e, const char *path)
+{
+	const struct cache_entry *c = find(e, path);
+
+	return c == NULL || c->deleted ? NULL : c;
+}
+
+static void
+entry_free(struct etcd3 *e, struct cache_entry *c)
+{
+	TAILQ_REMOVE(&e->cache, c, entry);
+	e->ncache--;
+	free(c->path);
+	free(c->value);
+	free(c);
+}
+
+static void
+cache_clear(struct etcd3 *e)
+{
+	struct cache_entry *c;
+
+	while ((c = TAILQ_FIRST(&e->cache)) != NULL)
+		entry_free(e, c);
+}
+
+/* NULL: not one of our keys, or no room. */
+static struct cache_entry *
+entry_get(struct etcd3 *e, const char *path)
+{
+	struct cache_entry *c = find(e, path), *next;
+	enum dcs_key key;
+	const char *member;
+
+	if (c != NULL || !dcs_key_parse(path, &key, &member))
+		return c;
+	if (e->ncache >= MAX_CACHE) /* drop marks of deleted keys first */
+		for (c = TAILQ_FIRST(&e->cache); c != NULL; c = next) {
+			next = TAILQ_NEXT(c, entry);
+			if (c->deleted)
+				entry_free(e, c);
+		}
+	if (e->ncache >= MAX_CACHE || (c = calloc(1, sizeof(*c))) == NULL)
+		return NULL;
+	if ((c->path = strdup(path)) == NULL) {
+		free(c);
+		return NULL;
+	}
+	dcs_key_parse(c->path, &c->key, &c->member);
+	c->deleted = true;
+	TAILQ_INSERT_TAIL(&e->cache, c, entry);
+	e->ncache++;
+	return c;
+}
+
+/*
+ * Store or (value NULL) delete when newer.  Returns the entry when something
+ * changed, *differs tells whether the value is another one.
+ */
+static struct cache_entry *
+apply(struct etcd3 *e, const char *path, const char *value, size_t len,
+    const char *lease, int64_t revision, bool *differs)
+{
+	struct cache_entry *c = entry_get(e, path);
+	char *copy = NULL;
+
+	if (c == NULL || revision <= c->mod_revision)
+		return NULL;
+	if (value != NULL) {
+		if ((copy = malloc(len + 1)) == NULL) {
+			e->ready = false; /* rather no cache than a wrong one */
+			return NULL;
+		}
+		memcpy(copy, value, len);
+		copy[len] = '\0';
+	}
+	*differs = c->deleted != (value == NULL) || (value != NULL &&
+	    (c->len != len || memcmp(c->value, value, len) != 0));
+	free(c->value);
+	c->value = copy;
+	c->len = value == NULL ? 0 : len;
+	c->deleted = value == NULL;
+	c->mod_revision = revision;
+	text_set(c->lease, sizeof(c->lease), lease);
+	return c;
+}
+
+void
+cache_own_put(struct etcd3 *e, const char *path, const char *value,
+    size_t len, const char *lease, int64_t revision)
+{
+	struct cache_entry *c;
+	bool differs;
+
+	if (!e->ready)
+		return;
+	c = apply(e, path, value, len, lease, revision, &differs);
+	if (c != NULL)
+		dcs_watch_changed(e->dcs, 1u << c->key, 0);
+}
+
+void
+cache_own_delete(struct etcd3 *e, const char *path, int64_t revision)
+{
+	struct cache_entry *c;
+	bool differs;
+
+	if (!e->ready)
+		return;
+	c = apply(e, path, NULL, 0, "0", revision, &differs);
+	if (c != NULL)
+		dcs_watch_changed(e->dcs, 1u << c->key, 0);
+}
+
+/* spec/dcs.md 7.6 and design 6: which changes start a cycle. */
+static uint32_t
+wake_of(const struct etcd3 *e, const struct cache_entry *c, bool existed)
+{
+	const struct cache_entry *leader;
+
+	switch (c->key) {
+	case DCS_KEY_LEADER:
+		return WAKE_LEADER;
+	case DCS_KEY_CONFIG:
+		return existed && !c->deleted ? WAKE_CONFIG : 0;
+	case DCS_KEY_STATUS:
+	case DCS_KEY_OPTIME:
+		leader = cache_find(e, dcs_key_path(DCS_KEY_LEADER));
+		if (c->deleted || (leader != NULL &&
+		    strcmp(leader->value, dcs_name(e->dcs)) == 0))
+			return 0;
+		return WAKE_STATUS;
+	case DCS_KEY_INITIALIZE:
+	case DCS_KEY_FAILOVER:
+	case DCS_KEY_SYNC:
+		return WAKE_OTHER;
+	case DCS_KEY_HISTORY:
+	case DCS_KEY_FAILSAFE:
+	case DCS_KEY_MEMBER:
+	case DCS_KEY_COUNT:
+		break;
+	}
+	return 0;
+}
+
+/* ---- loads ---- */
+
+static int64_t
+lease_token(const char *lease)
+{
+	return strcmp(lease, "0") != 0;
+}
+
+static void
+answer_cached(struct etcd3 *e, struct dcs_call *call)
+{
+	struct dcs_kv *kv = calloc(e->ncache + 1, sizeof(*kv));
+	struct cache_entry *c;
+	size_t n = 0;
+
+	if (kv == NULL) {
+		dcs_call_done(call, OUTCOME_FAILED, "out of memory");
+		return;
+	}
+	TAILQ_FOREACH(c, &e->cache, entry) {
+		if (c->deleted)
+			continue;
+		kv[n].key = c->key;
+		kv[n].member = c->member;
+		kv[n].value = c->value;
+		kv[n].len = c->len;
+		kv[n].token = kv[n].modify = c->mod_revision;
+		if (lease_token(c->lease))
+			text_set(kv[n].session, sizeof(kv[n].session),
+			    c->lease);
+		n++;
+	}
+	dcs_call_loaded(call, kv, n);
+	free(kv);
+}
+
+void
+watch_load(struct etcd3 *e, struct dcs_call *call)
+{
+	struct load_waiter *w;
+
+	if (e->ready && e->stream_term >= e->term) {
+		answer_cached(e, call);
+		return;
+	}
+	if (e->ready)
+		watch_restart(e); /* the stream comes from an old leader */
+	if ((w = calloc(1, sizeof(*w))) == NULL) {
+		dcs_call_done(call, OUTCOME_FAILED, "out of memory");
+		return;
+	}
+	w->call = call;
+	TAILQ_INSERT_TAIL(&e->loads, w, entry);
+	if (e->range == NULL && !evtimer_pending(e->watch_timer, NULL))
+		range_start(e);
+}
+
+/* Answer those that wait; those whose deadline has passed as failed. */
+static void
+answer_loads(struct etcd3 *e)
+{
+	TAILQ_HEAD(, load_waiter) list;
+	int64_t now = clock_boot_ns();
+	struct load_waiter *w;
+
+	TAILQ_INIT(&list);
+	TAILQ_CONCAT(&list, &e->loads, entry);
+	while ((w = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, w, entry);
+		if (e->ready)
+			answer_cached(e, w->call);
+		else if (now >= w->call->deadline)
+			dcs_call_done(w->call, OUTCOME_FAILED,
+			    e->last_error[0] != '\0' ? e->last_error :
+			    "Etcd is not responding properly");
+		else {
+			TAILQ_INSERT_TAIL(&e->loads, w, entry);
+			continue;
+		}
+		free(w);
+	}
+}
+
+/* The part of a stored key below the base path, or NULL. */
+static const char *
+below(const struct etcd3 *e, const char *key)
+{
+	size_t n = strlen(e->base_path);
+
+	return strncmp(key, e->base_path, n) == 0 ? key + n : NULL;
+}
+
+void
+watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
+{
+	const json_t *kvs = json_object_get(root, "kvs");
+	size_t i, n = 0, total = json_array_size(kvs);
+	struct etcd_kv *raw = calloc(total + 1, sizeof(*raw));
+	struct dcs_kv *kv = calloc(total + 1, sizeof(*kv));
+	const char *path;
+
+	if (raw == NULL || kv == NULL || total > MAX_CACHE) {
+		free(raw);
+		free(kv);
+		dcs_call_done(call, OUTCOME_FAILED, "too many keys");
+		return;
+	}
+	for (i = 0; i < total; i++) {
+		if (!etcd_kv_parse(json_array_get(kvs, i), &raw[i]) ||
+		    (path = below(e, raw[i].key)) == NULL ||
+		    !dcs_key_parse(path, &kv[n].key, &kv[n].member))
+			continue;
+		kv[n].value = raw[i].value;
+		kv[n].len = raw[i].len;
+		kv[n].token = kv[n].modify = raw[i].mod_revision;
+		if (lease_token(raw[i].lease))
+			text_set(kv[n].session, sizeof(kv[n].session),
+			    raw[i].lease);
+		n++;
+	}
+	dcs_call_loaded(call, kv, n);
+	for (i = 0; i < total; i++)
+		etcd_kv_clear(&raw[i]);
+	free(raw);
+	free(kv);
+}
+
+/* ---- watch stream ---- */
+
+static void
+one_event(struct etcd3 *e, const json_t *event, uint32_t *keys,
+    uint32_t *wake)
+{
+	const char *type = json_string_value(json_object_get(event, "type"));
+	bool gone = type != NULL && strcmp(type, "DELETE") == 0;
+	bool differs = false, existed;
+	struct cache_entry *c;
+	const char *path;
+	struct etcd_kv kv;
+	uint32_t w;
+
+	if (!etcd_kv_parse(json_object_get(event, "kv"), &kv))
+		return;
+	if ((path = below(e, kv.key)) != NULL) {
+		existed = cache_find(e, path) != NULL;
+		c = apply(e, path, gone ? NULL : kv.value, kv.len, kv.lease,
+		    kv.mod_revision, &differs);
+		if (c != NULL)
+			*keys |= 1u << c->key;
+		if (c != NULL && differs &&
+		    (w = wake_of(e, c, existed)) != 0 &&
+		    (*wake == 0 || w < *wake))
+			*wake = w;
+	}
+	etcd_kv_clear(&kv);
+}
+
+static bool
+on_document(const json_t *j, void *arg)
+{
+	const json_t *result, *events;
+	struct etcd3 *e = arg;
+	uint32_t keys = 0, wake = 0;
+	char msg[TEXT_SIZE];
+	int64_t term;
+	size_t i;
+	int code;
+
+	if (etcd_error(j, &code, msg, sizeof(msg))) {
+		log_info("the watch ended: %s", msg);
+		return false;
+	}
+	result = json_object_get(j, "result");
+	if (json_is_true(json_object_get(result, "canceled"))) {
+		log_info("Watch request canceled");
+		return false;
+	}
+	if (!rpc_check_header(e, result))
+		return false;
+	term = etcd_int(json_object_get(result, "header"), "raft_term");
+	if (term > 0)
+		e->stream_term = term;
+	events = json_object_get(result, "events");
+	for (i = 0; i < json_array_size(events); i++)
+		one_event(e, json_array_get(events, i), &keys, &wake);
+	if (keys != 0)
+		dcs_watch_changed(e->dcs, keys, wake);
+	return e->ready;
+}
+
+static bool
+on_data(const char *data, size_t n, void *arg)
+{
+	struct etcd3 *e = arg;
+	bool ok;
+
+	e->in_stream = true;
+	ok = etcd_stream_feed(&e->stream, data, n, on_document, e) &&
+	    e->ready;
+	e->in_stream = false;
+	return ok;
+}
+
+static void
+on_stream_end(const struct http_answer *a, void *arg)
+{
+	struct etcd3 *e = arg;
+
+	e->watch = NULL;
+	log_debug("the watch stream ended: %s", a->text);
+	if (e->ready)
+		e->ready = false;
+	if (e->range == NULL && !evtimer_pending(e->watch_timer, NULL))
+		range_start(e);
+}
+
+static bool
+stream_start(struct etcd3 *e)
+{
+	char url[URL_SIZE + 32], auth[1024], *body = NULL, *key, *end;
+	const char *headers[2] = { NULL, NULL };
+	struct http_spec s = { .method = "POST", .headers = headers,
+	    .tls = &e->conf.tls, .close = true, .data = on_data };
+	size_t n = strlen(e->base_path);
+
+	etcd_stream_reset(&e->stream);
+	key = base64_encode(e->base_path, n);
+	e->base_path[n - 1]++; /* "/" -> "0": end of the range */
+	end = base64_encode(e->base_path, n);
+	e->base_path[n - 1]--;
+	if (key == NULL || end == NULL || asprintf(&body,
+	    "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
+	    "\"start_revision\":\"%" PRId64 "\",\"filters\":[]}}", key, end,
+	    e->watch_revision + 1) < 0)
+		body = NULL;
+	free(key);
+	free(end);
+	if (body == NULL)
+		return false;
+	snprintf(url, sizeof(url), "%s%s/watch", rpc_endpoint(e), e->prefix);
+	headers[0] = rpc_auth_header(e, auth, sizeof(auth));
+	s.url = url;
+	s.body = body;
+	s.body_len = strlen(body);
+	s.deadline = clock_boot_ns() + dcs_retry_ns(e->dcs);
+	e->watch = http_start(e->http, &s, on_stream_end, e);
+	free(body);
+	wipe(auth, sizeof(auth));
+	return e->watch != NULL;
+}
+
+char *
+etcd_range_body(struct etcd3 *e)
+{
+	size_t n = strlen(e->base_path);
+	char *body = NULL, *key, *end;
+
+	key = base64_encode(e->base_path, n);
+	e->base_path[n - 1]++;
+	end = base64_encode(e->base_path, n);
+	e->base_path[n - 1]--;
+	if (key == NULL || end == NULL || asprintf(&body,
+	    "{\"key\":\"%s\",\"range_end\":\"%s\",\"serializable\":%s}", key,
+	    end, dcs_ctl_mode(e->dcs) ? "false" : "true") < 0)
+		body = NULL;
+	free(key);
+	free(end);
+	return body;
+}
+
+static void
+retry_later(struct etcd3 *e)
+{
+	struct timeval tv = { 1, 0 };
+
+	evtimer_add(e->watch_timer, &tv);
+}
+
+/* What differs between two states of a key. */
+static void
+note_change(const struct etcd3 *e, const struct cache_entry *c, bool existed,
+    uint32_t *keys, uint32_t *wake)
+{
+	uint32_t w = wake_of(e, c, existed);
+
+	*keys |= 1u << c->key;
+	if (w != 0 && (*wake == 0 || w < *wake))
+		*wake = w;
+}
+
+/* Compare the cache with the one before; frees that one. */
+static void
+note_changes(struct etcd3 *e, struct cache_list *old, uint32_t *keys,
+    uint32_t *wake)
+{
+	struct cache_entry *c, *o;
+
+	TAILQ_FOREACH(c, &e->cache, entry) {
+		TAILQ_FOREACH(o, old, entry)
+			if (strcmp(o->path, c->path) == 0)
+				break;
+		if (o == NULL || o->deleted || o->len != c->len ||
+		    memcmp(o->value, c->value, c->len) != 0)
+			note_change(e, c, o != NULL && !o->deleted, keys,
+			    wake);
+	}
+	while ((o = TAILQ_FIRST(old)) != NULL) {
+		if (!o->deleted && find(e, o->path) == NULL) {
+			o->deleted = true;
+			note_change(e, o, true, keys, wake);
+		}
+		TAILQ_REMOVE(old, o, entry);
+		free(o->path);
+		free(o->value);
+		free(o);
+	}
+}
+
+/* Make the cache what the range says. */
+static bool
+fill(struct etcd3 *e, const json_t *root, uint32_t *keys, uint32_t *wake)
+{
+	const json_t *kvs = json_object_get(root, "kvs");
+	struct cache_list old;
+	struct etcd_kv kv;
+	const char *path;
+	bool differs, ok = true;
+	size_t i;
+
+	TAILQ_INIT(&old);
+	TAILQ_CONCAT(&old, &e->cache, entry);
+	e->ncache = 0;
+	if (json_array_size(kvs) > MAX_CACHE || etcd_revision(root) <= 0)
+		ok = false;
+	for (i = 0; ok && i < json_array_size(kvs); i++) {
+		if (!(ok = etcd_kv_parse(json_array_get(kvs, i), &kv)))
+			break;
+		if ((path = below(e, kv.key)) != NULL)
+			apply(e, path, kv.value, kv.len, kv.lease,
+			    kv.mod_revision, &differs);
+		etcd_kv_clear(&kv);
+	}
+	note_changes(e, &old, keys, wake);
+	return ok && e->ready;
+}
+
+static void
+on_range(const struct rpc_result *res, void *arg)
+{
+	struct etcd3 *e = arg;
+	uint32_t keys = 0, wake = 0;
+
+	e->range = NULL;
+	if (res->status != RPC_OK) {
+		log_debug("the keys cannot be read: %s", res->message);
+		retry_later(e);
+		answer_loads(e);
+		return;
+	}
+	e->stream_term = etcd_int(json_object_get(res->root, "header"),
+	    "raft_term");
+	e->ready = true; /* before the fill: memory loss takes it back */
+	if (!fill(e, res->root, &keys, &wake)) {
+		e->ready = false;
+		cache_clear(e);
+		retry_later(e);
+		answer_loads(e);
+		return;
+	}
+	if (e->watch_revision == 0)
+		wake = 0; /* the first fill is no change */
+	e->watch_revision = etcd_revision(res->root);
+	if (!e->no_watch && !stream_start(e)) {
+		e->ready = false;
+		retry_later(e);
+	}
+	if (keys != 0)
+		dcs_watch_changed(e->dcs, keys, wake);
+	answer_loads(e);
+}
+
+static void
+range_start(struct etcd3 *e)
+{
+	e->range = rpc_start(e, "/kv/range", etcd_range_body(e), RPC_RETRY,
+	    clock_boot_ns() + dcs_retry_ns(e->dcs), on_range, e);
+	if (e->range == NULL)
+		retry_later(e);
+}
+
+static void
+on_watch_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct etcd3 *e = arg;
+
+	(void)fd;
+	(void)what;
+	if (e->range == NULL && !e->ready)
+		range_start(e);
+}
+
+void
+watch_restart(struct etcd3 *e)
+{
+	if (dcs_ctl_mode(e->dcs) || e->no_watch || !e->ready)
+		return;
+	e->ready = false;
+	if (e->in_stream)
+		return; /* on_data() ends the stream */
+	http_cancel(e->watch);
+	e->watch = NULL;
+	if (e->range == NULL) {
+		struct timeval now = { 0, 0 };
+
+		evtimer_add(e->watch_timer, &now);
+	}
+}
+
+void
+watch_start(struct etcd3 *e)
+{
+	TAILQ_INIT(&e->cache);
+	TAILQ_INIT(&e->loads);
+	if (dcs_ctl_mode(e->dcs))
+		return;
+	e->watch_timer = evtimer_new(e->base, on_watch_timer, e);
+	if (e->watch_timer != NULL)
+		range_start(e);
+}
+
+void
+watch_close(struct etcd3 *e)
+{
+	struct load_waiter *w;
+
+	http_cancel(e->watch);
+	while ((w = TAILQ_FIRST(&e->loads)) != NULL) {
+		TAILQ_REMOVE(&e->loads, w, entry);
+		free(w);
+	}
+	cache_clear(e);
+	etcd_stream_reset(&e->stream);
+	if (e->watch_timer != NULL)
+		event_free(e->watch_timer);
+}

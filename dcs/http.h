@@ -1,0 +1,84 @@
+/*
+ * http.h: HTTP client on libcurl multi and libevent.
+ *
+ * Knows neither etcd nor members.  Every request has a deadline that covers
+ * everything (names, connect, TLS, answer), except a stream, which has one
+ * for connecting only and then lives until either side ends it.
+ */
+#ifndef DCS_HTTP_H
+#define DCS_HTTP_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http;
+struct http_request;
+
+/* How servers are verified and who we are.  Certificates are kept as the
+ * bytes of the files, read by http_tls_load(). */
+struct http_tls {
+	bool verify_peer;
+	bool verify_host;
+	char *ca, *cert, *key; /* PEM, NULL = none */
+	size_t ca_len, cert_len, key_len;
+	char *key_password;    /* NULL = none */
+};
+
+/* Read the files (NULL or "" = none).  False and err when one is unreadable;
+ * the struct is then unchanged.  key NULL: it is inside cert. */
+bool http_tls_load(struct http_tls *, const char *ca, const char *cert,
+    const char *key, const char *key_password, char *err, size_t errlen);
+void http_tls_clear(struct http_tls *);
+
+enum http_error {
+	HTTP_OK = 0,	    /* an answer came; look at the status */
+	HTTP_CONNECT = 1,   /* never sent: name, connect or TLS failed */
+	HTTP_BROKEN = 2,    /* sent, no (whole) answer */
+	HTTP_ABORTED = 3    /* stream: the callback said stop */
+};
+
+struct http_answer {
+	enum http_error error;
+	long status;
+	const char *body; /* NUL-terminated; "" when none */
+	size_t len;
+	const char *text; /* curl's words when error, else "" */
+	int64_t lsn;	  /* value of an "lsn" header, -1 = none */
+};
+
+typedef void (*http_done_cb)(const struct http_answer *, void *arg);
+/* Bytes of a streamed answer; false ends the stream. */
+typedef bool (*http_data_cb)(const char *, size_t, void *arg);
+
+struct http_spec {
+	const char *method; /* "GET", "POST" */
+	const char *url;
+	const char *body; /* NULL = none */
+	size_t body_len;
+	const char *const *headers; /* NULL-terminated, or NULL */
+	const char *user, *password; /* basic auth, or NULL */
+	const struct http_tls *tls;  /* NULL: system CAs, verified */
+	int64_t deadline;	     /* absolute, must not be 0 */
+	int64_t connect_ns;	     /* most for connecting, 0 = deadline */
+	size_t max_body;	     /* longer answers are HTTP_BROKEN */
+	bool close;		     /* no keep-alive */
+	http_data_cb data;	     /* not NULL: a stream */
+};
+
+struct http *http_new(struct event_base *);
+void http_free(struct http *); /* requests in flight are forgotten */
+/* TCP keepalive of connections made from now on, in seconds. */
+void http_keepalive(struct http *, int user_timeout, int idle, int interval);
+/*
+ * Start a request; all texts are copied.  `done` runs exactly once, from the
+ * event loop and never from inside this call.  NULL when it could not be
+ * started (done will not run).
+ */
+struct http_request *http_start(struct http *, const struct http_spec *,
+    http_done_cb done, void *arg);
+/* Forget a request: `done` will not run. */
+void http_cancel(struct http_request *);
+
+#endif

@@ -1,0 +1,574 @@
+/*
+ * serve.c: requests of postgres and rest -> the store client, and its answers,
+ * views and wake-ups back.  Knows no key format and no store.
+ */
+#include <sys/queue.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../helpers/sandbox.h"
+#include "../ipc/clock.h"
+#include "dcs.h"
+#include "peers.h"
+#include "serve.h"
+
+#define MAX_PENDING 128
+#define DEFAULT_DEADLINE (10 * NS_PER_SEC)
+#define INFO_INTERVAL 10 /* seconds */
+#define MAX_READABLE 8
+
+/* A request that waits for the store or a peer. */
+struct pending {
+	LIST_ENTRY(pending) entry;
+	struct serve *serve;
+	enum proc from;
+	uint64_t id;
+	uint16_t type;
+	int64_t started;
+	bool lost; /* the link is gone: nobody to answer to */
+};
+
+struct serve {
+	struct helper *helper;
+	struct dcs *dcs;
+	struct peers *peers;
+	char readable[MAX_READABLE][PATH_SIZE]; /* kept open to a reload */
+	uint32_t nreadable;
+	LIST_HEAD(, pending) pending;
+	uint32_t npending;
+	struct event *push_timer;
+	struct event *info_timer;
+	bool pushing;	     /* a load for a push is under way */
+	bool push_again;
+	struct view *pushed; /* what rest has */
+	uint64_t served;
+	bool stopping;
+};
+
+static void schedule_push(struct serve *);
+
+/* ---- answers ---- */
+
+static struct pending *
+pending_new(struct serve *s, enum proc from, const struct ipc_msg *m)
+{
+	struct pending *p;
+
+	if (s->npending >= MAX_PENDING || (p = calloc(1, sizeof(*p))) == NULL)
+		return NULL;
+	p->serve = s;
+	p->from = from;
+	p->id = m->hdr.id;
+	p->type = m->hdr.type;
+	p->started = clock_boot_ns();
+	LIST_INSERT_HEAD(&s->pending, p, entry);
+	s->npending++;
+	return p;
+}
+
+static void
+pending_free(struct pending *p)
+{
+	struct serve *s = p->serve;
+
+	LIST_REMOVE(p, entry);
+	s->npending--;
+	s->served++;
+	free(p);
+	if (s->stopping && s->npending == 0)
+		helper_stopped(s->helper, 0);
+}
+
+static void
+reply_result(struct serve *s, enum proc to, uint64_t id,
+    const struct msg_result *r)
+{
+	if (helper_reply_id(s->helper, to, id, MSG_DCS_RESULT, r, NULL, 0) !=
+	    0)
+		log_debug("an answer to %s could not be sent", proc_name(to));
+}
+
+static void
+reply_view(struct serve *s, enum proc to, uint64_t id,
+    const struct dcs_reply *r)
+{
+	struct msg_view m = { .outcome = r->outcome };
+	uint8_t *var = NULL;
+	size_t len = 0;
+
+	snprintf(m.error, sizeof(m.error), "%s", r->error);
+	if (r->outcome == OUTCOME_OK && !view_encode(r->view, &var, &len)) {
+		m.outcome = OUTCOME_FAILED;
+		snprintf(m.error, sizeof(m.error), "out of memory");
+	}
+	helper_reply_id(s->helper, to, id, MSG_DCS_VIEW, &m, var, len);
+	free(var);
+}
+
+static void
+on_view(const struct dcs_reply *r, void *arg)
+{
+	struct pending *p = arg;
+
+	if (!p->lost)
+		reply_view(p->serve, p->from, p->id, r);
+	pending_free(p);
+}
+
+static void
+on_done(const struct dcs_reply *r, void *arg)
+{
+	struct pending *p = arg;
+	struct msg_result m = { .outcome = r->outcome, .token = r->token };
+	struct msg_wake wake = { .reason = p->type == MSG_DCS_SET_CONFIG ?
+	    WAKE_CONFIG : WAKE_OTHER };
+
+	m.sent_ns = r->sent_ns != 0 ? r->sent_ns : p->started;
+	snprintf(m.error, sizeof(m.error), "%s", r->error);
+	if (!p->lost)
+		reply_result(p->serve, p->from, p->id, &m);
+	/* our own write is no news to the watch, but it is to the HA loop */
+	if (p->from == PROC_REST && r->outcome == OUTCOME_OK &&
+	    helper_linked(p->serve->helper, PROC_POSTGRES))
+		helper_send_newest(p->serve->helper, PROC_POSTGRES,
+		    MSG_DCS_WAKE, &wake, NULL, 0);
+	pending_free(p);
+}
+
+static void
+on_peers(const struct peer_status *status, uint32_t count, void *arg)
+{
+	struct pending *p = arg;
+	struct msg_peers m = { .count = count };
+
+	if (!p->lost)
+		helper_reply_id(p->serve->helper, p->from, p->id,
+		    MSG_DCS_PEERS, &m, status, count * sizeof(*status));
+	pending_free(p);
+}
+
+static void
+on_liveness(uint32_t code, void *arg)
+{
+	struct pending *p = arg;
+	struct msg_result m = { .outcome = code != 0 ? OUTCOME_OK :
+	    OUTCOME_FAILED, .code = code, .sent_ns = p->started };
+
+	if (!p->lost)
+		reply_result(p->serve, p->from, p->id, &m);
+	pending_free(p);
+}
+
+static void
+refuse(struct serve *s, enum proc from, const struct ipc_msg *m,
+    const char *why)
+{
+	struct msg_result r = { .outcome = OUTCOME_FAILED };
+	struct msg_view v = { .outcome = OUTCOME_FAILED };
+	struct msg_peers none = { .count = 0 };
+
+	snprintf(r.error, sizeof(r.error), "%s", why);
+	snprintf(v.error, sizeof(v.error), "%s", why);
+	switch (m->hdr.type) {
+	case MSG_DCS_LOAD:
+		helper_reply(s->helper, from, m, MSG_DCS_VIEW, &v, NULL, 0);
+		break;
+	case MSG_DCS_POLL:
+	case MSG_DCS_FAILSAFE_POST:
+		helper_reply(s->helper, from, m, MSG_DCS_PEERS, &none, NULL,
+		    0);
+		break;
+	default:
+		helper_reply(s->helper, from, m, MSG_DCS_RESULT, &r, NULL, 0);
+	}
+}
+
+/* ---- requests ---- */
+
+static bool
+to_peers(struct serve *s, const struct ipc_msg *m, const struct tree *doc,
+    int64_t deadline, struct pending *p)
+{
+	switch (m->hdr.type) {
+	case MSG_DCS_POLL:
+		return peers_poll(s->peers, doc, m->body, deadline, on_peers,
+		    p);
+	case MSG_DCS_FAILSAFE_POST:
+		return peers_failsafe(s->peers, doc, m->body, deadline,
+		    on_peers, p);
+	default:
+		return peers_liveness(s->peers,
+		    ((const struct msg_url *)m->body)->url, deadline,
+		    on_liveness, p);
+	}
+}
+
+static void
+to_store(struct serve *s, const struct ipc_msg *m, const struct tree *doc,
+    int64_t deadline, struct pending *p)
+{
+	const struct msg_dcs_initialize *init = m->body;
+	const struct msg_dcs_document *document = m->body;
+	const struct msg_dcs_token *token = m->body;
+	const struct msg_dcs_status *status = m->body;
+	struct dcs *d = s->dcs;
+
+	switch (m->hdr.type) {
+	case MSG_DCS_LOAD:
+		dcs_load(d, deadline, on_view, p);
+		break;
+	case MSG_DCS_ACQUIRE:
+		dcs_acquire(d, deadline, on_done, p);
+		break;
+	case MSG_DCS_UPDATE:
+		dcs_update(d, m->body, doc, deadline, on_done, p);
+		break;
+	case MSG_DCS_RELEASE:
+		dcs_release(d, status->optime, deadline, on_done, p);
+		break;
+	case MSG_DCS_TAKE:
+		dcs_take(d, deadline, on_done, p);
+		break;
+	case MSG_DCS_INITIALIZE:
+		dcs_initialize(d, init->create != 0, init->sysid, deadline,
+		    on_done, p);
+		break;
+	case MSG_DCS_CANCEL_INITIALIZE:
+		dcs_cancel_initialize(d, deadline, on_done, p);
+		break;
+	case MSG_DCS_TOUCH:
+		dcs_touch(d, m->body, doc, deadline, on_done, p);
+		break;
+	case MSG_DCS_SET_FAILOVER:
+		dcs_set_failover(d, m->body, deadline, on_done, p);
+		break;
+	case MSG_DCS_SET_CONFIG:
+		dcs_set_config(d, (const char *)m->var, m->hdr.var_len,
+		    document->with_token != 0, document->token, deadline,
+		    on_done, p);
+		break;
+	case MSG_DCS_SET_HISTORY:
+		dcs_set_history(d, doc, deadline, on_done, p);
+		break;
+	case MSG_DCS_SET_SYNC:
+		dcs_set_sync(d, m->body, doc, deadline, on_done, p);
+		break;
+	case MSG_DCS_DELETE_SYNC:
+		dcs_delete_sync(d, token->with_token != 0, token->token,
+		    deadline, on_done, p);
+		break;
+	default:
+		dcs_set_status(d, status->optime, doc, deadline, on_done, p);
+		break;
+	}
+}
+
+static bool
+has_tree(uint16_t type)
+{
+	return type != MSG_DCS_SET_CONFIG;
+}
+
+static void
+request(struct serve *s, enum proc from, const struct ipc_msg *m)
+{
+	int64_t deadline = m->hdr.deadline_ns;
+	struct tree *doc = NULL;
+	struct pending *p;
+
+	if (deadline == 0)
+		deadline = clock_boot_ns() + DEFAULT_DEADLINE;
+	if (s->dcs == NULL || s->peers == NULL) {
+		refuse(s, from, m, "not configured yet");
+		return;
+	}
+	if (m->hdr.type == MSG_DCS_SET_CONFIG && (m->var == NULL ||
+	    memchr(m->var, '\0', m->hdr.var_len) != NULL)) {
+		refuse(s, from, m, "no document");
+		return;
+	}
+	if (m->var != NULL && has_tree(m->hdr.type) &&
+	    (doc = tree_decode(m->var, m->hdr.var_len)) == NULL) {
+		refuse(s, from, m, "malformed document");
+		return;
+	}
+	if ((p = pending_new(s, from, m)) == NULL)
+		refuse(s, from, m, "too many requests in flight");
+	else if (m->hdr.type == MSG_DCS_POLL ||
+	    m->hdr.type == MSG_DCS_FAILSAFE_POST ||
+	    m->hdr.type == MSG_DCS_LIVENESS) {
+		if (!to_peers(s, m, doc, deadline, p)) {
+			refuse(s, from, m, "too many requests in flight");
+			pending_free(p);
+		}
+	} else
+		to_store(s, m, doc, deadline, p);
+	tree_free(doc);
+}
+
+static void
+on_message(struct helper *h, enum proc from, const struct ipc_msg *m,
+    void *arg)
+{
+	const struct msg_dcs_settings *set;
+	struct serve *s = arg;
+
+	(void)h;
+	if (m->hdr.type == MSG_DCS_SETTINGS) {
+		set = m->body;
+		if (s->dcs != NULL)
+			dcs_settings(s->dcs, set->ttl, set->loop_wait,
+			    set->retry_timeout);
+		return;
+	}
+	if (m->hdr.type >= MSG_DCS_LOAD && m->hdr.type <= MSG_DCS_LIVENESS)
+		request(s, from, m);
+	else
+		log_warn("unexpected message %s from %s",
+		    msg_name(m->hdr.type), proc_name(from));
+}
+
+/* ---- views to rest ---- */
+
+static void
+on_push_view(const struct dcs_reply *r, void *arg)
+{
+	struct msg_view m = { .outcome = OUTCOME_OK };
+	struct serve *s = arg;
+	struct view *copy;
+	uint8_t *var;
+	size_t len;
+
+	s->pushing = false;
+	if (r->outcome == OUTCOME_OK &&
+	    helper_linked(s->helper, PROC_REST) &&
+	    (s->pushed == NULL || !view_equal(s->pushed, r->view)) &&
+	    view_encode(r->view, &var, &len)) {
+		if (helper_send_newest(s->helper, PROC_REST, MSG_DCS_VIEW, &m,
+		    var, len) == 0 && (copy = view_copy(r->view)) != NULL) {
+			view_free(s->pushed);
+			s->pushed = copy;
+		}
+		free(var);
+	}
+	if (s->push_again)
+		schedule_push(s);
+}
+
+static void
+on_push_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct serve *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (s->dcs == NULL || !helper_linked(s->helper, PROC_REST))
+		return;
+	s->pushing = true;
+	s->push_again = false;
+	dcs_load(s->dcs, 0, on_push_view, s);
+}
+
+/* Changes of one moment go out as one view. */
+static void
+schedule_push(struct serve *s)
+{
+	struct timeval tv = { 0, 20000 };
+
+	s->push_again = s->pushing;
+	if (!s->pushing && !evtimer_pending(s->push_timer, NULL))
+		evtimer_add(s->push_timer, &tv);
+}
+
+static void
+on_changed(uint32_t keys, uint32_t reason, void *arg)
+{
+	struct msg_wake wake = { .reason = reason };
+	struct serve *s = arg;
+
+	(void)keys;
+	if (reason != 0 && helper_linked(s->helper, PROC_POSTGRES))
+		helper_send_newest(s->helper, PROC_POSTGRES, MSG_DCS_WAKE,
+		    &wake, NULL, 0);
+	schedule_push(s);
+}
+
+static void
+on_link(struct helper *h, enum proc peer, bool up, void *arg)
+{
+	struct serve *s = arg;
+	struct pending *p;
+
+	(void)h;
+	if (!up)
+		LIST_FOREACH(p, &s->pending, entry)
+			if (p->from == peer)
+				p->lost = true;
+	if (peer == PROC_REST) {
+		view_free(s->pushed);
+		s->pushed = NULL;
+		if (up && s->push_timer != NULL)
+			schedule_push(s);
+	}
+}
+
+/* ---- life ---- */
+
+static void
+send_info(struct serve *s)
+{
+	struct msg_helper_info info = { .loops = s->served };
+	struct timeval tv = { INFO_INTERVAL, 0 };
+
+	dcs_info(s->dcs, info.text, sizeof(info.text));
+	helper_info(s->helper, &info);
+	evtimer_add(s->info_timer, &tv);
+}
+
+static void
+on_info_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	send_info(arg);
+}
+
+static const char *
+first_config(struct serve *s, struct helper *h, const struct tree *conf)
+{
+	static const struct dcs_callbacks callbacks = { on_changed };
+	static char err[TEXT_SIZE];
+
+	s->helper = h;
+	s->push_timer = evtimer_new(helper_base(h), on_push_timer, s);
+	s->info_timer = evtimer_new(helper_base(h), on_info_timer, s);
+	if (s->push_timer == NULL || s->info_timer == NULL)
+		return "out of memory";
+	if ((s->peers = peers_open(helper_base(h), conf, err, sizeof(err))) ==
+	    NULL)
+		return err;
+	if ((s->dcs = dcs_open(helper_base(h), conf, false, &callbacks, s,
+	    err, sizeof(err))) == NULL)
+		return err;
+	send_info(s);
+	return NULL;
+}
+
+/* Directories of the certificates: a reload may find new files there. */
+static void
+note_readable(struct serve *s, const struct tree *conf)
+{
+	static const char *const keys[] = { "cacert", "ca_cert", "cert",
+	    "key" };
+	static const char *const peer_keys[] = { "ctl.cacert", "ctl.certfile",
+	    "ctl.keyfile", "restapi.cafile" };
+	const struct tree *section = tree_get(conf, dcs_driver_name(s->dcs));
+	const char *file, *slash;
+	uint32_t i;
+	size_t n;
+
+	for (i = 0; i < 8; i++) {
+		file = i < 4 ? tree_path_text(section, keys[i], NULL) :
+		    tree_path_text(conf, peer_keys[i - 4], NULL);
+		if (file == NULL || (slash = strrchr(file, '/')) == NULL)
+			continue;
+		n = slash == file ? 1 : (size_t)(slash - file);
+		if (n >= PATH_SIZE)
+			continue;
+		memcpy(s->readable[s->nreadable], file, n);
+		s->readable[s->nreadable++][n] = '\0';
+	}
+}
+
+static const char *
+on_config(struct helper *h, struct tree *conf, const struct msg_config *m,
+    void *arg)
+{
+	static char err[TEXT_SIZE];
+	struct serve *s = arg;
+	const char *wrong;
+
+	(void)m;
+	if (s->dcs == NULL)
+		wrong = first_config(s, h, conf);
+	else if (!peers_reload(s->peers, conf, err, sizeof(err)) ||
+	    !dcs_reload(s->dcs, conf, err, sizeof(err)))
+		wrong = err;
+	else
+		wrong = NULL;
+	if (wrong == NULL && s->nreadable == 0)
+		note_readable(s, conf);
+	/* the credentials were taken over: they need not lie here twice */
+	tree_free_wiped(conf);
+	return wrong;
+}
+
+static void
+on_sandbox(struct helper *h, void *arg)
+{
+	static const char *const resolver[] = { "/etc/resolv.conf",
+	    "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
+	    "/etc/gai.conf", "/etc/services", "/etc/ssl", "/usr/lib/ssl",
+	    "/etc/pki" };
+	const char *paths[sizeof(resolver) / sizeof(resolver[0]) +
+	    MAX_READABLE + 1] = { NULL };
+	struct serve *s = arg;
+	uint32_t i, n = 0;
+
+	for (i = 0; i < sizeof(resolver) / sizeof(resolver[0]); i++)
+		paths[n++] = resolver[i];
+	for (i = 0; i < s->nreadable; i++)
+		paths[n++] = s->readable[i];
+	helper_set_sandbox(h, sandbox_enter(PROC_DCS, paths));
+}
+
+static void
+on_shutdown(struct helper *h, void *arg)
+{
+	struct serve *s = arg;
+
+	s->stopping = true;
+	if (s->npending == 0)
+		helper_stopped(h, 0);
+}
+
+const struct helper_ops serve_ops = {
+	.message = on_message,
+	.link = on_link,
+	.config = on_config,
+	.sandbox = on_sandbox,
+	.shutdown = on_shutdown,
+};
+
+struct serve *
+serve_new(void)
+{
+	struct serve *s = calloc(1, sizeof(*s));
+
+	if (s != NULL)
+		LIST_INIT(&s->pending);
+	return s;
+}
+
+void
+serve_free(struct serve *s)
+{
+	struct pending *p;
+
+	if (s == NULL)
+		return;
+	dcs_close(s->dcs);
+	peers_close(s->peers);
+	while ((p = LIST_FIRST(&s->pending)) != NULL) {
+		LIST_REMOVE(p, entry);
+		free(p);
+	}
+	if (s->push_timer != NULL)
+		event_free(s->push_timer);
+	if (s->info_timer != NULL)
+		event_free(s->info_timer);
+	view_free(s->pushed);
+	free(s);
+}
