@@ -32,6 +32,9 @@ bool conf_build(struct conf *, unsigned flags, struct conf_notes *);
 /* Give known keys their types and warn about unknown ones. */
 bool conf_normalise(struct conf *, struct conf_notes *);
 
+/* The warnings about unknown keys alone. */
+void conf_note_unknown(struct conf *, struct conf_notes *);
+
 /* A YAML list or map from a variable (spec 5), or NULL with err set. */
 struct tree *conf_env_collection(const char *text, bool map, char *err,
     size_t errsize);

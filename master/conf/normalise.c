@@ -329,12 +329,20 @@ normalise_map(struct walk *w, struct tree *map, const char *path)
 	}
 }
 
+void
+conf_note_unknown(struct conf *conf, struct conf_notes *notes)
+{
+	struct walk w = {conf, notes, true};
+
+	find_unknown(&w, conf->local, "");
+}
+
 bool
 conf_normalise(struct conf *conf, struct conf_notes *notes)
 {
 	struct walk w = {conf, notes, true};
 
-	find_unknown(&w, conf->local, "");
+	conf_note_unknown(conf, notes);
 	normalise_map(&w, conf->effective, "");
 	return w.ok;
 }
