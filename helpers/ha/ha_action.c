@@ -1,0 +1,346 @@
+/*
+ * ha_action.c: the one long action (spec/ha.md 21): claiming it, what each of
+ * its job's events means, cancelling it.  Each kind is a small step machine;
+ * demotion and cloning have theirs in ha_demote.c and ha_bootstrap.c.
+ */
+#include <stdarg.h>
+
+#include "ha_int.h"
+
+enum rc
+action_begin(struct ha *h, enum action_kind kind, const struct ha_job *job,
+    const char *fmt, ...)
+{
+	struct action *a = &h->s.action;
+	char name[sizeof(a->name)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(name, sizeof(name), fmt, ap);
+	va_end(ap);
+	if (busy(h))
+		return say(h, "busy.refused",
+		    "Failed to run %s, %s is already in progress", name,
+		    a->name);
+	memset(a, 0, sizeof(*a));
+	a->kind = kind;
+	memcpy(a->name, name, sizeof(a->name));
+	a->started = h->p.now;
+	a->role = job->role;
+	a->job_timeout = job->timeout_ns;
+	a->job = job_start(h, job);
+	return RC_OK;
+}
+
+void
+action_end(struct ha *h, bool wake)
+{
+	struct action *a = &h->s.action;
+
+	if (a->sync_counted && h->s.disable_sync > 0)
+		h->s.disable_sync--;
+	if (a->request != 0)
+		reply(h, a->request, 503, "postgres is still starting");
+	memset(a, 0, sizeof(*a));
+	h->s.wake = h->s.wake || wake;
+	fx_new(h, FX_PUBLISH);
+}
+
+/*
+ * Cancel and wait until it has ended (21.4).  A promotion that was ordered in
+ * the meantime is seen, so that the caller can undo it.
+ */
+enum rc
+action_cancel(struct ha *h, int64_t grace)
+{
+	struct action *a = &h->s.action;
+	const struct ha_ev *ev;
+	struct ha_fx *fx;
+
+	if (!busy(h))
+		return RC_OK;
+	if (a->kind == ACTION_START_PRIMARY || a->kind == ACTION_FOLLOW)
+		h->s.recovering = false;
+	fx = fx_new(h, FX_JOB_CANCEL);
+	fx->cancel_id = a->job;
+	fx->grace = grace;
+	for (;;) {
+		TRY(await(h, a->job, &ev));
+		if (ev->type == EV_JOB_PROGRESS &&
+		    ev->progress == PROGRESS_PROMOTED)
+			set_role(h, ROLE_PROMOTED, true);
+		if (ev->type != EV_JOB_PROGRESS)
+			break;
+	}
+	action_end(h, false);
+	return RC_OK;
+}
+
+/* ---- the kinds ---- */
+
+/* A new postmaster needs the fence before its first client (design 5). */
+static void
+arm_new_postmaster(struct ha *h)
+{
+	struct ha_fx *fx;
+
+	h->s.wd_fence_armed = false;
+	if (h->s.opt.pause || !trusted(h) ||
+	    (!h->conf.fence && h->conf.watchdog_mode == WATCHDOG_OFF))
+		return;
+	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
+	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
+	fx = fx_new(h, FX_WD_GRANT);
+	fx->grant.lease_end_ns = h->s.trusted;
+	fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
+	fx->grant.ttl_ns = ttl_ns(h);
+}
+
+static void
+promote_progress(struct ha *h, const struct ha_ev *ev)
+{
+	struct action *a = &h->s.action;
+	struct ha_fx *fx;
+
+	switch (ev->progress) {
+	case PROGRESS_PRE_PROMOTE_OK:
+		h->s.promote_result = VERDICT_TRUE;
+		if (!h->s.opt.pause && !trusted(h)) {
+			/* the script outlived the lease: do not promote */
+			fx = fx_new(h, FX_JOB_CANCEL);
+			fx->cancel_id = a->job;
+			fx->grace = NS_PER_SEC;
+			return;
+		}
+		a->pre_promote_done = true;
+		h->s.rewind = REWIND_INITIAL;
+		break;
+	case PROGRESS_PRE_PROMOTE_FAILED:
+		h->s.promote_result = VERDICT_FALSE;
+		break;
+	case PROGRESS_PROMOTED:
+		a->pre_promote_done = true;
+		h->s.rewind = REWIND_INITIAL;
+		set_role(h, ROLE_PROMOTED, true);
+		fx_new(h, FX_PUBLISH);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+promote_done(struct ha *h, const struct ha_ev *ev)
+{
+	if (ev->result == JOB_CANCELLED)
+		ha_log(h, LOG_LVL_INFO, "promote.cancelled",
+		    "PostgreSQL promote cancelled.");
+	if (ev->result == JOB_OK) {
+		h->s.rewind = REWIND_INITIAL;
+		if (h->s.role != ROLE_PROMOTED)
+			set_role(h, ROLE_PRIMARY, true);
+		set_role(h, ROLE_PRIMARY, false);
+	}
+	action_end(h, ev->result != JOB_NOTHING);
+}
+
+/* A start or restart; the controller ran the callbacks. */
+static void
+start_done(struct ha *h, const struct ha_ev *ev)
+{
+	struct action *a = &h->s.action;
+	bool up = ev->result == JOB_OK || ev->result == JOB_NOTHING;
+
+	if (up) {
+		h->s.callbacks_seen = true;
+		h->s.initialized = true;
+		if (a->kind == ACTION_FOLLOW)
+			set_role(h, a->role, false);
+	}
+	if (a->kind == ACTION_START_PRIMARY && ev->result == JOB_OK)
+		h->s.recovering = true;
+	action_end(h, ev->result != JOB_NOTHING);
+}
+
+static void
+restart_done(struct ha *h, const struct ha_ev *ev)
+{
+	struct action *a = &h->s.action;
+
+	if (ev->result == JOB_OK)
+		reply(h, a->request, 200, "restarted successfully");
+	else if (ev->result == JOB_FAILED)
+		reply(h, a->request, 503, "restart failed");
+	else
+		reply(h, a->request, 503, "postgres is still starting");
+	a->request = 0;
+	action_end(h, ev->result != JOB_NOTHING);
+}
+
+static void
+rewind_done(struct ha *h, const struct ha_ev *ev)
+{
+	struct ha_job job;
+
+	if (h->s.action.step > 0) {
+		h->s.rewind = REWIND_INITIAL;
+		action_end(h, true);
+		return;
+	}
+	if (ev->result == JOB_OK)
+		h->s.rewind = REWIND_SUCCESS;
+	if (ev->result != JOB_FAILED) {
+		action_end(h, ev->result == JOB_OK);
+		return;
+	}
+	h->s.rewind = REWIND_FAILED;
+	if (!h->conf.remove_data_on_rewind_failure &&
+	    !h->conf.remove_data_on_diverged) {
+		action_end(h, true);
+		return;
+	}
+	ha_log(h, LOG_LVL_WARNING, "rewind.remove", "%s is set. removing...",
+	    h->conf.remove_data_on_rewind_failure ?
+	    "remove_data_directory_on_rewind_failure" :
+	    "remove_data_directory_on_diverged_timelines");
+	job_init(&job, JOB_REMOVE_DATA);
+	h->s.action.step = 1;
+	h->s.action.job = job_start(h, &job);
+}
+
+/* 18.3: stopped, now clone; from here it is a clone like any other. */
+static enum rc
+reinitialize_stopped(struct ha *h, const struct ha_ev *ev)
+{
+	struct action *a = &h->s.action;
+	char what[NAME_SIZE * 2];
+	struct ha_job job;
+	bool ok;
+
+	if (ev->result != JOB_OK && ev->result != JOB_NOTHING) {
+		action_end(h, true);
+		return RC_OK;
+	}
+	TRY(load_plain(h, &ok));
+	if (!ok || unlocked(h) || has_lock(h)) {
+		action_end(h, true);
+		return RC_OK;
+	}
+	h->s.rewind = REWIND_INITIAL;
+	job_init(&job, JOB_CLONE);
+	clone_source(h, &job, what, sizeof(what));
+	if (a->from_leader) {
+		job_node(h, &job, leader_member(h));
+		job.from_leader = true;
+		(void)snprintf(what, sizeof(what), "from leader '%s'",
+		    h->s.view->leader);
+	}
+	a->kind = ACTION_CLONE;
+	a->step = 0;
+	(void)text_set(a->source, sizeof(a->source), what);
+	a->job = job_start(h, &job);
+	return RC_OK;
+}
+
+/* The remote member's data are here: start following it. */
+static void
+standby_cloned(struct ha *h, const struct ha_ev *ev)
+{
+	struct ha_job job;
+
+	if (h->s.action.step == 0 && ev->result == JOB_OK) {
+		job_init(&job, JOB_FOLLOW);
+		job_node(h, &job, remote_member(h));
+		job.role = ROLE_STANDBY_LEADER;
+		job.block_callbacks = true;
+		h->s.action.step = 1;
+		h->s.action.job = job_start(h, &job);
+		return;
+	}
+	if (ev->result == JOB_OK || ev->result == JOB_NOTHING) {
+		h->s.promote_result = VERDICT_TRUE;
+		set_role(h, ROLE_STANDBY_LEADER, false);
+	} else
+		h->s.promote_result = VERDICT_FALSE;
+	action_end(h, true);
+}
+
+static void
+action_progress(struct ha *h, const struct ha_ev *ev)
+{
+	struct action *a = &h->s.action;
+
+	if (a->kind == ACTION_PROMOTE) {
+		promote_progress(h, ev);
+		return;
+	}
+	if (ev->progress == PROGRESS_SAFEPOINT)
+		watchdog_disarm(h, 0);
+	if (ev->progress != PROGRESS_SPAWNED)
+		return;
+	a->spawned = true;
+	if (a->kind == ACTION_START_PRIMARY ||
+	    (a->kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY))
+		arm_new_postmaster(h);
+	if (a->kind == ACTION_FOLLOW)
+		set_role(h, a->role, false);
+}
+
+static void
+action_done(struct ha *h, const struct ha_ev *ev)
+{
+	switch (h->s.action.kind) {
+	case ACTION_PROMOTE:
+		promote_done(h, ev);
+		return;
+	case ACTION_START_PRIMARY:
+	case ACTION_FOLLOW:
+		start_done(h, ev);
+		return;
+	case ACTION_RESTART:
+		restart_done(h, ev);
+		return;
+	case ACTION_REWIND:
+		rewind_done(h, ev);
+		return;
+	case ACTION_BOOTSTRAP_STANDBY:
+		standby_cloned(h, ev);
+		return;
+	case ACTION_POST_BOOTSTRAP:
+		h->s.promote_result = ev->result == JOB_OK ?
+		    VERDICT_TRUE : VERDICT_FALSE;
+		break;
+	default:
+		break;
+	}
+	action_end(h, ev->result != JOB_NOTHING);
+}
+
+enum rc
+action_event(struct ha *h, const struct ha_ev *ev)
+{
+	switch (h->s.action.kind) {
+	case ACTION_NONE:
+		return RC_OK;
+	case ACTION_DEMOTE:
+		return demote_event(h, ev);
+	case ACTION_CLONE:
+		return clone_event(h, ev);
+	case ACTION_REINITIALIZE:
+		return ev->type == EV_JOB_DONE ?
+		    reinitialize_stopped(h, ev) : RC_OK;
+	default:
+		break;
+	}
+	if (ev->type == EV_JOB_PROGRESS)
+		action_progress(h, ev);
+	else if (ev->type == EV_JOB_DONE)
+		action_done(h, ev);
+	return RC_OK;
+}
+
+const char *
+ha_action(const struct ha *h)
+{
+	return h->s.action.kind == ACTION_NONE ? NULL : h->s.action.name;
+}

@@ -1,0 +1,333 @@
+/*
+ * ha_follow.c: following another node (spec/ha.md 6): whom, the follow list,
+ * and the rewind state in the cycle.
+ */
+#include "ha_int.h"
+
+/* ---- target (6.1) ---- */
+
+/* The remote member of a standby cluster, made anew in every pass. */
+const struct view_member *
+remote_member(struct ha *h)
+{
+	const struct options *o = &h->s.opt;
+	struct view_member *m = &h->p.remote;
+	const char *port = o->remote_port[0] != '\0' ? o->remote_port : "5432";
+
+	memset(m, 0, sizeof(*m));
+	(void)snprintf(m->name, sizeof(m->name), "remote_member:%016llx",
+	    (unsigned long long)h->s.next_id);
+	if (o->remote_host[0] != '\0' || o->remote_port[0] != '\0')
+		if (snprintf(m->conn_url, sizeof(m->conn_url),
+		    "postgres://%s:%s/postgres", o->remote_host, port) >=
+		    (int)sizeof(m->conn_url))
+			m->conn_url[0] = '\0';
+	return m;
+}
+
+/* The node to follow, NULL = none.  *remote: the remote member. */
+const struct view_member *
+follow_target(struct ha *h, bool *remote)
+{
+	const struct tags *tags = &h->conf.tags;
+	const struct view_member *m = NULL;
+	const struct view *v = h->s.view;
+
+	*remote = false;
+	if (tags->nostream)
+		return NULL;
+	if (h->s.opt.standby_cluster &&
+	    (has_lock(h) || (unlocked(h) && !h->s.opt.pause))) {
+		*remote = true;
+		return remote_member(h);
+	}
+	if (v != NULL && tags->replicatefrom[0] != '\0' &&
+	    !is_me(h, tags->replicatefrom))
+		m = view_member(v, tags->replicatefrom);
+	if (m == NULL)
+		m = leader_member(h);
+	if (m != NULL && is_me(h, m->name))
+		return NULL;
+	return m;
+}
+
+/* ---- rewind (6.4, 6.5) ---- */
+
+bool
+rewind_allowed(const struct ha *h)
+{
+	return h->conf.remove_data_on_diverged || h->p.pg.pg_rewind_possible;
+}
+
+bool
+rewind_wanted(const struct ha *h)
+{
+	return h->s.rewind == REWIND_CHECK || h->s.rewind == REWIND_NEED;
+}
+
+bool
+rewind_executed(const struct ha *h)
+{
+	return h->s.rewind == REWIND_SUCCESS || h->s.rewind == REWIND_FAILED;
+}
+
+void
+rewind_trigger(struct ha *h)
+{
+	h->s.checkpoint_job = 0;
+	if (rewind_allowed(h) && h->s.rewind != REWIND_NEED)
+		h->s.rewind = REWIND_CHECK;
+}
+
+/*
+ * spec/postgres.md 16.3 step 5 (and the table before it).  A node that ended
+ * where the leader's timeline branched off can follow; one byte more cannot.
+ */
+int
+ha_rewind_needed(const struct ha_divergence *d)
+{
+	uint32_t i;
+
+	if (!d->local_known || !d->leader_reachable || d->leader_in_recovery ||
+	    d->leader_timeline == 0)
+		return -1;
+	if (d->local_timeline > d->leader_timeline)
+		return 1;
+	if (d->local_timeline == d->leader_timeline)
+		return 0;
+	if (!d->history_known || d->nhistory > MAX_HISTORY)
+		return -1;
+	for (i = 0; i < d->nhistory; i++) {
+		if (d->history[i].timeline < d->local_timeline)
+			continue;
+		if (d->history[i].timeline > d->local_timeline)
+			return 1;
+		if (d->local_in_recovery)
+			return d->local_lsn > d->history[i].lsn;
+		if (d->local_lsn >= d->history[i].lsn)
+			return 1;
+		return d->history[i].lsn != d->checkpoint_end;
+	}
+	return 1;
+}
+
+static const struct view_member *
+rewind_source(struct ha *h)
+{
+	if (h->s.opt.standby_cluster)
+		return remote_member(h);
+	return leader_member(h);
+}
+
+/* Members publish `primary`, those before 4.0 `master`. */
+static bool
+published_primary(const struct view_member *m)
+{
+	return pg_role_parse(m->role, NULL) == ROLE_PRIMARY;
+}
+
+static enum rc
+rewind_compare(struct ha *h, const struct view_member *l)
+{
+	const struct ha_ev *ev;
+	struct ha_fx *fx;
+	int needed;
+
+	if (l != &h->p.remote && !published_primary(l))
+		return RC_OK;
+	fx = ask_new(h, FX_DIVERGENCE, retry_ns(h));
+	job_node(h, &fx->job, l);
+	TRY(await(h, fx->id, &ev));
+	if (ev->divergence == NULL)
+		return RC_OK;
+	needed = ha_rewind_needed(ev->divergence);
+	if (needed >= 0)
+		h->s.rewind = needed ? REWIND_NEED : REWIND_NOT_NEED;
+	return RC_OK;
+}
+
+enum rc
+rewind_check(struct ha *h, bool *needed)
+{
+	const struct view_member *l = rewind_source(h);
+
+	*needed = false;
+	if (l == NULL || l->conn_url[0] == '\0')
+		return RC_OK;
+	if (h->s.rewind == REWIND_CHECK && !is_me(h, l->name))
+		TRY(rewind_compare(h, l));
+	*needed = h->s.rewind == REWIND_NEED;
+	return RC_OK;
+}
+
+static enum rc
+rewind_start(struct ha *h, const struct view_member *l)
+{
+	struct ha_control control;
+	struct ha_job job;
+
+	if (!h->p.pg.running) {
+		TRY(ask_control(h, 0, &control));
+		if (control.ok &&
+		    control.state == CONTROL_IN_ARCHIVE_RECOVERY)
+			TRY(crash_recovery(h));
+	}
+	job_init(&job, JOB_REWIND);
+	job_node(h, &job, l);
+	TRY(action_begin(h, ACTION_REWIND, &job, "running pg_rewind from %s",
+	    l->name));
+	return say(h, "rewind.run", "%s", h->s.action.name);
+}
+
+/* spec 6.5: a message when something was begun. */
+enum rc
+rewind_step(struct ha *h)
+{
+	const struct view_member *l;
+	struct ha_job job;
+	bool needed;
+
+	TRY(rewind_check(h, &needed));
+	if (!needed)
+		return RC_OK;
+	l = rewind_source(h);
+	if (h->p.pg.pg_rewind_possible)
+		return rewind_start(h, l);
+	if (!h->conf.remove_data_on_diverged || h->s.opt.standby_cluster)
+		return RC_OK;
+	job_init(&job, JOB_STOP);
+	job.stop_mode = STOP_IMMEDIATE;
+	job.timeout_ns = retry_ns(h);
+	TRY(action_begin(h, ACTION_REINITIALIZE, &job,
+	    "reinitializing due to diverged timelines"));
+	return say(h, "rewind.reinitialize", "%s", h->s.action.name);
+}
+
+/* ---- follow (6.2) ---- */
+
+static enum rc
+follow_primary(struct ha *h, const char *rule, const char *msg)
+{
+	if (h->s.opt.standby_cluster) {
+		TRY(demote_begin(h, DEMOTE_CLUSTER,
+		    "demoting to a standby cluster"));
+		return say(h, rule, "%s", msg);
+	}
+	TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
+	return say(h, rule, "%s", msg);
+}
+
+static enum rc
+follow_paused(struct ha *h, bool primary, const struct view_member *target)
+{
+	if (rewind_wanted(h) && rewind_allowed(h) && !unlocked(h) && !primary)
+		return RC_OK;
+	if (primary) {
+		set_role(h, ROLE_PRIMARY, false);
+		return say(h, "pause.primary-without-lock",
+		    "continue to run as primary without lock");
+	}
+	if (h->s.role != ROLE_STANDBY_LEADER)
+		set_role(h, ROLE_REPLICA, false);
+	if (target == NULL)
+		return say(h, "pause.no-action", "no action. I am (%s)",
+		    h->conf.name);
+	return RC_OK;
+}
+
+/* 6.2 step 5: past the standby leader's timeline? */
+static enum rc
+check_past_leader(struct ha *h)
+{
+	struct ha_control control;
+
+	if (!h->s.opt.standby_cluster || h->s.leader_timeline == 0)
+		return RC_OK;
+	TRY(ask_control(h, h->s.leader_timeline + 1, &control));
+	if (control.has_history_file)
+		rewind_trigger(h);
+	return RC_OK;
+}
+
+static void
+resume_replay(struct ha *h)
+{
+	struct ha_job job;
+
+	if (h->s.opt.pause || h->p.pg.server_version < 140000 || starting(h) ||
+	    !h->p.pg.replay_paused)
+		return;
+	ha_log(h, LOG_LVL_INFO, "replica.resume-replay",
+	    "Resuming paused WAL replay for PostgreSQL 14+");
+	job_init(&job, JOB_RESUME_REPLAY);
+	(void)job_start(h, &job);
+}
+
+/* 6.2 step 10 */
+static enum rc
+apply_target(struct ha *h, const struct view_member *target,
+    enum pg_role new_role)
+{
+	const struct ha_ev *ev;
+	struct ha_job job;
+	struct ha_fx *fx;
+
+	job_init(&job, JOB_FOLLOW);
+	job_node(h, &job, target);
+	job.role = new_role;
+	fx = ask_new(h, FX_RECOVERY_DIFF, retry_ns(h));
+	fx->job = job;
+	TRY(await(h, fx->id, &ev));
+	if (ev->diff == DIFF_RESTART) {
+		rewind_trigger(h);
+		return action_begin(h, ACTION_FOLLOW, &job,
+		    "changing primary_conninfo and restarting");
+	}
+	if (ev->diff == DIFF_RELOAD) {
+		rewind_trigger(h);
+		job.kind = JOB_RELOAD_RECOVERY;
+		(void)job_start(h, &job);
+		set_role(h, new_role, h->s.role != new_role &&
+		    h->s.role != ROLE_UNINITIALIZED);
+		return RC_OK;
+	}
+	set_role(h, new_role, h->s.role != ROLE_UNINITIALIZED);
+	if (h->s.last_timeline != 0 && h->s.leader_timeline != 0 &&
+	    h->s.last_timeline < h->s.leader_timeline) {
+		rewind_trigger(h);
+		return rewind_step(h);
+	}
+	return RC_OK;
+}
+
+enum rc
+follow(struct ha *h, const char *demote_rule, const char *demote_msg,
+    const char *follow_rule, const char *follow_msg, bool reload)
+{
+	const struct view_member *target;
+	enum pg_role new_role;
+	bool remote, primary, ok;
+
+	if (reload) {
+		TRY(load_plain(h, &ok));
+		if (!ok)
+			return RC_DCS;
+	}
+	primary = is_primary(h);
+	target = follow_target(h, &remote);
+	if (h->s.opt.pause)
+		TRY(follow_paused(h, primary, target));
+	else if (primary)
+		return follow_primary(h, demote_rule, demote_msg);
+	watchdog_disarm(h, 2);
+	TRY(check_past_leader(h));
+	TRY(rewind_step(h));
+	resume_replay(h);
+	new_role = remote && has_lock(h) ? ROLE_STANDBY_LEADER : ROLE_REPLICA;
+	if (h->s.opt.standby_cluster && new_role == ROLE_REPLICA &&
+	    (target == NULL || target->conn_url[0] == '\0'))
+		return say(h, "replica.old-standby-leader",
+		    "continue following the old known standby leader");
+	TRY(apply_target(h, target, new_role));
+	return say(h, follow_rule, "%s", follow_msg);
+}

@@ -1,0 +1,209 @@
+/*
+ * ha_mem.c: the memory of the HA core: copies of events, views kept while a
+ * state refers to them, trees that live until the next event.  No rules here.
+ *
+ * Memory that cannot be had ends the process: a controller that decides on
+ * half a state is worse than one that is restarted beside its database.
+ */
+#include <stdlib.h>
+
+#include "ha_int.h"
+
+void *
+ha_alloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void *
+dup_bytes(const void *src, size_t size)
+{
+	void *p = ha_alloc(size);
+
+	memcpy(p, src, size);
+	return p;
+}
+
+static struct tree *
+dup_tree(const struct tree *t)
+{
+	struct tree *copy;
+
+	if (t == NULL)
+		return NULL;
+	copy = tree_copy(t);
+	if (copy == NULL)
+		abort();
+	return copy;
+}
+
+static void
+copy_pg(struct event *e)
+{
+	e->pg = dup_bytes(e->ev.pg, sizeof(*e->pg));
+	e->slots = dup_tree(e->pg->slots);
+	e->reason = dup_tree(e->pg->pending_restart_reason);
+	e->pg->slots = e->slots;
+	e->pg->pending_restart_reason = e->reason;
+	if (e->pg->nsenders > MAX_MEMBERS)
+		e->pg->nsenders = MAX_MEMBERS;
+	e->ev.pg = e->pg;
+}
+
+static void
+copy_config(struct event *e)
+{
+	e->config = dup_bytes(e->ev.config, sizeof(*e->config));
+	e->tags = dup_tree(e->config->tags_doc);
+	e->dynamic = dup_tree(e->config->dynamic);
+	e->config->tags_doc = e->tags;
+	e->config->dynamic = e->dynamic;
+	e->ev.config = e->config;
+}
+
+struct event *
+event_copy(const struct ha_ev *ev, int64_t now)
+{
+	struct event *e = ha_alloc(sizeof(*e));
+
+	e->ev = *ev;
+	e->at = now;
+	if (ev->view != NULL) {
+		e->view = view_copy(ev->view);
+		if (e->view == NULL)
+			abort();
+		e->ev.view = e->view;
+	}
+	if (ev->pg != NULL)
+		copy_pg(e);
+	if (ev->control != NULL)
+		e->ev.control = e->control =
+		    dup_bytes(ev->control, sizeof(*e->control));
+	if (ev->divergence != NULL)
+		e->ev.divergence = e->divergence =
+		    dup_bytes(ev->divergence, sizeof(*e->divergence));
+	if (ev->npeers > MAX_MEMBERS)
+		e->ev.npeers = MAX_MEMBERS;
+	if (ev->peers != NULL && e->ev.npeers > 0)
+		e->ev.peers = e->peers =
+		    dup_bytes(ev->peers, e->ev.npeers * sizeof(*e->peers));
+	else
+		e->ev.npeers = 0;
+	if (ev->req != NULL)
+		e->ev.req = e->req = dup_bytes(ev->req, sizeof(*e->req));
+	if (ev->config != NULL)
+		copy_config(e);
+	e->ev.doc = e->doc = dup_tree(ev->doc);
+	if (ev->error != NULL)
+		e->ev.error = e->error = dup_bytes(ev->error, strlen(ev->error) + 1);
+	return e;
+}
+
+void
+ha_event_free(struct event *e)
+{
+	if (e == NULL)
+		return;
+	view_free(e->view);
+	tree_free(e->slots);
+	tree_free(e->reason);
+	tree_free(e->doc);
+	tree_free(e->tags);
+	tree_free(e->dynamic);
+	free(e->pg);
+	free(e->control);
+	free(e->divergence);
+	free(e->peers);
+	free(e->req);
+	free(e->config);
+	free(e->error);
+	free(e);
+}
+
+static void *
+grow(void *v, uint32_t *cap, uint32_t n, size_t size)
+{
+	uint32_t want;
+
+	if (n < *cap)
+		return v;
+	want = *cap == 0 ? 16 : *cap * 2;
+	v = reallocarray(v, want, size);
+	if (v == NULL)
+		abort();
+	*cap = want;
+	return v;
+}
+
+const struct view *
+keep_view(struct ha *h, struct view *v)
+{
+	h->views = grow(h->views, &h->views_cap, h->nviews, sizeof(*h->views));
+	h->views[h->nviews++] = v;
+	return v;
+}
+
+/* Free the views that neither the state nor its snapshot refers to. */
+void
+drop_views(struct ha *h)
+{
+	uint32_t i, kept = 0;
+
+	for (i = 0; i < h->nviews; i++) {
+		struct view *v = h->views[i];
+
+		if (v == h->s.view || v == h->s.old_view)
+			h->views[kept++] = v;
+		else
+			view_free(v);
+	}
+	h->nviews = kept;
+}
+
+struct tree *
+keep_tree(struct ha *h, struct tree *t)
+{
+	if (t == NULL)
+		abort();
+	h->trees = grow(h->trees, &h->trees_cap, h->ntrees, sizeof(*h->trees));
+	h->trees[h->ntrees++] = t;
+	return t;
+}
+
+void *
+keep_bytes(struct ha *h, size_t size)
+{
+	h->blobs = grow(h->blobs, &h->blobs_cap, h->nblobs, sizeof(*h->blobs));
+	return h->blobs[h->nblobs++] = ha_alloc(size);
+}
+
+void
+drop_trees(struct ha *h)
+{
+	uint32_t i;
+
+	for (i = 0; i < h->nblobs; i++)
+		free(h->blobs[i]);
+	h->nblobs = 0;
+	for (i = 0; i < h->ntrees; i++)
+		tree_free(h->trees[i]);
+	h->ntrees = 0;
+}
+
+void
+map_set(struct tree *map, const char *key, struct tree *value)
+{
+	if (value == NULL || !tree_set(map, key, value))
+		abort();
+}
+
+void
+list_add(struct tree *list, struct tree *value)
+{
+	if (value == NULL || !tree_append(list, value))
+		abort();
+}

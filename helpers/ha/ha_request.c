@@ -1,0 +1,227 @@
+/*
+ * ha_request.c: operators' requests: restart, scheduled restart, reinitialize
+ * (spec/ha.md 18), and POST /failsafe.  They run between cycles.
+ */
+#include <stdarg.h>
+
+#include "ha_int.h"
+
+void
+reply(struct ha *h, uint64_t request, uint32_t code, const char *fmt, ...)
+{
+	struct ha_fx *fx;
+	va_list ap;
+
+	if (request == 0)
+		return;
+	fx = fx_new(h, FX_REPLY);
+	fx->request = request;
+	fx->reply.code = code;
+	va_start(ap, fmt);
+	(void)vsnprintf(fx->reply.text, sizeof(fx->reply.text), fmt, ap);
+	va_end(ap);
+}
+
+/* ---- restart (18.1) ---- */
+
+/* The last condition that does not hold, NULL = proceed. */
+static const char *
+restart_obstacle(const struct ha *h, const struct msg_request *r)
+{
+	const struct ha_pg *pg = &h->p.pg;
+	const char *why = NULL;
+
+	if (r->has_role && r->role != (uint32_t)h->s.role)
+		why = "host role mismatch";
+	if (r->postgres_version != 0 &&
+	    (int64_t)pg->server_version >= r->postgres_version)
+		why = "postgres version mismatch";
+	if (r->restart_pending && !pg->pending_restart)
+		why = "pending restart flag is not set";
+	return why;
+}
+
+/* *code: what the caller is told when it does not start. */
+static enum rc
+restart_begin(struct ha *h, const struct msg_request *r, uint64_t request,
+    char *text, size_t size)
+{
+	const char *why = restart_obstacle(h, r);
+	struct ha_job job;
+
+	if (why != NULL) {
+		ha_log(h, LOG_LVL_INFO, "restart.refused",
+		    "not proceeding with the restart: %s", why);
+		(void)snprintf(text, size,
+		    "restart conditions are not satisfied");
+		return RC_OK;
+	}
+	if (busy(h)) {
+		(void)snprintf(text, size, "%s already in progress",
+		    h->s.action.name);
+		return RC_OK;
+	}
+	job_init(&job, JOB_RESTART);
+	job.role = h->s.role;
+	job.checkpoint = true;
+	job.stop_mode = STOP_FAST;
+	job.timeout_ns = (r->timeout >= 0 ? r->timeout :
+	    h->s.opt.primary_start_timeout) * NS_PER_SEC;
+	TRY(action_begin(h, ACTION_RESTART, &job, "restart"));
+	h->s.recovering = true;
+	h->s.start_timeout = job.timeout_ns;
+	h->s.action.request = request;
+	text[0] = '\0';
+	return RC_OK;
+}
+
+static enum rc
+request_restart(struct ha *h, const struct msg_request *r, uint64_t request)
+{
+	char text[TEXT_SIZE];
+
+	TRY(ask_snapshot(h));
+	TRY(restart_begin(h, r, request, text, sizeof(text)));
+	if (text[0] != '\0')
+		reply(h, request, 503, "%s", text);
+	return RC_OK;
+}
+
+static enum rc
+request_schedule(struct ha *h, const struct msg_request *r, uint64_t request)
+{
+	if (h->s.restart.set) {
+		reply(h, request, 409, "Another restart is already scheduled");
+		return RC_OK;
+	}
+	TRY(ask_snapshot(h));
+	h->s.restart.set = true;
+	h->s.restart.req = *r;
+	memcpy(h->s.restart.postmaster_start, h->p.pg.postmaster_start_time,
+	    sizeof(h->s.restart.postmaster_start));
+	publish_member(h);
+	fx_new(h, FX_PUBLISH);
+	reply(h, request, 202, "Restart scheduled");
+	return RC_OK;
+}
+
+static enum rc
+request_unschedule(struct ha *h, uint64_t request)
+{
+	if (!h->s.restart.set) {
+		reply(h, request, 404, "no restarts are scheduled");
+		return RC_OK;
+	}
+	TRY(ask_snapshot(h));
+	memset(&h->s.restart, 0, sizeof(h->s.restart));
+	publish_member(h);
+	fx_new(h, FX_PUBLISH);
+	reply(h, request, 200, "scheduled restart deleted");
+	return RC_OK;
+}
+
+/*
+ * 18.2, at the end of a cycle with a leader.  RC_MSG: the message of the
+ * cycle stands, or was replaced.
+ */
+enum rc
+scheduled_restart(struct ha *h)
+{
+	struct scheduled_restart *s = &h->s.restart;
+	const char *started = h->p.pg.postmaster_start_time;
+	struct msg_request req = s->req;
+	char text[TEXT_SIZE];
+	bool is_due, clean;
+
+	if (!s->set || busy(h))
+		return RC_MSG;
+	if (s->postmaster_start[0] != '\0' && started[0] != '\0' &&
+	    strcmp(s->postmaster_start, started) != 0) {
+		ha_log(h, LOG_LVL_INFO, "restart.happened", "Cancelling "
+		    "scheduled restart: postgres restart has already "
+		    "happened at %s", started);
+		memset(s, 0, sizeof(*s));
+		return RC_MSG;
+	}
+	TRY(due(h, "restart", req.schedule_us, req.schedule, false, &is_due,
+	    &clean));
+	if (!is_due && !clean)
+		return RC_MSG;
+	memset(s, 0, sizeof(*s));
+	if (clean)
+		return RC_MSG;
+	TRY(restart_begin(h, &req, 0, text, sizeof(text)));
+	if (text[0] == '\0')
+		return say(h, "restart.scheduled", "restart initiated");
+	ha_log(h, LOG_LVL_WARNING, "restart.refused", "Scheduled restart: %s",
+	    text);
+	return RC_MSG;
+}
+
+/* ---- reinitialize (18.3) ---- */
+
+static enum rc
+request_reinitialize(struct ha *h, const struct msg_request *r,
+    uint64_t request)
+{
+	struct ha_job job;
+	bool ok;
+
+	TRY(load_plain(h, &ok));
+	if (!ok || unlocked(h)) {
+		reply(h, request, 503,
+		    "Cluster has no leader, can not reinitialize");
+		return RC_OK;
+	}
+	if (has_lock(h)) {
+		reply(h, request, 503, "I am the leader, can not reinitialize");
+		return RC_OK;
+	}
+	if (busy(h) && r->force) {
+		ha_log(h, LOG_LVL_WARNING, "reinitialize.cancel",
+		    "Cancelling long running task %s", h->s.action.name);
+		TRY(action_cancel(h, 10 * NS_PER_SEC));
+	}
+	if (busy(h)) {
+		reply(h, request, 503, "%s already in progress",
+		    h->s.action.name);
+		return RC_OK;
+	}
+	job_init(&job, JOB_STOP);
+	job.stop_mode = STOP_IMMEDIATE;
+	job.timeout_ns = retry_ns(h);
+	TRY(action_begin(h, ACTION_REINITIALIZE, &job, "reinitialize"));
+	h->s.action.from_leader = r->from_leader != 0;
+	reply(h, request, 200, "reinitialize started");
+	return RC_OK;
+}
+
+enum rc
+request_event(struct ha *h, const struct event *e)
+{
+	const struct msg_request *r = e->req;
+	uint64_t request = e->ev.request;
+
+	if (r == NULL)
+		return RC_OK;
+	switch (r->kind) {
+	case REQUEST_RESTART:
+		return request_restart(h, r, request);
+	case REQUEST_SCHEDULE_RESTART:
+		return request_schedule(h, r, request);
+	case REQUEST_CANCEL_RESTART:
+		return request_unschedule(h, request);
+	case REQUEST_REINITIALIZE:
+		return request_reinitialize(h, r, request);
+	case REQUEST_FAILSAFE:
+		failsafe_receive(h, e);
+		return RC_OK;
+	case REQUEST_WAKE:
+		h->s.wake = true;
+		reply(h, request, 200, "OK");
+		return RC_OK;
+	default:
+		reply(h, request, 501, "not handled here");
+		return RC_OK;
+	}
+}

@@ -1,0 +1,126 @@
+/*
+ * ha_shutdown.c: the end of the daemon (spec/ha.md 2.5): cancel the action,
+ * stop PostgreSQL, hand the key over as early as is safe, publish, exit.
+ */
+#include "ha_int.h"
+
+static enum rc
+leave(struct ha *h)
+{
+	fx_new(h, FX_PUBLISH);
+	fx_new(h, FX_EXIT)->code = h->s.exit_code;
+	return RC_OK;
+}
+
+/* The hook at "shut down" while the postmaster still archives. */
+static enum rc
+shut_down_seen(struct ha *h, const struct ha_ev *ev, bool *released)
+{
+	enum outcome outcome;
+	struct ha_fx *fx;
+
+	if (!trusted(h) || *released)
+		return RC_OK;
+	TRY(early_release(h, ev->lsn, ev->prev_lsn, released));
+	if (*released || ev->prev_lsn == 0)
+		return RC_OK;
+	fx = dcs_new(h, OP_SET_STATUS);
+	fx->dcs.u.status.optime = ev->prev_lsn;
+	return dcs_wait(h, fx->id, &outcome, NULL);
+}
+
+static enum rc
+stop_postgres(struct ha *h, bool *stopped, bool *released)
+{
+	const struct ha_ev *ev;
+	bool tried = false;
+	struct ha_job job;
+	uint64_t id;
+
+	job_init(&job, JOB_STOP);
+	job.role = h->s.role;
+	job.stop_mode = STOP_FAST;
+	job.timeout_ns = stop_timeout_ns(h);
+	job.want_safepoint = true;
+	job.want_shutdown_lsn = trusted(h);
+	id = job_start(h, &job);
+	for (;;) {
+		TRY(await(h, id, &ev));
+		if (ev->type == EV_JOB_DONE)
+			break;
+		if (ev->progress == PROGRESS_SAFEPOINT)
+			watchdog_disarm(h, 3);
+		if (ev->progress == PROGRESS_SHUT_DOWN && !tried) {
+			tried = true;
+			TRY(shut_down_seen(h, ev, released));
+		}
+	}
+	*stopped = ev->result == JOB_OK || ev->result == JOB_NOTHING;
+	return RC_OK;
+}
+
+static enum rc
+release_after_stop(struct ha *h)
+{
+	struct ha_control control;
+	uint64_t lsn = 0;
+	bool ok;
+
+	if (!trusted(h))
+		return RC_OK;
+	TRY(ask_control(h, 0, &control));
+	if (control.ok && control.state == CONTROL_SHUT_DOWN)
+		lsn = control.prev_lsn != 0 ? control.prev_lsn :
+		    control.checkpoint_lsn;
+	return lock_delete(h, lsn, &ok);
+}
+
+static enum rc
+stop_and_publish(struct ha *h)
+{
+	bool stopped, released = false;
+	enum outcome outcome;
+
+	TRY(ask_snapshot(h));
+	if (h->p.pg.running) {
+		bool gone;
+
+		if (!trusted(h))
+			TRY(sync_leave(h, &gone));
+		TRY(stop_postgres(h, &stopped, &released));
+		if (!stopped) {
+			ha_log(h, LOG_LVL_ERROR, "shutdown.failed", "PostgreSQL "
+			    "shutdown failed, leader key not removed.%s",
+			    h->s.wd_fence_armed || h->s.wd_device_running ?
+			    " Leaving watchdog running." : "");
+			return leave(h);
+		}
+		h->p.pg.running = false;
+		h->p.pg.query_ok = false;
+		set_state(h, STATE_STOPPED);
+	}
+	watchdog_disarm(h, 3);
+	if (!released)
+		TRY(release_after_stop(h));
+	TRY(publish_member_wait(h, &outcome));
+	return leave(h);
+}
+
+enum rc
+run_shutdown(struct ha *h)
+{
+	if (busy(h)) {
+		ha_log(h, LOG_LVL_WARNING, "shutdown.cancel",
+		    "Cancelling long running task %s", h->s.action.name);
+		TRY(action_cancel(h, 10 * NS_PER_SEC));
+	}
+	if (h->s.opt.pause) {
+		ha_log(h, LOG_LVL_INFO, "shutdown.paused", "Leader key is not "
+		    "deleted and Postgresql is not stopped due paused state");
+		watchdog_disarm(h, 1);
+		return leave(h);
+	}
+	if (h->s.join_aborted)
+		return leave(h);
+	return stop_and_publish(h);
+}
