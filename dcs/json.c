@@ -177,7 +177,7 @@ real_to_int(double r, int64_t *out)
 {
 	if (isnan(r) || r < -9.2e18 || r > 9.2e18)
 		return false;
-	*out = (int64_t)nearbyint(r);
+	*out = (int64_t)(r < 0 ? r - 0.5 : r + 0.5);
 	return true;
 }
 

@@ -1,0 +1,723 @@
+/*
+ * test_dcs_etcd3.c: conformance of a store driver, run against a real etcd
+ * that the test starts on loopback.
+ *
+ * The cases speak to dcs.h alone, so that another driver needs only another
+ * `struct store` (start, stop, kill, configuration) in front of them.
+ */
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../dcs/dcs.h"
+#include "../../ipc/clock.h"
+
+#define ETCD "/usr/bin/etcd"
+
+static struct event_base *base;
+static char dir[] = "/tmp/test_dcs.XXXXXX";
+static pid_t etcd_pid;
+static int etcd_port, peer_port;
+
+/* ---- the store ---- */
+
+static int
+free_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), port;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	port = ntohs(a.sin_port);
+	close(fd);
+	return port;
+}
+
+static pid_t
+spawn(char *const argv[])
+{
+	char log[64];
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	snprintf(log, sizeof(log), "%s/log", dir);
+	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	setenv("ETCD_UNSUPPORTED_ARCH", "arm64", 1);
+	execv(argv[0], argv);
+	_exit(127);
+}
+
+/* extra: NULL-terminated further options; tls: serve https. */
+static void
+etcd_start(bool tls)
+{
+	const char *scheme = tls ? "https" : "http";
+	char data[64], client[64], peer[64], cluster[80], ca[64], crt[64],
+	    key[64];
+	char *argv[32] = { (char *)(uintptr_t)ETCD };
+	int n = 1;
+
+	snprintf(data, sizeof(data), "%s/data%s", dir, tls ? "-tls" : "");
+	snprintf(client, sizeof(client), "%s://127.0.0.1:%d", scheme,
+	    etcd_port);
+	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", peer_port);
+	snprintf(cluster, sizeof(cluster), "default=%s", peer);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
+	snprintf(crt, sizeof(crt), "%s/server.crt", dir);
+	snprintf(key, sizeof(key), "%s/server.key", dir);
+#define ARG(s) argv[n++] = (char *)(uintptr_t)(s)
+	ARG("--data-dir"); ARG(data);
+	ARG("--listen-client-urls"); ARG(client);
+	ARG("--advertise-client-urls"); ARG(client);
+	ARG("--listen-peer-urls"); ARG(peer);
+	ARG("--initial-advertise-peer-urls"); ARG(peer);
+	ARG("--initial-cluster"); ARG(cluster);
+	ARG("--unsafe-no-fsync");
+	if (tls) {
+		ARG("--trusted-ca-file"); ARG(ca);
+		ARG("--cert-file"); ARG(crt);
+		ARG("--key-file"); ARG(key);
+		ARG("--client-cert-auth");
+	}
+#undef ARG
+	/* 3.4 has no --unsafe-no-fsync everywhere: leave it out */
+	for (int i = 1; i < n; i++)
+		if (strcmp(argv[i], "--unsafe-no-fsync") == 0)
+			memmove(&argv[i], &argv[i + 1],
+			    sizeof(argv[0]) * (size_t)(n-- - i));
+	etcd_pid = spawn(argv);
+	assert_true(etcd_pid > 0);
+}
+
+static void
+etcd_stop(int sig)
+{
+	if (etcd_pid <= 0)
+		return;
+	kill(etcd_pid, SIGCONT);
+	kill(etcd_pid, sig);
+	waitpid(etcd_pid, NULL, 0);
+	etcd_pid = 0;
+}
+
+/* ---- clients ---- */
+
+struct client {
+	struct dcs *dcs;
+	uint32_t wake, keys;
+};
+
+static void
+changed(uint32_t keys, uint32_t wake, void *arg)
+{
+	struct client *c = arg;
+
+	c->keys |= keys;
+	if (wake != 0)
+		c->wake |= 1u << wake;
+}
+
+static struct tree *
+conf_tree(const char *name, const char *scope, int ttl)
+{
+	struct tree *t = tree_map(), *s = tree_map();
+	char hosts[64];
+
+	snprintf(hosts, sizeof(hosts), "127.0.0.1:%d", etcd_port);
+	tree_set(t, "name", tree_text(name));
+	tree_set(t, "scope", tree_text(scope));
+	tree_set(t, "ttl", tree_int(ttl));
+	tree_set(t, "loop_wait", tree_int(1));
+	tree_set(t, "retry_timeout", tree_int(3));
+	tree_set(s, "hosts", tree_text(hosts));
+	tree_set(t, "etcd3", s);
+	return t;
+}
+
+static struct client *
+client_of(struct tree *conf, bool ctl)
+{
+	static const struct dcs_callbacks callbacks = { changed };
+	struct client *c = calloc(1, sizeof(*c));
+	char err[TEXT_SIZE] = "";
+
+	c->dcs = dcs_open(base, conf, ctl, &callbacks, c, err, sizeof(err));
+	if (c->dcs == NULL)
+		fail_msg("dcs_open: %s", err);
+	tree_free(conf);
+	return c;
+}
+
+static struct client *
+client_new(const char *name, const char *scope, int ttl)
+{
+	return client_of(conf_tree(name, scope, ttl), false);
+}
+
+static void
+client_free(struct client *c)
+{
+	dcs_close(c->dcs);
+	free(c);
+}
+
+static void
+stop_loop(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+	event_base_loopbreak(base);
+}
+
+/* Let the loop run; it ends early when *flag becomes non-zero. */
+static void
+run_for(int ms, const uint32_t *flag)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	bool over = false;
+	struct event *ev = evtimer_new(base, stop_loop, &over);
+
+	evtimer_add(ev, &tv);
+	while (!over && (flag == NULL || *flag == 0))
+		event_base_loop(base, EVLOOP_ONCE);
+	event_free(ev);
+}
+
+struct answer {
+	uint32_t done;
+	enum outcome outcome;
+	int64_t token, sent_ns, ns;
+	struct view *view;
+	char error[TEXT_SIZE];
+};
+
+static void
+on_answer(const struct dcs_reply *r, void *arg)
+{
+	struct answer *a = arg;
+
+	assert_int_equal(a->done, 0);
+	a->done = 1;
+	a->outcome = r->outcome;
+	a->token = r->token;
+	a->sent_ns = r->sent_ns;
+	a->view = r->view == NULL ? NULL : view_copy(r->view);
+	snprintf(a->error, sizeof(a->error), "%s", r->error);
+}
+
+static int64_t
+in_ms(int ms)
+{
+	return clock_boot_ns() + ms * NS_PER_MS;
+}
+
+static enum outcome
+wait_for(struct answer *a)
+{
+	run_for(20000, &a->done);
+	assert_true(a->done);
+	return a->outcome;
+}
+
+static struct view *
+load(struct client *c)
+{
+	struct answer a = { 0 };
+
+	dcs_load(c->dcs, in_ms(8000), on_answer, &a);
+	if (wait_for(&a) != OUTCOME_OK)
+		fail_msg("load: %s", a.error);
+	return a.view;
+}
+
+static enum outcome
+acquire(struct client *c)
+{
+	struct answer a = { 0 };
+
+	dcs_acquire(c->dcs, in_ms(3000), on_answer, &a);
+	return wait_for(&a);
+}
+
+static enum outcome
+update_at(struct client *c, struct answer *a, int ms)
+{
+	struct msg_dcs_update m = { 0 };
+
+	memset(a, 0, sizeof(*a));
+	dcs_update(c->dcs, &m, NULL, in_ms(ms), on_answer, a);
+	return wait_for(a);
+}
+
+static enum outcome
+update(struct client *c)
+{
+	struct answer a;
+
+	return update_at(c, &a, 3000);
+}
+
+static enum outcome
+touch(struct client *c, uint64_t lsn)
+{
+	struct msg_dcs_touch m = { .state = STATE_RUNNING,
+	    .role = ROLE_REPLICA, .has_lsn = 1, .xlog_location = lsn };
+	struct answer a = { 0 };
+
+	text_set(m.conn_url, sizeof(m.conn_url), "postgres://h:1/postgres");
+	text_set(m.api_url, sizeof(m.api_url), "http://h:2/patroni");
+	dcs_touch(c->dcs, &m, NULL, in_ms(3000), on_answer, &a);
+	return wait_for(&a);
+}
+
+static void
+expect_leader(struct client *c, const char *name)
+{
+	struct view *v = load(c);
+
+	assert_string_equal(v->leader, name);
+	view_free(v);
+}
+
+/* ---- cases ---- */
+
+static void
+test_empty(void **state)
+{
+	struct client *c = client_new("a", "empty", 5);
+	struct view *v = load(c);
+
+	(void)state;
+	assert_true(view_empty(v));
+	assert_true(view_unlocked(v));
+	view_free(v);
+	client_free(c);
+}
+
+static void
+test_acquire_race(void **state)
+{
+	struct client *a = client_new("a", "race", 5);
+	struct client *b = client_new("b", "race", 5);
+	struct answer ra = { 0 }, rb = { 0 };
+
+	(void)state;
+	dcs_acquire(a->dcs, in_ms(3000), on_answer, &ra);
+	dcs_acquire(b->dcs, in_ms(3000), on_answer, &rb);
+	wait_for(&ra);
+	wait_for(&rb);
+	assert_int_equal((ra.outcome == OUTCOME_OK) +
+	    (rb.outcome == OUTCOME_OK), 1);
+	assert_int_equal((ra.outcome == OUTCOME_REFUSED) +
+	    (rb.outcome == OUTCOME_REFUSED), 1);
+	expect_leader(a, ra.outcome == OUTCOME_OK ? "a" : "b");
+	client_free(a);
+	client_free(b);
+}
+
+static void
+test_refresh_and_loss(void **state)
+{
+	struct client *a = client_new("a", "ttl", 2);
+	struct client *b = client_new("b", "ttl", 2);
+	struct answer r;
+	int64_t before;
+	int i;
+
+	(void)state;
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	for (i = 0; i < 3; i++) { /* held for longer than its ttl */
+		run_for(1000, NULL);
+		before = clock_boot_ns();
+		assert_int_equal(update_at(a, &r, 3000), OUTCOME_OK);
+		assert_true(r.sent_ns >= before && r.sent_ns <=
+		    clock_boot_ns());
+		assert_int_equal(acquire(b), OUTCOME_REFUSED);
+	}
+	b->wake = 0;
+	run_for(8000, &b->wake); /* nobody refreshes: it goes by itself */
+	assert_true(b->wake & (1u << WAKE_LEADER));
+	expect_leader(b, "");
+	assert_int_equal(acquire(b), OUTCOME_OK);
+	assert_int_equal(update(a), OUTCOME_REFUSED);
+	client_free(a);
+	client_free(b);
+}
+
+static void
+test_release(void **state)
+{
+	struct client *a = client_new("a", "release", 5);
+	struct client *b = client_new("b", "release", 5);
+	struct answer r = { 0 };
+	struct view *v;
+	int64_t t;
+
+	(void)state;
+	expect_leader(b, "");
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	run_for(2000, &b->wake);
+	expect_leader(b, "a");
+	b->wake = 0;
+	t = clock_boot_ns();
+	dcs_release(a->dcs, 4711, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	while (!(b->wake & (1u << WAKE_LEADER)) &&
+	    clock_boot_ns() < t + NS_PER_SEC)
+		run_for(5, NULL);
+	assert_true(clock_boot_ns() - t < NS_PER_SEC / 2); /* a watch, no poll */
+	v = load(b);
+	assert_string_equal(v->leader, "");
+	assert_int_equal(v->optime, 4711);
+	view_free(v);
+	memset(&r, 0, sizeof(r));
+	dcs_release(b->dcs, 0, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_REFUSED); /* not its own */
+	client_free(a);
+	client_free(b);
+}
+
+static void
+test_takeover(void **state)
+{
+	struct client *a = client_new("a", "takeover", 3);
+	struct client *b = client_new("b", "takeover", 3);
+	struct view *v;
+	int64_t token;
+	int i;
+
+	(void)state;
+	assert_int_equal(touch(a, 1), OUTCOME_OK);
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	expect_leader(b, "");
+	client_free(a); /* the process is gone, its lease lives on */
+	a = client_new("a", "takeover", 3);
+	v = load(a);
+	token = v->leader_token;
+	view_free(v);
+	assert_int_equal(update(a), OUTCOME_OK);
+	assert_int_equal(touch(a, 1), OUTCOME_OK);
+	for (i = 0; i < 5; i++) { /* past the end of the old lease */
+		run_for(1000, NULL);
+		assert_int_equal(acquire(b), OUTCOME_REFUSED);
+		assert_int_equal(update(a), OUTCOME_OK);
+		v = load(b);
+		assert_string_equal(v->leader, "a");
+		assert_non_null(view_member(v, "a"));
+		assert_true(v->leader_token > token);
+		view_free(v);
+	}
+	client_free(a);
+	client_free(b);
+}
+
+static void
+test_cas(void **state)
+{
+	struct client *a = client_new("a", "cas", 5);
+	struct msg_dcs_sync m = { .quorum = 0 };
+	struct answer r = { 0 };
+	struct tree *voters = tree_list();
+	struct view *v;
+
+	(void)state;
+	text_set(m.leader, sizeof(m.leader), "a");
+	tree_append(voters, tree_text("c"));
+	tree_append(voters, tree_text("b"));
+	dcs_set_sync(a->dcs, &m, voters, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	v = load(a);
+	assert_string_equal(v->sync_leader, "a");
+	assert_int_equal(v->nsync_standby, 2);
+	assert_string_equal(v->sync_standby[0], "b");
+	assert_int_equal(v->sync_token, r.token);
+	view_free(v);
+	m.with_token = 1;
+	m.token = r.token - 1;
+	memset(&r, 0, sizeof(r));
+	dcs_set_sync(a->dcs, &m, voters, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_REFUSED);
+	v = load(a);
+	m.token = v->sync_token;
+	view_free(v);
+	memset(&r, 0, sizeof(r));
+	dcs_set_sync(a->dcs, &m, voters, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	m.token = r.token; /* the token of the answer, without a load */
+	memset(&r, 0, sizeof(r));
+	dcs_delete_sync(a->dcs, true, m.token, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	v = load(a);
+	assert_false(v->has_sync);
+	view_free(v);
+	tree_free(voters);
+	client_free(a);
+}
+
+static void
+test_documents(void **state)
+{
+	static const char config[] = "{\"ttl\":30}";
+	struct client *a = client_new("a", "docs", 5);
+	struct msg_dcs_update u = { .optime = 42, .with_status = 1,
+	    .with_failsafe = 1 };
+	struct tree *doc = tree_map(), *t;
+	struct answer r = { 0 };
+	struct view *v;
+	int64_t token;
+
+	(void)state;
+	dcs_initialize(a->dcs, true, "", in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	memset(&r, 0, sizeof(r));
+	dcs_initialize(a->dcs, true, "", in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_REFUSED);
+	memset(&r, 0, sizeof(r));
+	dcs_initialize(a->dcs, false, "7301234567890123456", in_ms(3000),
+	    on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	memset(&r, 0, sizeof(r));
+	dcs_set_config(a->dcs, config, sizeof(config) - 1, false, 0,
+	    in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	tree_set(t = tree_map(), "a", tree_int(42));
+	tree_set(doc, "slots", t);
+	tree_set(t = tree_map(), "a", tree_text("http://h:2/patroni"));
+	tree_set(doc, "failsafe", t);
+	memset(&r, 0, sizeof(r));
+	dcs_update(a->dcs, &u, doc, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	run_for(300, NULL);
+	v = load(a);
+	assert_string_equal(v->initialize, "7301234567890123456");
+	assert_true(v->initialize_valid);
+	assert_int_equal(tree_path_int(v->config, "ttl", 0), 30);
+	assert_true(v->config_modify > 0);
+	assert_int_equal(v->optime, 42);
+	assert_int_equal(v->nslots, 1);
+	assert_int_equal(v->nfailsafe, 1);
+	token = v->config_token;
+	view_free(v);
+	/* the same again writes nothing: the keys keep still */
+	a->keys = 0;
+	memset(&r, 0, sizeof(r));
+	dcs_update(a->dcs, &u, doc, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	run_for(300, NULL);
+	assert_int_equal(a->keys, 0);
+	memset(&r, 0, sizeof(r));
+	dcs_set_config(a->dcs, "{}", 2, true, token - 1, in_ms(3000),
+	    on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_REFUSED);
+	memset(&r, 0, sizeof(r));
+	dcs_remove_cluster(a->dcs, in_ms(3000), on_answer, &r);
+	assert_int_equal(wait_for(&r), OUTCOME_OK);
+	tree_free(doc);
+	client_free(a);
+}
+
+static void
+test_touch_suppressed(void **state)
+{
+	struct client *a = client_new("a", "touch", 5);
+
+	(void)state;
+	view_free(load(a));
+	assert_int_equal(touch(a, 7), OUTCOME_OK);
+	run_for(200, NULL);
+	a->keys = 0;
+	assert_int_equal(touch(a, 7), OUTCOME_OK);
+	run_for(200, NULL);
+	assert_int_equal(a->keys, 0);
+	assert_int_equal(touch(a, 8), OUTCOME_OK);
+	run_for(200, NULL);
+	assert_int_equal(a->keys, 1u << DCS_KEY_MEMBER);
+	client_free(a);
+}
+
+static void
+test_ctl(void **state)
+{
+	struct client *a = client_new("a", "ctl", 5);
+	struct client *c = client_of(conf_tree("x", "ctl", 5), true);
+
+	(void)state;
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	expect_leader(c, "a");
+	client_free(a);
+	client_free(c);
+}
+
+/* The store hangs, comes back; is killed, comes back. */
+static void
+test_outage(void **state)
+{
+	struct client *a = client_new("a", "outage", 20);
+	struct answer r = { 0 };
+	int64_t t;
+
+	(void)state;
+	view_free(load(a));
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	kill(etcd_pid, SIGSTOP);
+	t = clock_boot_ns();
+	assert_int_not_equal(update_at(a, &r, 3000), OUTCOME_OK);
+	assert_int_not_equal(r.outcome, OUTCOME_REFUSED);
+	assert_true(clock_boot_ns() - t < 3500 * NS_PER_MS);
+	memset(&r, 0, sizeof(r));
+	dcs_load(a->dcs, in_ms(1500), on_answer, &r); /* no stale answer */
+	assert_int_equal(wait_for(&r), OUTCOME_FAILED);
+	kill(etcd_pid, SIGCONT);
+	expect_leader(a, "a");
+	assert_int_equal(update(a), OUTCOME_OK);
+	etcd_stop(SIGKILL);
+	assert_int_not_equal(update(a), OUTCOME_OK);
+	etcd_start(false);
+	expect_leader(a, "a");
+	assert_int_equal(update_at(a, &r, 8000), OUTCOME_OK);
+	/* and the watch works again */
+	a->wake = 0;
+	{
+		struct client *b = client_new("b", "outage", 5);
+		struct msg_dcs_failover f = { .member = "b" };
+
+		memset(&r, 0, sizeof(r));
+		dcs_set_failover(b->dcs, &f, in_ms(3000), on_answer, &r);
+		assert_int_equal(wait_for(&r), OUTCOME_OK);
+		run_for(2000, &a->wake);
+		assert_int_equal(a->wake, 1u << WAKE_OTHER);
+		client_free(b);
+	}
+	client_free(a);
+}
+
+/* ---- endpoints ---- */
+
+static struct tree *
+two_hosts(const char *name, const char *scope, int first)
+{
+	struct tree *t = conf_tree(name, scope, 10);
+	char hosts[80];
+
+	snprintf(hosts, sizeof(hosts), "127.0.0.1:%d,127.0.0.1:%d", first,
+	    etcd_port);
+	tree_set(tree_get(t, "etcd3"), "hosts", tree_text(hosts));
+	return t;
+}
+
+static void
+test_dead_endpoint(void **state)
+{
+	struct client *a = client_of(two_hosts("a", "dead", free_port()),
+	    false);
+
+	(void)state;
+	expect_leader(a, "");
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	client_free(a);
+}
+
+static void
+test_hanging_endpoint(void **state)
+{
+	struct sockaddr_in s = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct client *a;
+	socklen_t len = sizeof(s);
+
+	(void)state;
+	s.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&s, sizeof(s)), 0);
+	assert_int_equal(listen(fd, 16), 0); /* accepts, never answers */
+	getsockname(fd, (struct sockaddr *)&s, &len);
+	a = client_of(two_hosts("a", "hang", ntohs(s.sin_port)), false);
+	expect_leader(a, "");
+	assert_int_equal(acquire(a), OUTCOME_OK);
+	assert_int_equal(update(a), OUTCOME_OK);
+	client_free(a);
+	close(fd);
+}
+
+/* ---- set-up ---- */
+
+static int
+remove_one(const char *path, const struct stat *st, int flag,
+    struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	if (access(ETCD, X_OK) != 0) {
+		fprintf(stderr, "no etcd here\n");
+		return -1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	base = event_base_new();
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	etcd_port = free_port();
+	peer_port = free_port();
+	etcd_start(false);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	etcd_stop(SIGKILL);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	event_base_free(base);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_acquire_race),
+		cmocka_unit_test(test_refresh_and_loss),
+		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_cas),
+		cmocka_unit_test(test_documents),
+		cmocka_unit_test(test_touch_suppressed),
+		cmocka_unit_test(test_ctl),
+		cmocka_unit_test(test_dead_endpoint),
+		cmocka_unit_test(test_hanging_endpoint),
+		cmocka_unit_test(test_outage),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
