@@ -14,14 +14,37 @@
 #define SANDBOX_LANDLOCK 2u
 
 /*
- * Confine this process as the table of design 2 says for `self`.
- * read_paths (NULL-terminated, may be NULL): files and directories that stay
- * readable (dcs: resolver files, CA directories).  Forbidden system calls
- * fail with EPERM and are logged (first time per call) through a user
- * notification-free path: SECCOMP_RET_ERRNO for acts that a library may try,
- * SECCOMP_RET_KILL_PROCESS for exec.  Returns the SANDBOX_ bits in force; a
- * kernel that lacks one gets one warning.
+ * Confine this process as the table of design 2 says for `self`; once, before
+ * the first text from outside is read and while there is one thread.
+ *
+ * dcs and rest: a list of the system calls that they may make.  Another call
+ * fails with EPERM and is logged the first time; acts that no library tries
+ * (exec, ptrace, mount …) kill the process.  Landlock leaves to dcs the
+ * resolver's files, the certificate directories and read_paths
+ * (NULL-terminated, may be NULL) for reading, and to rest nothing.
+ *
+ * master and postgres execute programs, and PostgreSQL and scripts inherit
+ * whatever they are confined by.  So they get no_new_privs (not after
+ * sandbox_allow_setuid()), a list of acts that nobody below them may do
+ * (ptrace, mount, modules …: EPERM), and, for their own code alone, the
+ * refusals of sandbox_own.c: postgres may neither listen nor accept.
+ *
+ * Returns the SANDBOX_ bits in force.  What the kernel lacks is one warning.
  */
 uint32_t sandbox_enter(enum proc self, const char *const *read_paths);
+
+/*
+ * To be called before sandbox_enter() of master and postgres when a configured
+ * script needs a set-uid program (sudo): no no_new_privs, and seccomp only
+ * where that works without (root).
+ */
+void sandbox_allow_setuid(void);
+
+/*
+ * dcs: true when a resolver file that could be read at start can no longer be
+ * opened, because it was replaced and Landlock knows the old file only.  The
+ * helper should then exit, to be started with new rules.
+ */
+bool sandbox_stale(void);
 
 #endif
