@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHILD_CAPTURE_MAX (64 * 1024) /* bytes kept of each stream */
+#define CHILD_CAPTURE_MAX (256 * 1024) /* bytes kept of each stream */
 
 struct child;
 

@@ -74,6 +74,8 @@ struct controller {
 	struct tree *params;   /* NULL = nothing yet */
 	struct tree *recovery; /* NULL = none */
 	struct tree *reasons;  /* pending restart; never NULL */
+	int64_t written_at;    /* recovery settings, CLOCK_BOOTTIME */
+	struct recovery_cache *recovery_cache;
 	struct tree *known;    /* names of --describe-config, or NULL */
 	bool ssn_chosen, ssn_set;
 	char ssn[4096];
@@ -182,7 +184,12 @@ void facts_recovery_diff(struct controller *, uint64_t ask,
     const struct ha_job *);
 void facts_divergence(struct controller *, uint64_t ask,
     const struct ha_job *, int64_t deadline);
+/* compare.c */
+struct recovery_cache *recovery_cache_new(void);
 bool facts_timeline_file(struct controller *, uint32_t timeline);
+/* WAL dump of some records (postgres.md 7.2). */
+bool facts_dump(struct controller *, uint32_t timeline, uint64_t lsn,
+    int count, child_cb, void *);
 
 /* ---- settings.c ---- */
 

@@ -7,7 +7,8 @@
 
 #include "job.h"
 
-/* A role change has its own callback and swallows the one of the start. */
+/* A role change has its own callback (the core's FX_ROLE), which swallows the
+ * one of the start. */
 static bool
 role_change(const struct controller *c, enum pg_role role)
 {
@@ -104,10 +105,7 @@ follow_reload(struct controller *c, struct tree *recovery)
 		job_finish(c, JOB_FAILED);
 		return;
 	}
-	if (change) {
-		c->role = role;
-		callback_run(c, CALLBACK_ON_ROLE_CHANGE, role);
-	}
+	c->role = role;
 	job_finish(c, JOB_OK);
 }
 
@@ -137,10 +135,6 @@ job_follow(struct controller *c)
 	prepare_start(c, role, recovery, change ? CALLBACK_NONE :
 	    running ? CALLBACK_ON_RESTART : CALLBACK_ON_START);
 	c->reload_forced = false;
-	if (change) {
-		c->role = role;
-		callback_run(c, CALLBACK_ON_ROLE_CHANGE, role);
-	}
 	if (running)
 		begin_restart(c);
 	else

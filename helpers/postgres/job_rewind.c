@@ -1,0 +1,332 @@
+/*
+ * job_rewind.c: bringing a diverged former primary back with pg_rewind
+ * (postgres.md 16.5-16.7).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job.h"
+
+#define LEADER_TIMEOUT (3 * NS_PER_SEC)
+#define CHECKPOINT_LIMIT (3600 * NS_PER_SEC)
+
+enum phase { CHECK_LEADER, REMOTE_RECOVERY, REMOTE_CHECKPOINT, RESTORE_COMMAND,
+	REWIND, AFTERWARDS };
+
+static void rewind_step(struct controller *);
+
+static bool
+connect_leader(struct controller *c, bool no_timeout)
+{
+	struct tree *info;
+
+	info = pgconf_connection(c->conf, PGCONN_LEADER, &c->job->spec.node,
+	    c->params, c->major);
+	if (info != NULL && no_timeout)
+		tree_set(info, "options",
+		    tree_text("-c statement_timeout=0"));
+	return job_connect(c, info);
+}
+
+static void
+source_unusable(struct controller *c, const char *why)
+{
+	log_warn("Can not use %s for rewind: %s", c->job->spec.node.name, why);
+	job_finish(c, JOB_NOTHING);
+}
+
+static bool
+is_primary_role(const char *role)
+{
+	return strcmp(role, "primary") == 0 || strcmp(role, "master") == 0;
+}
+
+/* Members from before 1.5.7 do not tell whether they have checkpointed. */
+static bool
+tells_checkpoint(const struct ha_job *s)
+{
+	unsigned a = 0, b = 0, d = 0;
+
+	if (s->node_remote || s->node.version[0] == '\0' ||
+	    sscanf(s->node.version, "%u.%u.%u", &a, &b, &d) < 2)
+		return false;
+	return a > 1 || (a == 1 && (b > 5 || (b == 5 && d > 6)));
+}
+
+static void
+begin_check(struct controller *c)
+{
+	const struct ha_job *s = &c->job->spec;
+
+	c->job->step = rewind_step;
+	if (tells_checkpoint(s)) {
+		if (!is_primary_role(s->node.role) ||
+		    s->node.checkpoint_after_promote == CAP_PENDING) {
+			log_info("Waiting for checkpoint on %s before rewind",
+			    s->node.name);
+			job_finish(c, JOB_NOTHING);
+			return;
+		}
+		c->job->phase = CHECK_LEADER;
+	} else {
+		c->job->phase = REMOTE_RECOVERY;
+	}
+	if (!connect_leader(c, c->job->phase == REMOTE_RECOVERY) ||
+	    !job_query(c, "SELECT pg_catalog.pg_is_in_recovery()",
+	    LEADER_TIMEOUT))
+		source_unusable(c, "no connection");
+}
+
+static void
+begin_remote_checkpoint(struct controller *c)
+{
+	const struct tree *rewind = pgconf_rewind_credentials(c->conf,
+	    c->major);
+	const struct tree *super = pgconf_credentials(c->conf, "superuser");
+	bool same = rewind == super || tree_equal_loose(rewind, super);
+
+	c->job->phase = REMOTE_CHECKPOINT;
+	/* a rewind user may not checkpoint: it can only look */
+	if (!job_query(c, same ? "CHECKPOINT" :
+	    "SELECT timeline_id = ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+	    " FROM pg_catalog.pg_control_checkpoint()",
+	    same ? CHECKPOINT_LIMIT : LEADER_TIMEOUT))
+		source_unusable(c, "no connection");
+	c->job->keep_data = same; /* CHECKPOINT has no result row */
+}
+
+/* Environment and connection string. */
+static struct tree *
+rewind_argv(struct controller *c)
+{
+	struct job *j = c->job;
+	const struct ha_job *s = &j->spec;
+	char program[PATH_SIZE], conf[PATH_SIZE], arg[PATH_SIZE + 32];
+	struct tree *argv, *info, *options;
+	struct pgerr err;
+	bool written = false, separate;
+	uint32_t i;
+	char *conn;
+
+	info = pgconf_member_conninfo(c->conf, &s->node,
+	    pgconf_rewind_credentials(c->conf, c->major));
+	if (info == NULL)
+		return NULL;
+	if (c->major >= 100000)
+		tree_set(info, "target_session_attrs",
+		    tree_text("read-write"));
+	if (!pgconf_write_pgpass(c->conf, info, &written, &err))
+		log_error("%s", err.text);
+	snprintf(j->pgpass, sizeof j->pgpass, "PGPASSFILE=%s",
+	    written ? c->conf->pgpass : "/dev/null");
+	conn = conninfo_format(info, c->major, NULL);
+	tree_free_wiped(info);
+	if (conn == NULL)
+		return NULL;
+	log_info("running pg_rewind from %s", conn);
+	argv = tree_list();
+	pgconf_program(c->conf, "pg_rewind", program);
+	tree_append(argv, tree_text(program));
+	separate = strcmp(c->conf->config_dir, c->conf->data_dir) != 0;
+	if (j->text[0] != '\0' && (c->major >= 150000 ||
+	    (c->major >= 130000 && !separate))) {
+		tree_append(argv, tree_text("--restore-target-wal"));
+		if (separate) {
+			pgconf_config_file(c->conf, conf);
+			snprintf(arg, sizeof arg, "--config-file=%s", conf);
+			tree_append(argv, tree_text(arg));
+		}
+	}
+	tree_append(argv, tree_text("-D"));
+	tree_append(argv, tree_text(c->conf->data_dir));
+	tree_append(argv, tree_text("--source-server"));
+	tree_append(argv, tree_text(conn));
+	free(conn);
+	options = pgoptions(PGTOOL_REWIND, tree_get(c->conf->pg, "rewind"),
+	    c->major, &err);
+	for (i = 0; i < tree_count(options); i++)
+		tree_append(argv, tree_copy(tree_child(options, i)));
+	tree_free(options);
+	return argv;
+}
+
+static void
+begin_rewind(struct controller *c)
+{
+	struct job *j = c->job;
+	const char *env[] = { j->pgpass, "LANG=C", "LC_ALL=C",
+		"PGOPTIONS=-c statement_timeout=0", NULL };
+	struct tree *argv = rewind_argv(c);
+	bool ok;
+
+	j->phase = REWIND;
+	ok = argv != NULL && job_program_list(c, argv, env, true);
+	tree_free(argv);
+	if (!ok)
+		job_fail(c, "pg_rewind could not be run");
+}
+
+static void
+ask_restore_command(struct controller *c)
+{
+	char program[PATH_SIZE], conf[PATH_SIZE], arg[PATH_SIZE + 16];
+	const char *argv[] = { program, "-D", c->conf->data_dir, "-C",
+		"restore_command", arg, NULL };
+
+	c->job->phase = RESTORE_COMMAND;
+	c->job->text[0] = '\0';
+	pgconf_program(c->conf, "postgres", program);
+	pgconf_config_file(c->conf, conf);
+	snprintf(arg, sizeof arg, "--config-file=%s", conf);
+	if (c->major < 120000 || !job_program(c, argv, NULL, true))
+		begin_rewind(c);
+}
+
+static void
+rewind_failed(struct controller *c)
+{
+	struct job *j = c->job;
+
+	j->phase = AFTERWARDS;
+	/* whose fault was it? */
+	if (!connect_leader(c, false) || !job_query(c,
+	    "SELECT pg_catalog.pg_is_in_recovery()", LEADER_TIMEOUT)) {
+		log_warn("Failed to rewind because primary %s become unreachable",
+		    j->spec.node.name);
+		job_finish(c, JOB_UNREACHABLE);
+	}
+}
+
+static void
+rewind_ended(struct controller *c)
+{
+	struct job *j = c->job;
+
+	c->facts_fresh = false;
+	log_info("pg_rewind exit code=%d", j->end.code);
+	log_info(" stdout=%s", j->end.out);
+	log_info(" stderr=%s", j->end.err);
+	if (j->cancelled) {
+		job_finish(c, JOB_CANCELLED);
+		return;
+	}
+	if (j->end.started && j->end.code == 0) {
+		job_finish(c, JOB_OK);
+		return;
+	}
+	rewind_failed(c);
+}
+
+static void
+afterwards(struct controller *c)
+{
+	struct job *j = c->job;
+
+	if (j->sql_outcome != SQL_OK || j->sql_true) {
+		log_warn("Failed to rewind because primary %s become unreachable",
+		    j->spec.node.name);
+		job_finish(c, JOB_UNREACHABLE);
+		return;
+	}
+	log_error("Failed to rewind from healthy primary: %s",
+	    j->spec.node.name);
+	job_finish(c, JOB_FAILED);
+}
+
+static void
+rewind_step(struct controller *c)
+{
+	struct job *j = c->job;
+
+	if (j->cancelled && j->phase != REWIND) {
+		job_finish(c, JOB_CANCELLED);
+		return;
+	}
+	switch ((enum phase)j->phase) {
+	case CHECK_LEADER:
+		if (j->sql_outcome != SQL_OK)
+			source_unusable(c, j->sql_text);
+		else if (j->sql_true)
+			source_unusable(c, "is_in_recovery=true");
+		else
+			ask_restore_command(c);
+		return;
+	case REMOTE_RECOVERY:
+		if (j->sql_outcome != SQL_OK)
+			source_unusable(c, j->sql_text);
+		else if (j->sql_true)
+			source_unusable(c, "is_in_recovery=true");
+		else
+			begin_remote_checkpoint(c);
+		return;
+	case REMOTE_CHECKPOINT:
+		if (j->sql_outcome != SQL_OK)
+			source_unusable(c, j->sql_text);
+		else if (!j->keep_data && !j->sql_true)
+			source_unusable(c,
+			    "leader has not run a checkpoint yet");
+		else
+			ask_restore_command(c);
+		return;
+	case RESTORE_COMMAND:
+		if (j->end.started && j->end.code == 0)
+			snprintf(j->text, sizeof j->text, "%.*s",
+			    (int)strcspn(j->end.out, "\n"), j->end.out);
+		begin_rewind(c);
+		return;
+	case REWIND:
+		rewind_ended(c);
+		return;
+	case AFTERWARDS:
+		afterwards(c);
+		return;
+	}
+}
+
+static void
+archived(struct controller *c, enum ha_job_result r)
+{
+	if (r == JOB_CANCELLED)
+		job_finish(c, r);
+	else
+		begin_check(c);
+}
+
+static void
+stopped(struct controller *c, enum ha_job_result r)
+{
+	if (r == JOB_FAILED) {
+		log_warn("Can not run pg_rewind because postgres is still running");
+		job_finish(c, JOB_NOTHING);
+		return;
+	}
+	if (r != JOB_OK) {
+		job_finish(c, r);
+		return;
+	}
+	archive_begin(c, archived);
+}
+
+void
+job_rewind(struct controller *c)
+{
+	struct op_stop *o = &c->job->stop;
+
+	settings_major(c);
+	o->mode = STOP_FAST;
+	o->callbacks = true;
+	stop_begin(c, stopped);
+}
+
+/*
+ * Logical slots of the primary (17.6): nothing here can copy them yet, so the
+ * core is told that nothing was done and the slots stay "missing".
+ */
+void
+job_copy_slots(struct controller *c)
+{
+	log_warn("Copying logical replication slots is not available");
+	job_finish(c, JOB_NOTHING);
+}

@@ -1,0 +1,91 @@
+/*
+ * publish.c: the snapshot that rest answers health checks from (design 8),
+ * and the figures for `patronictl local`.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller.h"
+
+static void
+fill_server(struct controller *c, struct msg_status *m)
+{
+	const struct snapshot *s = &c->snap;
+	const struct ha_pg *p = &s->pg;
+
+	m->state = c->state;
+	m->sql_ok = s->sql_ok;
+	m->in_recovery = s->in_recovery;
+	m->postmaster_running = postmaster_alive(&c->pm);
+	m->server_version = sql_connected(c->heartbeat) ?
+	    (uint32_t)sql_server_version(c->heartbeat) : 0;
+	m->latest_end = s->latest_end;
+	if (s->sql_ok && !s->in_recovery)
+		m->xlog_location = p->wal_position;
+	m->received_location = s->written_lsn != 0 ? s->written_lsn :
+	    p->receive_lsn != 0 ? p->receive_lsn : p->replay_lsn;
+	m->replayed_location = p->replay_lsn;
+	m->replayed_known = s->replay_known;
+	m->replay_paused = p->replay_paused;
+	m->timeline = s->in_recovery ? p->received_timeline : p->timeline;
+	m->pending_restart = tree_count(c->reasons) > 0;
+	m->dcs_last_seen = m->dcs_last_seen != 0 ? m->dcs_last_seen :
+	    c->dcs_last_seen;
+	m->cycles = c->cycles;
+	text_set(m->replication_state, sizeof m->replication_state,
+	    p->replication_state);
+	text_set(m->receiver_state, sizeof m->receiver_state,
+	    s->receiver_state);
+	text_set(m->postmaster_start_time, sizeof m->postmaster_start_time,
+	    s->start_time);
+	text_set(m->replayed_timestamp, sizeof m->replayed_timestamp,
+	    s->replay_timestamp);
+	text_set(m->sysid, sizeof m->sysid, c->sysid);
+	m->nostream = c->ha_conf.tags.nostream;
+	m->noloadbalance = c->ha_conf.tags.noloadbalance;
+}
+
+void
+publish_status(struct controller *c)
+{
+	struct msg_status m;
+	struct tree *var = tree_map();
+	const struct tree *tags = tree_get(c->local, "tags");
+	uint8_t *buf = NULL;
+	size_t len = 0;
+
+	memset(&m, 0, sizeof m);
+	fill_server(c, &m);
+	if (c->ha != NULL)
+		ha_status(c->ha, clock_boot_ns(), &m);
+	m.state = c->state;
+	m.stamp_ns = clock_boot_ns();
+	if (tree_count(tags) > 0)
+		tree_set(var, "tags", tree_copy(tags));
+	if (tree_count(c->snap.senders) > 0)
+		tree_set(var, "replication", tree_copy(c->snap.senders));
+	if (tree_count(c->reasons) > 0)
+		tree_set(var, "pending_restart_reason", tree_copy(c->reasons));
+	if (tree_count(c->snap.slots) > 0)
+		tree_set(var, "slots", tree_copy(c->snap.slots));
+	if (tree_encode(var, &buf, &len))
+		(void)helper_send_newest(c->h, PROC_REST, MSG_STATUS, &m, buf,
+		    len);
+	free(buf);
+	tree_free(var);
+	publish_info(c);
+}
+
+void
+publish_info(struct controller *c)
+{
+	struct msg_helper_info i;
+
+	memset(&i, 0, sizeof i);
+	i.loops = c->cycles;
+	i.lease_end_ns = c->ha != NULL ? ha_trusted_until(c->ha) : 0;
+	i.role = c->ha != NULL ? ha_role(c->ha) : c->role;
+	i.state = c->state;
+	text_set(i.text, sizeof i.text, c->last_result);
+	helper_info(c->h, &i);
+}
