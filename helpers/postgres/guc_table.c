@@ -144,7 +144,6 @@ const struct guc guc_table[] = {
 	B("exit_on_error", 0, 0),
 	S("extension_control_path", 180000, 0),
 	S("extension_destdir", 140000, 180000),
-	S("extension_destdir", 140000, 180000),
 	S("external_pid_file", 0, 0),
 	I("extra_float_digits", 0, 0, -15, 3, NULL),
 	E("file_copy_method", 180000, 0,
