@@ -324,7 +324,11 @@ real_text(double r, char *buf, size_t size)
 	if (r == floor(r) && fabs(r) < 1e16)
 		return snprintf(buf, size, "%.1f", r);
 	for (int digits = 1; digits <= 17; digits++) {
-		snprintf(tmp, sizeof(tmp), "%.*g", digits, r);
+		/* %g writes 17 digits without an exponent */
+		if (fabs(r) >= 1e16)
+			snprintf(tmp, sizeof(tmp), "%.*e", digits - 1, r);
+		else
+			snprintf(tmp, sizeof(tmp), "%.*g", digits, r);
 		if (strtod(tmp, NULL) == r)
 			break;
 	}
