@@ -135,7 +135,7 @@ judge_text(const struct guc *g, const char *name, const char *text, char *out,
 	case GUC_ENUM_BOOL:
 		if (value_bool(text) >= 0)
 			break;
-		/* FALLTHROUGH */
+		__attribute__((fallthrough));
 	case GUC_ENUM:
 		if (!in_words(text, g->words))
 			return removed("enum", name, text);
