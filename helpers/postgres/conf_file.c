@@ -72,6 +72,28 @@ sync_directory(const char *path, struct pgerr *err)
 	return rc == 0;
 }
 
+/* The file has this content and mode already: nothing to write, and no wait
+ * for the disk at a moment (promotion, following) that must be short. */
+static bool
+is_current(const char *path, const char *data, size_t len, mode_t mode)
+{
+	struct stat st;
+	size_t have;
+	char *text;
+	bool same;
+
+	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    (st.st_mode & 07777) != mode || (size_t)st.st_size != len)
+		return false;
+	text = pgfile_read(path, len, &have, NULL);
+	if (text == NULL)
+		return false;
+	same = have == len && memcmp(text, data, len) == 0;
+	wipe(text, have);
+	free(text);
+	return same;
+}
+
 bool
 pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
     struct pgerr *err)
@@ -79,6 +101,8 @@ pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
 	char target[PATH_SIZE], tmp[PATH_SIZE + 16];
 	int fd, saved;
 
+	if (is_current(path, data, len, mode))
+		return true;
 	if (!resolve(path, target, err))
 		return false;
 	snprintf(tmp, sizeof(tmp), "%s.XXXXXX", target);

@@ -321,7 +321,8 @@ bool pgconf_check_directories(const struct pgconf *, const struct tree *params,
 /* Mode for new files (or directories) at that path (11.6). */
 mode_t pgconf_file_mode(const struct pgconf *, const char *path,
     const struct pgfacts *, bool directory);
-/* Atomic replacement; follows a symlink at path.  mode as chmod(2). */
+/* Atomic replacement; follows a symlink at path.  mode as chmod(2).  A file
+ * that has that content and mode already is left alone. */
 bool pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
     struct pgerr *);
 /* Whole text file, NUL-terminated, malloc'd; NULL and *err (errno kept). */

@@ -674,8 +674,8 @@ static void
 test_atomic_write(void **state)
 {
 	char target[128], link_path[128];
+	struct stat st, again;
 	struct pgerr err;
-	struct stat st;
 
 	(void)state;
 	put_file("real", "old");
@@ -686,6 +686,13 @@ test_atomic_write(void **state)
 	expect_file("real", "new", 0644);
 	assert_int_equal(lstat(link_path, &st), 0);
 	assert_true(S_ISLNK(st.st_mode));
+	/* the same content again: the same inode */
+	assert_int_equal(stat(target, &st), 0);
+	assert_true(pgfile_write(target, "new", 3, 0644, &err));
+	assert_int_equal(stat(target, &again), 0);
+	assert_true(st.st_ino == again.st_ino);
+	assert_true(pgfile_write(target, "new", 3, 0600, &err));
+	expect_file("real", "new", 0600);
 	assert_false(pgfile_write("/dev/null/x", "", 0, 0600, &err));
 	assert_non_null(strstr(err.text, "/dev/null/x"));
 }
