@@ -147,8 +147,10 @@ make_template(struct generate *g, const struct conf_env *env)
 	return overlay == NULL || tree_patch(g->doc, overlay, NULL);
 }
 
-void
-generate_for_version(struct generate *g, int version, bool sample)
+/* What depends on the server's version: auth method, WAL parameters, the
+ * rewind account.  version as in 90600, 150000. */
+static void
+for_version(struct generate *g, int version)
 {
 	const struct tree *hints = tree_path(g->doc, PARAM "wal_log_hints");
 	const char *method = version >= 100000 ? "scram-sha-256" : "md5";
@@ -163,8 +165,6 @@ generate_for_version(struct generate *g, int version, bool sample)
 		    "rewind_user");
 		generate_text(g, AUTHENTICATION "rewind.password", FIXME);
 	}
-	if (!sample)
-		return;
 	generate_text(g, "postgresql.parameters.password_encryption", method);
 	if ((hba = tree_list()) != NULL) {
 		snprintf(line, sizeof(line), "host all all all %s", method);
@@ -295,7 +295,7 @@ sample(struct generate *g)
 		    "Failed to get postgres version: cannot run %s\n", name);
 		return false;
 	}
-	generate_for_version(g, major * 10000 + minor * 100, true);
+	for_version(g, major * 10000 + minor * 100);
 	return true;
 }
 

@@ -20,8 +20,5 @@ bool generate_from_server(struct generate *);
 void generate_text(struct generate *, const char *path, const char *value);
 void generate_int(struct generate *, const char *path, int64_t value);
 void generate_bool(struct generate *, const char *path, bool value);
-/* What depends on the server's version: auth method, WAL parameters, the
- * rewind account.  major as in 90600, 150000. */
-void generate_for_version(struct generate *, int version, bool sample);
 
 #endif

@@ -384,7 +384,6 @@ fill(struct generate *g, struct server *s)
 	put_account(g, s);
 	put_parameters(g, s);
 	put_addresses(g, s);
-	generate_for_version(g, s->version, false);
 	return put_lines(g, s, "hba_file", "pg_hba.conf", true) &&
 	    put_lines(g, s, "ident_file", "pg_ident.conf", false) &&
 	    put_bin_dir(g, s);
