@@ -205,6 +205,8 @@ on_watchdog(struct ha *h, const struct ha_ev *ev)
 {
 	h->s.wd_fence_armed = ev->watchdog.fence_armed != 0;
 	h->s.wd_device_running = ev->watchdog.device_running != 0;
+	if (ev->outcome != OUTCOME_OK)
+		return;
 	h->s.wd_unhealthy = ev->watchdog.healthy == 0;
 	if (ev->watchdog.fenced)
 		h->wake = true;

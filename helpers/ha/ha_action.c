@@ -155,10 +155,8 @@ start_done(struct ha *h, const struct ha_ev *ev)
 		h->s.callbacks_seen = true;
 		h->s.initialized = true;
 		if (a->kind == ACTION_FOLLOW)
-			set_role(h, a->role, false);
+			set_role_standby(h, a->role);
 	}
-	if (a->kind == ACTION_START_PRIMARY && ev->result == JOB_OK)
-		h->s.recovering = true;
 	action_end(h, ev->result != JOB_NOTHING);
 }
 
@@ -283,7 +281,7 @@ action_progress(struct ha *h, const struct ha_ev *ev)
 	    (a->kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY))
 		arm_new_postmaster(h);
 	if (a->kind == ACTION_FOLLOW)
-		set_role(h, a->role, false);
+		set_role_standby(h, a->role);
 }
 
 static void

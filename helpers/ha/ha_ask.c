@@ -282,7 +282,7 @@ job_node(struct ha *h, struct ha_job *job, const struct view_member *m)
 uint64_t
 job_start(struct ha *h, const struct ha_job *job)
 {
-	struct ha_fx *fx = ask_new(h, FX_JOB, job->timeout_ns);
+	struct ha_fx *fx = ask_new(h, FX_JOB, 0); /* its limits are its own */
 
 	fx->job = *job;
 	return fx->id;
@@ -320,6 +320,22 @@ set_role(struct ha *h, enum pg_role role, bool callback)
 		fx->callback = CALLBACK_ON_ROLE_CHANGE;
 		h->s.callbacks_seen = true;
 	}
+}
+
+/*
+ * The role of a node that was started or re-pointed as a standby.  spec/
+ * postgres.md 15.4: a former primary, and a change between replica and
+ * standby leader, are role changes with a callback; the rest is not.
+ */
+void
+set_role_standby(struct ha *h, enum pg_role role)
+{
+	enum pg_role was = h->s.role;
+	bool change = was == ROLE_PRIMARY || was == ROLE_DEMOTED ||
+	    (was == ROLE_REPLICA && role == ROLE_STANDBY_LEADER) ||
+	    (was == ROLE_STANDBY_LEADER && role == ROLE_REPLICA);
+
+	set_role(h, role, change && h->s.callbacks_seen);
 }
 
 void

@@ -205,6 +205,7 @@ demote_follow(struct ha *h)
 	job_node(h, &job, target);
 	if (h->s.action.mode == DEMOTE_CLUSTER && has_lock(h))
 		job.role = ROLE_STANDBY_LEADER;
+	h->s.action.role = job.role;
 	h->s.action.step = STEP_FOLLOW;
 	h->s.action.job = job_start(h, &job);
 	return RC_OK;
@@ -269,6 +270,8 @@ demote_event(struct ha *h, const struct ha_ev *ev)
 		return RC_OK;
 	if (h->s.action.step == STEP_STOP)
 		return demote_stopped(h, ev);
+	if (ev->result == JOB_OK || ev->result == JOB_NOTHING)
+		set_role_standby(h, h->s.action.role);
 	action_end(h, true);
 	return RC_OK;
 }

@@ -287,11 +287,10 @@ apply_target(struct ha *h, const struct view_member *target,
 		rewind_trigger(h);
 		job.kind = JOB_RELOAD_RECOVERY;
 		(void)job_start(h, &job);
-		set_role(h, new_role, h->s.role != new_role &&
-		    h->s.role != ROLE_UNINITIALIZED);
+		set_role_standby(h, new_role);
 		return RC_OK;
 	}
-	set_role(h, new_role, h->s.role != ROLE_UNINITIALIZED);
+	set_role_standby(h, new_role);
 	if (h->s.last_timeline != 0 && h->s.leader_timeline != 0 &&
 	    h->s.last_timeline < h->s.leader_timeline) {
 		rewind_trigger(h);

@@ -320,6 +320,7 @@ uint64_t job_start(struct ha *, const struct ha_job *);
 void job_init(struct ha_job *, enum ha_job_kind);
 void job_node(struct ha *, struct ha_job *, const struct view_member *);
 void set_role(struct ha *, enum pg_role, bool callback);
+void set_role_standby(struct ha *, enum pg_role);
 void set_state(struct ha *, enum pg_state);
 int64_t dcs_timeout(const struct ha *);
 int64_t ttl_ns(const struct ha *);

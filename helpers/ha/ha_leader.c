@@ -130,6 +130,7 @@ watchdog_activate(struct ha *h, bool *ok)
 	const struct ha_ev *ev;
 	const struct msg_wd_state *wd;
 	struct ha_fx *fx;
+	bool answered;
 
 	*ok = true;
 	if (!watchdog_wanted(h))
@@ -138,14 +139,16 @@ watchdog_activate(struct ha *h, bool *ok)
 	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
 	TRY(await(h, fx->id, &ev));
 	wd = &ev->watchdog;
+	/* no answer is no verdict: the keeper may just be restarting */
+	answered = ev->outcome == OUTCOME_OK;
 	h->s.wd_fence_armed = wd->fence_armed != 0;
 	h->s.wd_device_running = wd->device_running != 0;
 	h->s.wd_tried = true;
-	if (wd->activation_failed) {
+	if (answered && wd->activation_failed) {
 		*ok = false;
 		return RC_OK;
 	}
-	if (h->conf.fence && !h->s.wd_fence_armed) {
+	if (!answered || (h->conf.fence && !h->s.wd_fence_armed)) {
 		*ok = is_primary(h);
 		ha_log(h, LOG_LVL_WARNING, "watchdog.no-keeper",
 		    "The lease keeper did not acknowledge the fence");
