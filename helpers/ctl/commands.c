@@ -9,7 +9,7 @@
 #define FORMAT { "--format", "-f", OPT_CHOICE, FORMAT_CHOICES, "Output format" }
 #define W2 { "-W", NULL, OPT_FLAG, NULL, \
 	"Auto update the screen every 2 seconds" }
-#define WATCH { "--watch", "-w", OPT_FLOAT, NULL, \
+#define WATCH { "-w", "--watch", OPT_FLOAT, NULL, \
 	"Auto update the screen every X seconds" }
 #define END { NULL, NULL, OPT_FLAG, NULL, NULL }
 

@@ -17,8 +17,8 @@
 enum opt_type { OPT_FLAG, OPT_TEXT, OPT_INTEGER, OPT_FLOAT, OPT_CHOICE };
 
 struct opt {
-	const char *name;  /* "--format" */
-	const char *name2; /* "-f" or another long one; NULL = none */
+	const char *name;  /* "--format"; messages name both in this order */
+	const char *name2; /* "-f", another long one, or NULL */
 	enum opt_type type;
 	const char *choices; /* OPT_CHOICE: separated by '|' */
 	const char *help;

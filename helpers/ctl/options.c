@@ -111,12 +111,12 @@ option_words(const struct opt *o, char *buf, size_t size)
 		break;
 	}
 	/* the short form stands first */
-	if (o->name2 != NULL && o->name2[1] != '-')
+	if (o->name2 == NULL)
+		(void)snprintf(buf, size, "%s%s", o->name, kind);
+	else if (o->name2[1] != '-')
 		(void)snprintf(buf, size, "%s, %s%s", o->name2, o->name, kind);
 	else
-		(void)snprintf(buf, size, "%s%s%s%s", o->name,
-		    o->name2 != NULL ? ", " : "",
-		    o->name2 != NULL ? o->name2 : "", kind);
+		(void)snprintf(buf, size, "%s, %s%s", o->name, o->name2, kind);
 }
 
 static void __attribute__((noreturn))
@@ -147,13 +147,9 @@ static void __attribute__((noreturn))
 bad_value(const struct command *c, const struct opt *o, const char *text,
     const char *what)
 {
-	/* both names, long first: '--format' / '-f' */
 	if (o->name2 == NULL)
 		usage_error(c, "Invalid value for '%s': '%s' %s.", o->name,
 		    text, what);
-	if (o->name2[1] != '-')
-		usage_error(c, "Invalid value for '%s' / '%s': '%s' %s.",
-		    o->name2, o->name, text, what);
 	usage_error(c, "Invalid value for '%s' / '%s': '%s' %s.", o->name,
 	    o->name2, text, what);
 }
