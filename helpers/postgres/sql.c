@@ -35,6 +35,8 @@ struct sql {
 	struct event *ev_io, *ev_timer, *ev_kick;
 	struct query *head, **tail;
 	unsigned queued;
+	bool in_callback;
+	bool dead; /* freed by a callback of its own */
 };
 
 static void drive(struct sql *);
@@ -96,8 +98,9 @@ arm(struct sql *s)
 	evtimer_add(s->ev_timer, &tv);
 }
 
-/* Ends the query at the head; the caller goes on with drive(). */
-static void
+/* Ends the query at the head.  False: its callback freed the connection,
+ * which must not be touched any more. */
+static bool
 finish(struct sql *s, struct sql_answer *a)
 {
 	struct query *q = s->head;
@@ -110,8 +113,14 @@ finish(struct sql *s, struct sql_answer *a)
 	a->server_version = s->server_version;
 	if (a->message == NULL)
 		a->message = "";
+	s->in_callback = true;
 	q->cb(a, q->arg);
+	s->in_callback = false;
 	query_free(q);
+	if (!s->dead)
+		return true;
+	sql_free(s);
+	return false;
 }
 
 static void
@@ -141,7 +150,8 @@ lose(struct sql *s, const char *why)
 	memset(&a, 0, sizeof a);
 	a.outcome = SQL_LOST;
 	a.message = text;
-	finish(s, &a);
+	if (!finish(s, &a))
+		return;
 	arm(s);
 	if (s->head != NULL)
 		kick(s);
@@ -254,13 +264,15 @@ send_query(struct sql *s)
 	return s->sent;
 }
 
-static void
+/* False: the connection was freed. */
+static bool
 deliver(struct sql *s)
 {
 	struct sql_answer a;
 	PGresult *res = s->res;
 	char text[TEXT_SIZE];
 	const char *state;
+	bool alive;
 
 	s->res = NULL;
 	memset(&a, 0, sizeof a);
@@ -287,11 +299,12 @@ deliver(struct sql *s)
 		}
 		break;
 	}
-	finish(s, &a);
+	alive = finish(s, &a);
 	PQclear(res);
+	return alive;
 }
 
-/* 1 query finished, 0 wait, -1 connection lost */
+/* 1 query finished, 0 wait, -1 connection lost, -2 freed */
 static int
 running(struct sql *s)
 {
@@ -306,8 +319,7 @@ running(struct sql *s)
 		if (res == NULL) {
 			if (s->res == NULL)
 				return -1;
-			deliver(s);
-			return 1;
+			return deliver(s) ? 1 : -2;
 		}
 		/* keep the first error, else the newest result */
 		if (s->res != NULL &&
@@ -360,7 +372,7 @@ drive(struct sql *s)
 			return;
 		}
 		r = running(s);
-		if (r == 0)
+		if (r == 0 || r == -2)
 			return;
 		if (r == -1) {
 			lose(s, PQerrorMessage(s->conn));
@@ -429,6 +441,10 @@ sql_free(struct sql *s)
 		return;
 	if (s->ev_timer != NULL && s->ev_kick != NULL)
 		sql_forget(s);
+	if (s->in_callback) {
+		s->dead = true;
+		return;
+	}
 	if (s->ev_timer != NULL)
 		event_free(s->ev_timer);
 	if (s->ev_kick != NULL)
@@ -517,7 +533,8 @@ sql_close(struct sql *s)
 		memset(&a, 0, sizeof a);
 		a.outcome = SQL_LOST;
 		a.message = "connection closed";
-		finish(s, &a);
+		if (!finish(s, &a))
+			return;
 	}
 	evtimer_del(s->ev_timer);
 	evtimer_del(s->ev_kick);
