@@ -584,6 +584,7 @@ decode_view(const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 {
 	const struct dcs_kv *optime = NULL;
 	size_t i, members = 0;
+	uint32_t seen = 0;
 	struct view *v;
 
 	for (i = 0; i < n; i++)
@@ -599,6 +600,11 @@ decode_view(const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 	for (i = 0; i < n; i++) {
 		if (kv[i].key == DCS_KEY_OPTIME)
 			optime = &kv[i];
+		if (kv[i].key != DCS_KEY_MEMBER) {
+			if (seen & (1u << kv[i].key))
+				continue; /* no store has a key twice */
+			seen |= 1u << kv[i].key;
+		}
 		if (!decode_key(v, &kv[i], err, errlen)) {
 			view_free(v);
 			return NULL;

@@ -354,11 +354,11 @@ on_write(const struct rpc_result *res, void *arg)
 		return;
 	}
 	/* An earlier try may have been applied without an answer; only then
-	 * is an equal value newer than our token our own. */
-	if (res->maybe_sent && range_shows(txn_response(res->root,
-	    "response_range"), call->value, call->len, NULL, &revision) &&
-	    (call->cond == DCS_COND_TOKEN ? revision > call->token :
-	    call->len > 0)) {
+	 * is an equal value that is newer than our token our own. */
+	if (res->maybe_sent && call->cond == DCS_COND_TOKEN &&
+	    range_shows(txn_response(res->root, "response_range"),
+	    call->value, call->len, NULL, &revision) &&
+	    revision > call->token) {
 		put_done(op, revision);
 		return;
 	}

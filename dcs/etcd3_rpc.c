@@ -206,6 +206,18 @@ index_of(const struct etcd3 *e, const char *url)
 	return e->current;
 }
 
+/* Lines about a store in trouble come once a second at most. */
+static bool
+may_log(struct etcd3 *e)
+{
+	int64_t now = clock_boot_ns();
+
+	if (now - e->logged_ns < NS_PER_SEC)
+		return false;
+	e->logged_ns = now;
+	return true;
+}
+
 /* This endpoint could not answer (5.5 step 2). */
 static void
 visit_failed(struct rpc *r, bool connect, const char *text)
@@ -215,10 +227,8 @@ visit_failed(struct rpc *r, bool connect, const char *text)
 
 	snprintf(r->error, sizeof(r->error), "%.200s%.40s: %.250s", r->url,
 	    r->path, text);
-	if (now - e->logged_ns >= NS_PER_SEC) {
-		e->logged_ns = now;
+	if (may_log(e))
 		log_error("Request to server %s failed: %s", r->url, text);
-	}
 	if (connect && ++r->tried < r->tries && now < r->deadline) {
 		visit(r);
 		return;
@@ -306,9 +316,10 @@ call_error(struct rpc *r, int code, const char *msg)
 		return;
 	}
 	if (auth_error(code, msg)) {
-		if (r->e->conf.user == NULL)
-			log_error("Username or password not set, authentication is not possible");
-		else if (!r->login_repeated) {
+		if (r->e->conf.user == NULL) {
+			if (may_log(r->e))
+				log_error("Username or password not set, authentication is not possible");
+		} else if (!r->login_repeated) {
 			r->login_repeated = true;
 			r->e->no_auth = false;
 			drop_token(r->e);
@@ -428,9 +439,9 @@ on_reply(const struct http_answer *a, void *arg)
 	json_t *root;
 
 	r->http = NULL;
+	if (r->phase == PHASE_CALL && (a->resent || a->error == HTTP_BROKEN))
+		r->maybe_sent = true;
 	if (a->error != HTTP_OK) {
-		if (a->error == HTTP_BROKEN && r->phase == PHASE_CALL)
-			r->maybe_sent = true;
 		visit_failed(r, a->error == HTTP_CONNECT, a->text);
 		return;
 	}

@@ -43,6 +43,7 @@ struct http_request {
 	http_done_cb done;
 	void *arg;
 	int64_t lsn;
+	int sends; /* curl repeats by itself when a kept connection breaks */
 	bool added;
 };
 
@@ -204,7 +205,7 @@ never_connected(CURL *easy)
 static void
 finish(struct http_request *r, CURLcode code)
 {
-	struct http_answer a = { .lsn = r->lsn };
+	struct http_answer a = { .lsn = r->lsn, .resent = r->sends > 1 };
 	http_done_cb done = r->done;
 	void *arg = r->arg;
 
@@ -390,6 +391,19 @@ sockopt_cb(void *arg, curl_socket_t fd, curlsocktype purpose)
 	return CURL_SOCKOPT_OK;
 }
 
+static int
+prereq_cb(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	struct http_request *r = arg;
+
+	(void)ip;
+	(void)local_ip;
+	(void)port;
+	(void)local_port;
+	r->sends++;
+	return CURL_PREREQFUNC_OK;
+}
+
 static void
 set_blob(CURL *e, CURLoption opt, char *data, size_t len)
 {
@@ -512,6 +526,8 @@ http_start(struct http *h, const struct http_spec *s, http_done_cb done,
 	curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
 	curl_easy_setopt(r->easy, CURLOPT_HEADERFUNCTION, header_cb);
 	curl_easy_setopt(r->easy, CURLOPT_HEADERDATA, r);
+	curl_easy_setopt(r->easy, CURLOPT_PREREQFUNCTION, prereq_cb);
+	curl_easy_setopt(r->easy, CURLOPT_PREREQDATA, r);
 	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION,

@@ -45,6 +45,7 @@ struct http_answer {
 	const char *body; /* NUL-terminated; "" when none */
 	size_t len;
 	const char *text; /* curl's words when error, else "" */
+	bool resent;	  /* an earlier copy may have been carried out, too */
 	int64_t lsn;	  /* value of an "lsn" header, -1 = none */
 };
 
