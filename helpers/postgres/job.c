@@ -17,6 +17,7 @@ static void (*const begin[JOB_KIND_COUNT])(struct controller *) = {
 	[JOB_CLONE] = job_clone,
 	[JOB_START_PRIMARY] = job_start_primary,
 	[JOB_FOLLOW] = job_follow,
+	[JOB_RELOAD_RECOVERY] = job_follow,
 	[JOB_STOP] = job_stop,
 	[JOB_PROMOTE] = job_promote,
 	[JOB_RESTART] = job_restart,
@@ -198,7 +199,9 @@ job_submit(struct controller *c, uint64_t id, const struct ha_job *spec)
 		n++;
 	if (j == NULL || j->timer == NULL || n >= MAX_WAITING ||
 	    begin[spec->kind] == NULL) {
-		free(j);
+		log_error("job %d refused", (int)spec->kind);
+		if (j != NULL)
+			job_free(j);
 		answer(c, id, JOB_FAILED, "job refused");
 		return;
 	}
