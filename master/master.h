@@ -33,6 +33,7 @@ struct account {
 	uid_t uid;
 	gid_t gid;
 	char name[NAME_SIZE];
+	char home[PATH_SIZE];
 };
 
 struct accounts {

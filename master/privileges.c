@@ -27,6 +27,7 @@ account_set(struct account *a, const struct passwd *pw)
 {
 	a->uid = pw->pw_uid;
 	a->gid = pw->pw_gid;
+	(void)text_set(a->home, sizeof(a->home), pw->pw_dir);
 	return text_set(a->name, sizeof(a->name), pw->pw_name);
 }
 

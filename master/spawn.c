@@ -49,10 +49,17 @@ child_user(const struct accounts *a, enum proc proc)
 
 	if (!a->switching)
 		return;
-	if (initgroups(who->name, who->gid) == -1 ||
-	    setresgid(who->gid, who->gid, who->gid) == -1 ||
-	    setresuid(who->uid, who->uid, who->uid) == -1)
+	/* A master that gave up root is the owner already, groups included. */
+	if (geteuid() != who->uid &&
+	    (initgroups(who->name, who->gid) == -1 ||
+		setresgid(who->gid, who->gid, who->gid) == -1 ||
+		setresuid(who->uid, who->uid, who->uid) == -1))
 		child_fails("change of user");
+	/* What the programs of the server look for must be the new user's. */
+	if (setenv("HOME", who->home[0] != '\0' ? who->home : "/", 1) == -1 ||
+	    setenv("USER", who->name, 1) == -1 ||
+	    setenv("LOGNAME", who->name, 1) == -1)
+		child_fails("setenv");
 	/* Executing as an ordinary user clears what capabilities are left. */
 }
 
