@@ -308,7 +308,8 @@ enum request_kind {
 	REQUEST_RELOAD = 6,
 	REQUEST_WAKE = 7, /* a key was written, start a cycle */
 	REQUEST_JOURNAL = 8,
-	REQUEST_KIND_COUNT = 9
+	REQUEST_STATUS = 9, /* query PostgreSQL now, send STATUS, then reply */
+	REQUEST_KIND_COUNT = 10
 };
 
 /* FAILSAFE, var: map {slots}. JOURNAL reply, var: list of maps. */
