@@ -23,6 +23,7 @@ rest_new(struct event_base *base, const struct rest_ops *ops)
 	r->ops = *ops;
 	r->snap.started_ns = clock_boot_ns();
 	STAILQ_INIT(&r->waiters);
+	STAILQ_INIT(&r->status_waiters);
 	if ((r->http = httpd_new(base, rest_handle, r)) == NULL) {
 		free(r);
 		return NULL;
@@ -43,6 +44,7 @@ rest_free(struct rest *r)
 		STAILQ_REMOVE_HEAD(&r->waiters, entry);
 		free(w);
 	}
+	rest_patroni_free(r);
 	for (i = 0; i < TLS_FILE_COUNT; i++)
 		rest_set_pem(r, (enum tls_file)i, NULL, 0);
 	access_free(&r->access);

@@ -42,6 +42,11 @@ struct view_waiter {
 	void *arg;
 };
 
+struct status_waiter {
+	STAILQ_ENTRY(status_waiter) entry;
+	struct httpd_request *q;
+};
+
 enum tls_file { TLS_CERT, TLS_KEY, TLS_CA, TLS_FILE_COUNT };
 
 struct rest {
@@ -69,6 +74,11 @@ struct rest {
 	STAILQ_HEAD(, view_waiter) waiters;
 	bool loading;
 	int64_t load_sent;
+
+	/* GET /patroni that wait for numbers read just now */
+	STAILQ_HEAD(, status_waiter) status_waiters;
+	bool asking;
+	bool cannot_ask; /* the controller does not know the request */
 
 	/* rendered answers */
 	struct buf doc;
@@ -105,6 +115,12 @@ const struct view *rest_cached_view(const struct rest *, int64_t now);
 /* Short text for a store that did not answer. */
 void rest_no_dcs(struct httpd_request *);
 void rest_reply_json(struct httpd_request *, int code, const struct buf *);
+
+/* GET /patroni (patroni.c). */
+void rest_patroni(struct rest *, struct httpd_request *);
+void rest_patroni_free(struct rest *);
+/* The status document at this instant, rendered anew only when it changed. */
+const struct buf *rest_document(struct rest *, const struct facts *);
 
 /* Unsafe requests (action*.c).  False when nothing handles method + name. */
 bool rest_action(struct rest *, struct httpd_request *, const char *name,

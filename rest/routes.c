@@ -31,31 +31,6 @@ rest_no_dcs(struct httpd_request *q)
 	httpd_reply_text(q, 503, "DCS is not accessible");
 }
 
-/* The status document at this instant, rendered anew only when it changed. */
-static const struct buf *
-status_document(struct rest *r, const struct facts *f)
-{
-	uint32_t bits = facts_bits(f);
-
-	if (r->doc_valid && r->doc_bits == bits)
-		return &r->doc;
-	buf_reset(&r->doc);
-	document_status(&r->doc, &r->snap, f, &r->names, r->tags);
-	r->doc_bits = bits;
-	r->doc_valid = !r->doc.failed;
-	return &r->doc;
-}
-
-static void
-get_patroni(struct rest *r, struct httpd_request *q)
-{
-	struct facts f;
-
-	health_facts(&r->snap, clock_boot_ns(), &f);
-	/* Stale: nothing is known; a document without xlog says so to peers. */
-	rest_reply_json(q, f.fresh ? 200 : 503, status_document(r, &f));
-}
-
 static void
 get_metrics(struct rest *r, struct httpd_request *q)
 {
@@ -193,7 +168,7 @@ get_health(struct rest *r, struct httpd_request *q)
 	struct facts f;
 	int code = health_of(r, q, &f);
 
-	rest_reply_json(q, code, status_document(r, &f));
+	rest_reply_json(q, code, rest_document(r, &f));
 }
 
 /* First path segment. */
@@ -224,7 +199,7 @@ handle_get(struct rest *r, struct httpd_request *q)
 	else if (is(name, len, "readiness"))
 		get_readiness(r, q);
 	else if (is(name, len, "patroni"))
-		get_patroni(r, q);
+		rest_patroni(r, q);
 	else if (is(name, len, "cluster"))
 		rest_live_view(r, CLUSTER_AGE_NS, cluster_ready, q);
 	else if (is(name, len, "history"))

@@ -541,6 +541,33 @@ test_cluster(void **state)
 	CALL(200, "GET", "/failsafe", NULL, "{}");
 }
 
+/* Peers must never read numbers that nobody has just read. */
+static void
+test_patroni(void **state)
+{
+	(void)state;
+	CODE(200, "GET", "/patroni", NULL);
+	assert_non_null(strstr(reply, "\"xlog\": {"));
+	assert_int_equal(t.request.kind, 0); /* new enough, nobody was asked */
+	t.rest->snap.s.stamp_ns -= NS_PER_SEC;
+	CODE(200, "GET", "/patroni", NULL);
+	assert_int_equal(t.request.kind, REQUEST_STATUS);
+	assert_non_null(strstr(reply, "\"xlog\": {"));
+	t.nobody_home = true;
+	CODE(200, "GET", "/patroni", NULL);
+	assert_null(strstr(reply, "xlog"));
+	assert_non_null(strstr(reply, "\"state\": \"unknown\""));
+	CODE(200, "GET", "/replica", NULL); /* health checks ask nobody */
+	assert_non_null(strstr(reply, "\"xlog\": {"));
+	t.nobody_home = false;
+	t.request_code = 501;
+	CODE(200, "GET", "/patroni", NULL);
+	assert_non_null(strstr(reply, "\"xlog\": {"));
+	t.rest->snap.s.stamp_ns -= 60 * NS_PER_SEC;
+	CODE(503, "GET", "/patroni", NULL);
+	assert_null(strstr(reply, "xlog"));
+}
+
 static void
 test_config(void **state)
 {
@@ -809,7 +836,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_wire), T(test_keep_alive), T(test_slices), T(test_limits),
-		T(test_access), T(test_networks), T(test_cluster),
+		T(test_access), T(test_networks), T(test_cluster), T(test_patroni),
 		T(test_config), T(test_restart), T(test_switchover),
 		T(test_switchover_done), T(test_others), T(test_openapi),
 		T(test_schedule),
