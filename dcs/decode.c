@@ -219,8 +219,8 @@ decode_voters(struct view *v, const char *s)
 
 	for (p = s; *p != '\0'; p++)
 		cap += *p == ',';
-	if (cap > MAX_MEMBERS * 2 ||
-	    (v->sync_standby = calloc(cap, sizeof(*v->sync_standby))) == NULL)
+	if (cap > 4096 || (v->sync_standby =
+	    calloc(cap, sizeof(*v->sync_standby))) == NULL)
 		return false;
 	for (p = s;; p += n + 1) {
 		n = strcspn(p, ",");
@@ -230,7 +230,7 @@ decode_voters(struct view *v, const char *s)
 		if (v->sync_standby[v->nsync_standby][0] != '\0')
 			v->nsync_standby++;
 		if (p[n] == '\0')
-			return true;
+			return v->nsync_standby <= MAX_MEMBERS;
 	}
 }
 

@@ -185,8 +185,10 @@ on_lock(const struct rpc_result *res, void *arg)
 		put_done(op, revision); /* an earlier try had won */
 		return;
 	}
-	if (op->call->op == DCS_OP_ACQUIRE)
+	if (op->call->op == DCS_OP_ACQUIRE) {
+		log_info("Could not take out TTL lock");
 		watch_restart(op->e);
+	}
 	op_end(op, OUTCOME_REFUSED, op->call->op == DCS_OP_ACQUIRE ?
 	    "Could not take out TTL lock" : "the lock is not ours");
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../helpers/sandbox.h"
 #include "../ipc/clock.h"
@@ -518,7 +519,8 @@ on_sandbox(struct helper *h, void *arg)
 	uint32_t i, n = 0;
 
 	for (i = 0; i < sizeof(resolver) / sizeof(resolver[0]); i++)
-		paths[n++] = resolver[i];
+		if (access(resolver[i], F_OK) == 0)
+			paths[n++] = resolver[i];
 	for (i = 0; i < s->nreadable; i++)
 		paths[n++] = s->readable[i];
 	helper_set_sandbox(h, sandbox_enter(PROC_DCS, paths));

@@ -581,6 +581,7 @@ test_outage(void **state)
 	view_free(load(a));
 	assert_int_equal(acquire(a), OUTCOME_OK);
 	kill(etcd_pid, SIGSTOP);
+	assert_int_equal(waitpid(etcd_pid, NULL, WUNTRACED), etcd_pid);
 	t = clock_boot_ns();
 	assert_int_not_equal(update_at(a, &r, 3000), OUTCOME_OK);
 	assert_int_not_equal(r.outcome, OUTCOME_REFUSED);
