@@ -342,7 +342,7 @@ main(int argc, char **argv)
 
 	raise_file_limit();
 	app.helper = helper_start(PROC_REST, &ops, &app, argc, argv);
-	app.rest = rest_new(helper_base(app.helper), &rest_ops);
+	app.rest = rest_open(helper_base(app.helper), &rest_ops);
 	app.info = event_new(helper_base(app.helper), -1, EV_PERSIST, send_info,
 	    &app);
 	if (app.rest == NULL || app.info == NULL ||

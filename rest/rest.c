@@ -13,7 +13,7 @@
 #define LOAD_DEADLINE_NS (5 * NS_PER_SEC)
 
 struct rest *
-rest_new(struct event_base *base, const struct rest_ops *ops)
+rest_open(struct event_base *base, const struct rest_ops *ops)
 {
 	struct rest *r;
 
@@ -32,7 +32,7 @@ rest_new(struct event_base *base, const struct rest_ops *ops)
 }
 
 void
-rest_free(struct rest *r)
+rest_close(struct rest *r)
 {
 	struct view_waiter *w;
 	int i;

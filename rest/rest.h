@@ -92,8 +92,8 @@ struct rest {
 };
 
 /* NULL when memory is short. */
-struct rest *rest_new(struct event_base *, const struct rest_ops *);
-void rest_free(struct rest *);
+struct rest *rest_open(struct event_base *, const struct rest_ops *);
+void rest_close(struct rest *);
 /* Take a configuration (not kept).  NULL, or why it was refused: the old one
  * then stays in force. */
 const char *rest_configure(struct rest *, const struct tree *conf);

@@ -218,7 +218,7 @@ setup(void **state)
 	(void)state;
 	memset(&t, 0, sizeof(t));
 	t.base = event_base_new();
-	t.rest = rest_new(t.base, &ops);
+	t.rest = rest_open(t.base, &ops);
 	t.view = view_new();
 	t.view->has_leader = 1;
 	strcpy(t.view->leader, "n2");
@@ -246,7 +246,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	rest_free(t.rest);
+	rest_close(t.rest);
 	view_free(t.view);
 	event_base_free(t.base);
 	return 0;
