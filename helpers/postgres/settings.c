@@ -386,8 +386,9 @@ is_fixed(const char *name)
 	    strcmp(name, "port") == 0 || strcmp(name, "cluster_name") == 0;
 }
 
-/* The running values become the "previous set"; on a standby the recovery
- * parameters among them stay in force until the first follow. */
+/* The running values become the "previous set"; the recovery parameters among
+ * them stay in the file: on a standby until the first follow, on a primary
+ * because the server would complain of targets that it cannot reset. */
 static void
 take_current(struct controller *c, const PGresult *res, bool standby)
 {
@@ -398,7 +399,7 @@ take_current(struct controller *c, const PGresult *res, bool standby)
 	tree_free(c->params);
 	c->params = tree_map();
 	tree_free_wiped(c->recovery);
-	c->recovery = standby && c->major >= 120000 ? tree_map() : NULL;
+	c->recovery = c->major >= 120000 ? tree_map() : NULL;
 	for (i = 0; i < PQntuples(res); i++) {
 		const char *name = sql_text(res, i, 0);
 		const char *value = sql_text(res, i, 1);
@@ -421,7 +422,7 @@ take_current(struct controller *c, const PGresult *res, bool standby)
 			tree_set(c->params, name, tree_text(value));
 		}
 	}
-	if (c->recovery != NULL)
+	if (c->recovery != NULL && standby)
 		tree_set(c->recovery, "standby_mode", tree_text("on"));
 	tree_free(configured);
 }
@@ -459,7 +460,8 @@ on_current(const struct sql_answer *a, void *arg)
 		attach_end(at);
 		return;
 	}
-	reload_begin(c, NULL, true, attach_reloaded, at);
+	/* after a crash of this process alone the files are its own */
+	reload_begin(c, NULL, c->first_start, attach_reloaded, at);
 }
 
 void
