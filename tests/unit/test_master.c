@@ -543,7 +543,6 @@ test_control(void **state)
 	assert_int_equal(r.code, 200);
 	UNTIL(m.helpers[PROC_REST].pid != old && m.helpers[PROC_REST].ready);
 
-	m.accounts.owner.uid = 1;
 	link_close(c);
 }
 
