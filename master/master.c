@@ -147,7 +147,8 @@ master_stop(struct master *m, int exit_code)
 
 /* ---- reload ---- */
 
-static void
+/* True when there is a new listener. */
+static bool
 rebind(struct master *m)
 {
 	const char *text = tree_path_text(m->conf->effective, "restapi.listen",
@@ -157,18 +158,18 @@ rebind(struct master *m)
 	int fd, error;
 
 	if (strcmp(text, m->listen_addr) == 0)
-		return;
+		return false;
 	/* A host name is resolved here; the master may wait for that, nobody
 	 * waits for the master. */
 	if ((fd = listen_open(text, backlog, &error)) == -1) {
 		log_error("Couldn't start a service on '%s', please check your "
 		    "`restapi.listen` configuration: %s", text,
 		    error != 0 ? strerror(error) : "unknown host");
-		return; /* the old listener stays */
+		return false; /* the old listener stays */
 	}
 	close(m->listen_fd);
 	m->listen_fd = fd;
-	(void)text_set(m->listen_addr, sizeof(m->listen_addr), text);
+	return text_set(m->listen_addr, sizeof(m->listen_addr), text);
 }
 
 static void
@@ -210,8 +211,7 @@ master_reload(struct master *m)
 	m->generation++;
 	m->reload_until_ns = clock_boot_ns() + RELOAD_GRACE;
 	reload_log(m);
-	rebind(m);
-	supervise_reconfigure(m);
+	supervise_reconfigure(m, rebind(m));
 }
 
 /* ---- signals, timers, loop ---- */

@@ -196,8 +196,9 @@ void supervise_readable(struct master *, enum proc, short revents);
 int supervise_send(struct master *, enum proc, uint16_t type, uint16_t flags,
     uint64_t id, int64_t deadline_ns, const void *body, const void *var,
     size_t var_len, int fd);
-/* Configuration, descriptors and log settings after a reload. */
-void supervise_reconfigure(struct master *);
+/* Configuration and descriptors after a reload; the listener only when it is
+ * another one. */
+void supervise_reconfigure(struct master *, bool rebound);
 void supervise_log_settings(struct master *, int fd);
 /* Tell a helper to stop; it is killed after grace_ns (0: never). */
 void supervise_ask_stop(struct master *, enum proc, int64_t grace_ns);

@@ -123,12 +123,12 @@ send_tls_file(struct master *m, enum descriptor_kind kind, const char *key)
 }
 
 static void
-send_descriptors(struct master *m)
+send_descriptors(struct master *m, bool listener)
 {
 	send_tls_file(m, DESCRIPTOR_TLS_CERT, "restapi.certfile");
 	send_tls_file(m, DESCRIPTOR_TLS_KEY, "restapi.keyfile");
 	send_tls_file(m, DESCRIPTOR_TLS_CA, "restapi.cafile");
-	if (m->listen_fd != -1)
+	if (listener && m->listen_fd != -1)
 		send_descriptor(m, DESCRIPTOR_LISTEN, m->listen_addr,
 		    m->listen_fd, 0);
 }
@@ -177,11 +177,11 @@ supervise_log_settings(struct master *m, int fd)
 }
 
 void
-supervise_reconfigure(struct master *m)
+supervise_reconfigure(struct master *m, bool rebound)
 {
 	int p;
 
-	send_descriptors(m);
+	send_descriptors(m, rebound);
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
 		send_config(m, (enum proc)p, true);
 }
@@ -237,7 +237,7 @@ introduce(struct master *m, enum proc proc)
 {
 	send_log_settings(m, proc, -1);
 	if (proc == PROC_REST)
-		send_descriptors(m);
+		send_descriptors(m, true);
 	send_config(m, proc, false);
 }
 
