@@ -3,6 +3,7 @@
  * real etcd; the test plays master, postgres and rest.  Kills it with the lock
  * held and sees the next one keep the lock.
  */
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -64,6 +65,7 @@ etcd_start(void)
 	fd = open(log, O_WRONLY | O_CREAT, 0600);
 	dup2(fd, 1);
 	dup2(fd, 2);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execl(ETCD, ETCD, "--data-dir", data, "--listen-client-urls", client,
 	    "--advertise-client-urls", client, "--listen-peer-urls", peer,
 	    "--initial-advertise-peer-urls", peer, "--initial-cluster",
@@ -119,6 +121,7 @@ node_start(struct node *n, const char *name)
 			fcntl(3, F_SETFD, 0);
 		else
 			dup2(sv[1], 3);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execl(program, program, (char *)NULL);
 		_exit(127);
 	}
