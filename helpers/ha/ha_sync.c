@@ -1,8 +1,62 @@
 /*
- * ha_sync.c: synchronous replication in the cycle (spec/ha.md 13, 14): the
- * entry points that the other files call.
+ * ha_sync.c: synchronous mode in the cycle (spec/ha.md 13): the record /sync,
+ * the priority procedure, strict mode, promotion and leaving.  Names are
+ * chosen in ha_standby.c; quorum commit is in ha_quorum.c.
  */
-#include "ha_int.h"
+#include <strings.h>
+
+#include "ha_sync.h"
+
+/* ---- the two records ---- */
+
+void
+sync_read(struct ha *h, struct sync_key *k)
+{
+	const struct view *v = h->s.view;
+	uint32_t i;
+
+	memset(k, 0, sizeof(*k));
+	memcpy(k->leader, v->sync_leader, sizeof(k->leader));
+	k->quorum = v->sync_quorum;
+	k->token = v->sync_token;
+	k->exists = v->has_sync != 0;
+	for (i = 0; i < v->nsync_standby; i++)
+		names_add(&k->voters, v->sync_standby[i]);
+}
+
+/*
+ * Compare-and-set with the token of what the decision was based on.  Any
+ * outcome but OK ends the work on synchronous replication in this cycle: an
+ * answer that got lost shows itself in the next view.
+ */
+enum rc
+sync_write(struct ha *h, struct sync_key *k, const char *leader,
+    const struct names *voters, uint32_t quorum, bool *ok)
+{
+	struct tree *list = keep_tree(h, tree_list());
+	const struct ha_ev *ev;
+	struct ha_fx *fx;
+	uint32_t i;
+
+	for (i = 0; i < voters->n; i++)
+		list_add(list, tree_text(voters->v[i]));
+	fx = dcs_new(h, OP_SET_SYNC);
+	(void)text_set(fx->dcs.u.sync.leader, sizeof(fx->dcs.u.sync.leader),
+	    leader);
+	fx->dcs.u.sync.quorum = quorum;
+	fx->dcs.u.sync.token = k->token;
+	fx->dcs.u.sync.with_token = 1;
+	fx->dcs.doc = list;
+	TRY(await(h, fx->id, &ev));
+	*ok = ev->outcome == OUTCOME_OK;
+	if (!*ok)
+		return RC_OK;
+	(void)text_set(k->leader, sizeof(k->leader), leader);
+	k->voters = *voters;
+	k->quorum = quorum;
+	k->token = ev->token;
+	return RC_OK;
+}
 
 enum rc
 set_ssn(struct ha *h, const char *value)
@@ -10,7 +64,7 @@ set_ssn(struct ha *h, const char *value)
 	enum ha_job_result result;
 	struct ha_job job;
 
-	if (!h->p.pg.query_ok || strcmp(h->p.pg.ssn, value) == 0)
+	if (strcmp(h->p.pg.ssn, value) == 0 && h->p.pg.query_ok)
 		return RC_OK;
 	job_init(&job, JOB_SET_SSN);
 	if (!text_set(job.text, sizeof(job.text), value))
@@ -18,17 +72,42 @@ set_ssn(struct ha *h, const char *value)
 	if (value[0] != '\0')
 		ha_log(h, LOG_LVL_INFO, "sync.ssn",
 		    "Assigning synchronous_standby_names to %s", value);
+	TRY(job_run(h, &job, &result));
+	if (!h->p.pg.running || !is_primary(h))
+		return RC_OK;
+	/* the walsenders see the new value a moment after the reload */
+	TRY(ask_delay(h, 100 * NS_PER_MS));
+	return ask_snapshot_again(h);
+}
+
+/* Removed from the configuration, whatever the server uses just now. */
+static enum rc
+unset_ssn(struct ha *h)
+{
+	enum ha_job_result result;
+	struct ha_job job;
+
+	job_init(&job, JOB_SET_SSN);
 	return job_run(h, &job, &result);
 }
 
-/* 13.9 */
+enum rc
+sync_assign(struct ha *h, const struct names *names, int64_t n, bool quorum)
+{
+	char value[4096];
+
+	ssn_build(names, n, quorum, h->p.pg.server_version, value,
+	    sizeof(value));
+	return set_ssn(h, value);
+}
+
+/* ---- mode off (13.9) ---- */
+
 static enum rc
 sync_off(struct ha *h)
 {
 	const struct view *v = h->s.view;
-	enum ha_job_result result;
 	enum outcome outcome;
-	struct ha_job job;
 	struct ha_fx *fx;
 
 	if (v->sync_leader[0] == '\0')
@@ -39,46 +118,283 @@ sync_off(struct ha *h)
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
 	if (outcome != OUTCOME_OK)
 		return RC_OK;
-	job_init(&job, JOB_SET_SSN);
-	TRY(job_run(h, &job, &result));
+	TRY(unset_ssn(h));
 	ha_log(h, LOG_LVL_INFO, "sync.disabled",
 	    "Disabled synchronous replication");
 	return RC_OK;
 }
 
+/* ---- strict mode (13.6) ---- */
+
+enum rc
+sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
+    bool *in_force)
+{
+	uint32_t m = h->s.opt.sync_strict ? 1 : 0, n;
+	bool quorum = h->s.opt.sync_mode == SYNC_QUORUM;
+	enum ssn_type type = quorum ? SSN_QUORUM : SSN_PRIORITY;
+	static const struct names none;
+	char keep[4096 + 80] = "";
+
+	*in_force = st->active.n < m;
+	if (!*in_force) {
+		h->s.sync.warned = false;
+		if (m == 0 && st->active.n == 0 && k->voters.n == 0 &&
+		    (st->ssn.names.n > 0 || st->ssn.n > 0))
+			return sync_assign(h, &none, 0, quorum);
+		return RC_OK;
+	}
+	n = k->voters.n > (quorum ? k->quorum : 0) ?
+	    k->voters.n - (quorum ? k->quorum : 0) : 0;
+	if (n < m)
+		n = m;
+	if (!names_equal(&st->ssn.names, &k->voters) || st->ssn.n != n ||
+	    st->ssn.star || (st->ssn.type != type && st->ssn.names.n > 1))
+		TRY(sync_assign(h, &k->voters, n, quorum));
+	else if (k->voters.n > 0)
+		(void)snprintf(keep, sizeof(keep), "Continue using old value "
+		    "of synchronous_standby_names=\"%s\". ", h->p.pg.ssn);
+	if (!h->s.sync.warned)
+		ha_log(h, LOG_LVL_WARNING, "sync.strict", "No active "
+		    "replication connections from Patroni members and "
+		    "synchronous_mode_strict is requested. %sCommits will be "
+		    "delayed.", keep);
+	h->s.sync.warned = true;
+	return RC_OK;
+}
+
+/* ---- the priority procedure (13.5) ---- */
+
+/* Steps 1-3: a /sync that can be built upon. */
+static enum rc
+sync_repair(struct ha *h, struct sync_key *k, const struct standbys *st,
+    bool *go)
+{
+	static const struct names none;
+	char c[TEXT_SIZE], v[TEXT_SIZE];
+
+	*go = true;
+	if (strcasecmp(k->leader, h->conf.name) != 0) {
+		ha_log(h, LOG_LVL_WARNING, "sync.leader", "Inconsistent state "
+		    "of /sync key detected, leader = %s doesn't match %s, "
+		    "updating synchronous replication key", k->leader,
+		    h->conf.name);
+		TRY(sync_write(h, k, h->conf.name, &none, 0, go));
+	}
+	if (*go && names_equal(&st->active, &k->voters) &&
+	    !names_equal(&k->voters, &st->confirmed)) {
+		names_text(&st->confirmed, ", ", c, sizeof(c));
+		names_text(&k->voters, ", ", v, sizeof(v));
+		ha_log(h, LOG_LVL_WARNING, "sync.inconsistent", "Inconsistent "
+		    "state between synchronous_standby_names = %s and /sync = "
+		    "%s key detected, updating synchronous replication key...",
+		    c, v);
+		TRY(sync_write(h, k, h->conf.name, &st->confirmed, 0, go));
+	}
+	if (!*go)
+		ha_log(h, LOG_LVL_WARNING, "sync.refused",
+		    "Updating sync state failed");
+	return RC_OK;
+}
+
+/* Steps 6-8: leave /sync before SSN, enter SSN before /sync. */
+static enum rc
+sync_change(struct ha *h, struct sync_key *k, struct standbys *st)
+{
+	struct names keep = k->voters;
+	char from[TEXT_SIZE], to[TEXT_SIZE];
+	struct names active = st->active;
+	bool ok;
+
+	names_intersect(&keep, &st->confirmed);
+	if (!names_equal(&keep, &k->voters)) {
+		names_text(&k->voters, ", ", from, sizeof(from));
+		names_text(&keep, ", ", to, sizeof(to));
+		ha_log(h, LOG_LVL_INFO, "sync.remove",
+		    "Updating /sync key temporarily from %s to %s", from, to);
+		TRY(sync_write(h, k, h->conf.name, &keep, 0, &ok));
+		if (!ok) {
+			ha_log(h, LOG_LVL_INFO, "sync.conflict", "Synchronous "
+			    "replication key updated by someone else.");
+			return RC_OK;
+		}
+	}
+	TRY(sync_assign(h, &active, active.n, false));
+	if (active.n > 0 && !names_equal(&st->confirmed, &active)) {
+		TRY(ask_delay(h, 2 * NS_PER_SEC));
+		TRY(ask_snapshot_again(h));
+		TRY(standbys_evaluate(h, k, st));
+	}
+	names_intersect(&st->confirmed, &active);
+	if (st->confirmed.n == 0 || names_equal(&st->confirmed, &keep))
+		return RC_OK;
+	TRY(sync_write(h, k, h->conf.name, &st->confirmed, 0, &ok));
+	names_text(&st->confirmed, ", ", to, sizeof(to));
+	if (ok)
+		ha_log(h, LOG_LVL_INFO, "sync.assigned",
+		    "Synchronous standby status assigned to %s", to);
+	else
+		ha_log(h, LOG_LVL_INFO, "sync.conflict",
+		    "Synchronous replication key updated by someone else");
+	return RC_OK;
+}
+
+static enum rc
+sync_priority(struct ha *h, struct sync_key *k)
+{
+	struct standbys st;
+	bool go, strict;
+
+	TRY(standbys_evaluate(h, k, &st));
+	TRY(sync_repair(h, k, &st, &go));
+	if (!go)
+		return RC_OK;
+	TRY(sync_strict(h, k, &st, &strict));
+	if (strict)
+		return RC_OK;
+	if (!st.ssn.star && names_equal(&st.active, &k->voters) &&
+	    names_equal(&st.active, &st.ssn.names) &&
+	    st.ssn.n == st.active.n) {
+		if (st.ssn.type == SSN_QUORUM)
+			return sync_assign(h, &st.active, st.active.n, false);
+		return RC_OK;
+	}
+	return sync_change(h, k, &st);
+}
+
 enum rc
 sync_process(struct ha *h)
 {
+	static const struct names none;
+	struct sync_key k;
+	bool ok;
+
 	if (h->s.opt.sync_mode == SYNC_OFF)
 		return sync_off(h);
-	return RC_OK;
+	if (!h->p.pg.query_ok)
+		return RC_OK;
+	sync_read(h, &k);
+	if (k.leader[0] == '\0') {
+		TRY(sync_write(h, &k, h->conf.name, &none, 0, &ok));
+		if (!ok) {
+			ha_log(h, LOG_LVL_WARNING, "sync.refused",
+			    "Updating sync state failed");
+			return RC_OK;
+		}
+		ha_log(h, LOG_LVL_INFO, "sync.enabled",
+		    "Enabled synchronous replication");
+	}
+	if (h->s.opt.sync_mode == SYNC_QUORUM &&
+	    h->p.pg.server_version >= 90600)
+		return quorum_process(h, &k);
+	return sync_priority(h, &k);
+}
+
+/* ---- before promotion (13.7, 14.6) ---- */
+
+static enum rc
+promote_priority(struct ha *h, struct sync_key *k)
+{
+	static const struct names none;
+	struct names wait = none;
+	bool ok;
+
+	if (h->s.opt.sync_strict) {
+		wait = k->voters;
+		if (k->leader[0] != '\0')
+			names_add(&wait, k->leader);
+		names_remove(&wait, h->conf.name);
+	}
+	TRY(sync_write(h, k, h->conf.name, &wait, 0, &ok));
+	if (!ok)
+		return say(h, "sync.promote-conflict", "Postponing promotion "
+		    "because synchronous replication state was updated by "
+		    "somebody else");
+	return sync_assign(h, &wait, h->s.opt.sync_strict && wait.n == 0 ?
+	    1 : (int64_t)wait.n, false);
+}
+
+static enum rc
+promote_quorum(struct ha *h, const struct sync_key *k)
+{
+	struct names wait = k->voters;
+	int64_t n;
+
+	if (k->leader[0] != '\0')
+		names_add(&wait, k->leader);
+	n = (int64_t)wait.n - (sync_active(h) ? k->quorum : 0) - 1;
+	if (names_has(&wait, h->conf.name))
+		names_remove(&wait, h->conf.name);
+	else
+		n++;
+	if (n < (h->s.opt.sync_strict ? 1 : 0))
+		n = h->s.opt.sync_strict ? 1 : 0;
+	if (n == 0)
+		wait.n = 0;
+	return sync_assign(h, &wait, n, true);
 }
 
 enum rc
 sync_before_promote(struct ha *h)
 {
+	struct sync_key k;
+
 	if (h->s.opt.sync_mode == SYNC_OFF)
 		return sync_off(h);
-	return RC_OK;
+	sync_read(h, &k);
+	if (h->s.opt.sync_mode == SYNC_QUORUM)
+		return promote_quorum(h, &k);
+	return promote_priority(h, &k);
 }
 
 /* A node that is not primary must not wait for standbys. */
 enum rc
 sync_clear_ssn(struct ha *h)
 {
-	enum ha_job_result result;
-	struct ha_job job;
-
 	if (h->s.opt.sync_mode == SYNC_OFF)
 		return RC_OK;
-	job_init(&job, JOB_SET_SSN);
-	return job_run(h, &job, &result);
+	return unset_ssn(h);
 }
+
+/* ---- leaving the synchronous set (13.8) ---- */
 
 enum rc
 sync_leave(struct ha *h, bool *gone)
 {
+	int64_t limit = h->p.now + 2 * loop_ns(h);
+	enum outcome outcome;
+	bool ok;
+
 	*gone = true;
-	(void)h;
+	if (h->s.opt.sync_mode == SYNC_OFF || h->conf.tags.nosync ||
+	    h->s.view == NULL)
+		return RC_OK;
+	h->s.disable_sync++;
+	TRY(publish_member_wait(h, &outcome));
+	if (outcome != OUTCOME_OK) {
+		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Updating member "
+		    "state failed, skipping synchronous standby disable");
+		h->s.disable_sync--;
+		return RC_OK;
+	}
+	for (;;) {
+		TRY(load_plain(h, &ok));
+		if (!ok) {
+			ha_log(h, LOG_LVL_WARNING, "sync.leave", "Could not "
+			    "get cluster state, skipping synchronous standby "
+			    "disable");
+			break;
+		}
+		if (!sync_active(h) || !sync_listed(h, h->conf.name) ||
+		    strcmp(h->s.view->sync_leader, h->s.view->leader) != 0)
+			break;
+		*gone = h->p.now < limit;
+		if (!*gone)
+			break;
+		ha_log(h, LOG_LVL_INFO, "sync.leave", "Waiting for primary to "
+		    "release us from synchronous standby");
+		TRY(ask_delay(h, 2 * NS_PER_SEC));
+	}
+	h->s.disable_sync--;
 	return RC_OK;
 }

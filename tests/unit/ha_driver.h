@@ -54,6 +54,7 @@ struct world {
 	int exit_code;
 	bool exited;
 	struct ha_fx touch, op[OP_SET_STATUS + 1];
+	char voters[512]; /* of the last /sync write */
 	struct msg_request_reply reply;
 	uint64_t replied;
 	/* asks to be answered */
@@ -106,7 +107,7 @@ w_member(struct world *w, const char *name, const char *role,
 	m->tags.sync_priority = 1;
 }
 
-static void
+__attribute__((unused)) static void
 w_peer(struct world *w, const char *name, uint64_t position)
 {
 	struct peer_status *p = &w->peers[w->npeers++];
@@ -129,7 +130,7 @@ w_leader(struct world *w, const char *name)
 	(void)snprintf(w->view->leader, sizeof(w->view->leader), "%s", name);
 }
 
-static void
+__attribute__((unused)) static void
 w_option(struct world *w, const char *key, struct tree *value)
 {
 	assert_true(tree_set(w->view->config, key, value));
@@ -344,6 +345,20 @@ w_answer(struct world *w, const struct ha_fx *fx)
 }
 
 static void
+w_voters(struct world *w, const struct tree *list)
+{
+	uint32_t i;
+
+	w->voters[0] = '\0';
+	for (i = 0; i < tree_count(list); i++) {
+		size_t n = strlen(w->voters);
+
+		(void)snprintf(w->voters + n, sizeof(w->voters) - n, "%s%s",
+		    i == 0 ? "" : ",", tree_child(list, i)->u.s);
+	}
+}
+
+static void
 w_take(struct world *w, const struct ha_fx *fx)
 {
 	bool hold = false;
@@ -391,6 +406,9 @@ w_take(struct world *w, const struct ha_fx *fx)
 	case FX_DCS:
 		w_note(w, w_ops[fx->dcs.op]);
 		w->op[fx->dcs.op] = *fx;
+		w->op[fx->dcs.op].dcs.doc = NULL; /* not ours to keep */
+		if (fx->dcs.op == OP_SET_SYNC)
+			w_voters(w, fx->dcs.doc);
 		hold = w->hold_op[fx->dcs.op];
 		break;
 	case FX_POLL:
@@ -481,7 +499,7 @@ w_tick(struct world *w)
 	w_event(w, &ev);
 }
 
-static void
+__attribute__((unused)) static void
 w_wake(struct world *w)
 {
 	struct ha_ev ev = w_ev(EV_WAKE, 0);
@@ -490,7 +508,7 @@ w_wake(struct world *w)
 	w_event(w, &ev);
 }
 
-static void
+__attribute__((unused)) static void
 w_job_done(struct world *w, enum ha_job_kind kind, enum ha_job_result result)
 {
 	struct ha_ev ev = w_ev(EV_JOB_DONE, w->held_job[kind]);
@@ -499,7 +517,7 @@ w_job_done(struct world *w, enum ha_job_kind kind, enum ha_job_result result)
 	w_event(w, &ev);
 }
 
-static void
+__attribute__((unused)) static void
 w_job_progress(struct world *w, enum ha_job_kind kind,
     enum ha_progress progress)
 {
@@ -512,7 +530,7 @@ w_job_progress(struct world *w, enum ha_job_kind kind,
 }
 
 /* The order of what was done, without the asks named in the text. */
-static void
+__attribute__((unused)) static void
 w_postgres(struct world *w, bool running, bool primary)
 {
 	w->pg.running = running;
