@@ -21,8 +21,8 @@
 #define LIVENESS_TIMEOUT (4 * NS_PER_SEC)
 #define STATUS_TIMEOUT (10 * NS_PER_SEC)
 
-enum startup { WAIT_CONFIG, WAIT_STORE, LOADING, CHECKING_NAME, ATTACHING,
-	RUNNING };
+enum startup { WAIT_CONFIG, WAIT_STORE, LOADING, CHECKING_NAME, PROBING,
+	ATTACHING, RUNNING };
 
 /* An event that came while the core was busy with another one. */
 struct posted {
@@ -39,6 +39,7 @@ struct posted {
 };
 
 static void load_store(struct controller *);
+static void attach(struct controller *);
 
 struct timeval
 controller_timeval(int64_t ns)
@@ -376,6 +377,10 @@ attach(struct controller *c)
 {
 	const struct tree *doc;
 
+	/* what the programs can do decides about the first cycle already */
+	c->startup = PROBING;
+	if (c->probes > 0)
+		return;
 	c->startup = ATTACHING;
 	doc = pgconf_choose(c->first_view->config, c->dynamic, c->local);
 	if (doc != NULL && doc != c->dynamic) {
@@ -499,6 +504,14 @@ load_store(struct controller *c)
 		retry_store(c);
 }
 
+void
+controller_probed(struct controller *c)
+{
+	c->probes--;
+	if (c->startup == PROBING)
+		attach(c);
+}
+
 /* What the programs of this installation can do. */
 static void
 on_version(const struct child_end *e, void *arg)
@@ -510,6 +523,7 @@ on_version(const struct child_end *e, void *arg)
 	else
 		log_error("Could not run postgres --version: %s", e->started ?
 		    e->err : strerror(e->error));
+	controller_probed(c);
 }
 
 static void
@@ -518,6 +532,7 @@ on_rewind_help(const struct child_end *e, void *arg)
 	struct controller *c = arg;
 
 	c->rewind_works = e->started && e->code == 0;
+	controller_probed(c);
 }
 
 static void
@@ -533,7 +548,8 @@ probe(struct controller *c, const char *program, const char *option,
 	spec.argv = argv;
 	spec.capture = true;
 	spec.timeout_ns = 10 * NS_PER_SEC;
-	(void)child_run(c->base, &spec, cb, c);
+	if (child_run(c->base, &spec, cb, c) != NULL)
+		c->probes++;
 }
 
 struct controller *

@@ -117,6 +117,7 @@ struct controller {
 	int startup; /* enum startup in controller.c */
 	struct event *ev_startup;
 	struct view *first_view;
+	int probes; /* programs asked for their abilities, not ended yet */
 	int64_t dcs_last_seen; /* epoch s */
 	bool stopping;
 
@@ -145,6 +146,7 @@ void controller_shutdown(struct controller *);
  * pointers in the event are copied when it must wait. */
 void controller_feed(struct controller *, const struct ha_ev *);
 void controller_set_state(struct controller *, enum pg_state);
+void controller_probed(struct controller *);
 struct timeval controller_timeval(int64_t ns);
 /* Seconds of retry_timeout as ns. */
 int64_t controller_retry_ns(const struct controller *);

@@ -503,15 +503,14 @@ on_described(const struct child_end *e, void *arg)
 	struct controller *c = arg;
 	struct tree *t;
 
-	if (!e->started || e->code != 0)
-		return;
-	t = guc_describe_parse(e->out);
+	t = e->started && e->code == 0 ? guc_describe_parse(e->out) : NULL;
 	if (tree_count(t) > 0) {
 		tree_free(c->known);
 		c->known = t;
 	} else {
 		tree_free(t);
 	}
+	controller_probed(c);
 }
 
 void
@@ -526,5 +525,6 @@ settings_describe(struct controller *c)
 	spec.argv = argv;
 	spec.capture = true;
 	spec.timeout_ns = 10 * NS_PER_SEC;
-	(void)child_run(c->base, &spec, on_described, c);
+	if (child_run(c->base, &spec, on_described, c) != NULL)
+		c->probes++;
 }
