@@ -670,7 +670,7 @@ controller_link(struct controller *c, enum proc peer, bool up)
 	ev.up = up;
 	controller_feed(c, &ev);
 	if (peer == PROC_REST && up)
-		publish_status(c);
+		publish_fresh(c);
 	if (peer == PROC_DCS && up)
 		(void)helper_send(c->h, PROC_DCS, MSG_DCS_SETTINGS,
 		    &c->conf->settings, NULL, 0, -1);

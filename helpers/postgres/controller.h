@@ -30,6 +30,7 @@ struct job;
 /* One status query's result, beyond what the core needs (rest-api.md 5). */
 struct snapshot {
 	struct ha_pg pg;
+	int64_t taken_ns; /* when it was complete, CLOCK_BOOTTIME */
 	bool sql_ok;
 	bool in_recovery;
 	char start_time[WORD_SIZE];
@@ -55,6 +56,8 @@ struct pending_request {
 	enum proc from;
 	uint64_t id;
 };
+
+struct request; /* status.c */
 
 struct controller {
 	struct helper *h;
@@ -103,6 +106,7 @@ struct controller {
 	uint32_t identified_timeline;
 	bool identifying;
 	struct snapshot snap; /* the last one */
+	struct request *status_requests; /* being taken, and waiting */
 
 	/* core */
 	struct ha *ha;
@@ -218,7 +222,8 @@ void settings_describe(struct controller *);
 
 /* ---- publish.c ---- */
 
-void publish_status(struct controller *);
+void publish_status(struct controller *); /* what c->snap holds */
+void publish_fresh(struct controller *);  /* with a recent snapshot */
 void publish_info(struct controller *);
 
 /* ---- callback.c (postgres.md 18.1-18.3) ---- */

@@ -570,7 +570,7 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		evtimer_add(c->ev_tick, &tv);
 		break;
 	case FX_PUBLISH:
-		publish_status(c);
+		publish_fresh(c);
 		break;
 	case FX_REPLY:
 		request_answer(c, fx->request, &fx->reply);

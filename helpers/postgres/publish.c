@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/clock.h"
 #include "controller.h"
 
 static void
@@ -45,6 +46,30 @@ fill_server(struct controller *c, struct msg_status *m)
 	m->noloadbalance = c->ha_conf.tags.noloadbalance;
 }
 
+static void
+on_taken(struct controller *c, void *arg)
+{
+	(void)arg;
+	publish_status(c);
+}
+
+/*
+ * After a cycle that took no snapshot of its own (the store failed before
+ * it), take one: what is published must not be older than it says.
+ */
+#define FRESH_NS NS_PER_SEC
+
+void
+publish_fresh(struct controller *c)
+{
+	int64_t now = clock_boot_ns();
+
+	if (c->snap.taken_ns != 0 && now - c->snap.taken_ns < FRESH_NS)
+		publish_status(c);
+	else
+		status_take(c, now + 2 * NS_PER_SEC, on_taken, NULL);
+}
+
 void
 publish_status(struct controller *c)
 {
@@ -59,7 +84,7 @@ publish_status(struct controller *c)
 	if (c->ha != NULL)
 		ha_status(c->ha, clock_boot_ns(), &m);
 	m.state = c->state;
-	m.stamp_ns = clock_boot_ns();
+	m.stamp_ns = c->snap.taken_ns;
 	if (tree_count(tags) > 0)
 		tree_set(var, "tags", tree_copy(tags));
 	if (tree_count(c->snap.senders) > 0)

@@ -39,6 +39,42 @@ reply_journal(struct controller *c, enum proc from, uint64_t id,
 	tree_free(list);
 }
 
+/*
+ * A peer in a leader race compares its position with ours: it must be told
+ * the one of now, not that of the last cycle (spec/rest-api.md 5.1).
+ */
+#define LIVE_STATUS_NS (1500 * NS_PER_MS)
+
+struct live {
+	enum proc from;
+	uint64_t id;
+};
+
+static void
+on_live_status(struct controller *c, void *arg)
+{
+	struct live *l = arg;
+
+	publish_status(c);
+	reply(c, l->from, l->id, 200, "", NULL);
+	free(l);
+}
+
+static void
+live_status(struct controller *c, enum proc from, const struct ipc_msg *msg)
+{
+	int64_t deadline = clock_boot_ns() + LIVE_STATUS_NS;
+	struct live *l = malloc(sizeof *l);
+
+	if (l == NULL)
+		fatal("out of memory");
+	if (msg->hdr.deadline_ns != 0 && msg->hdr.deadline_ns < deadline)
+		deadline = msg->hdr.deadline_ns;
+	l->from = from;
+	l->id = msg->hdr.id;
+	status_take(c, deadline, on_live_status, l);
+}
+
 static struct pending_request *
 free_slot(struct controller *c)
 {
@@ -68,6 +104,10 @@ request_message(struct controller *c, enum proc from, const struct ipc_msg *msg)
 		(void)helper_send(c->h, PROC_MASTER, MSG_NOTIFY, &n, NULL, 0,
 		    -1);
 		reply(c, from, msg->hdr.id, 202, "reload scheduled", NULL);
+		return;
+	}
+	if (m->kind == REQUEST_STATUS && c->ha != NULL && !c->stopping) {
+		live_status(c, from, msg);
 		return;
 	}
 	p = free_slot(c);

@@ -26,6 +26,7 @@ enum column {
 };
 
 struct request {
+	struct request *next; /* waiting behind this one */
 	struct controller *c;
 	int64_t deadline;
 	int attempt;
@@ -312,14 +313,20 @@ clear(struct snapshot *s)
 	memset(s, 0, sizeof *s);
 }
 
+static void take(struct controller *, void *);
+
 static void
 finish(struct request *r)
 {
 	struct controller *c = r->c;
 
+	c->snap.taken_ns = clock_boot_ns();
 	facts_fill(c, &c->snap.pg);
 	r->cb(c, r->arg);
+	c->status_requests = r->next;
 	free(r);
+	if (c->status_requests != NULL)
+		facts_refresh(c, take, c->status_requests);
 }
 
 static void on_row(const struct sql_answer *, void *);
@@ -464,7 +471,7 @@ take(struct controller *c, void *arg)
 void
 status_take(struct controller *c, int64_t deadline, status_cb cb, void *arg)
 {
-	struct request *r = calloc(1, sizeof *r);
+	struct request *r = calloc(1, sizeof *r), **last;
 
 	if (r == NULL)
 		fatal("out of memory");
@@ -472,7 +479,13 @@ status_take(struct controller *c, int64_t deadline, status_cb cb, void *arg)
 	r->deadline = deadline;
 	r->cb = cb;
 	r->arg = arg;
-	facts_refresh(c, take, r);
+	/* one at a time, each with a query of its own: the answer must not be
+	 * older than the question */
+	for (last = &c->status_requests; *last != NULL; last = &(*last)->next)
+		;
+	*last = r;
+	if (c->status_requests == r)
+		facts_refresh(c, take, r);
 }
 
 void
