@@ -129,6 +129,23 @@ run_once(struct ha *h)
 	return RC_BUG;
 }
 
+/* Nothing may be left half-way: no action without an end, no end unsaid. */
+static void
+run_failed(struct ha *h)
+{
+	if (h->run == RUN_ACTION && busy(h)) {
+		ha_log(h, LOG_LVL_ERROR, "action.error", "Exception during "
+		    "execution of long running task %s", h->s.action.name);
+		action_end(h, true);
+	} else
+		ha_log(h, LOG_LVL_ERROR, "internal.error",
+		    "Unexpected exception");
+	if (h->run == RUN_REQUEST)
+		reply(h, h->input->ev.request, 503, "internal error");
+	if (h->run == RUN_SHUTDOWN)
+		fx_new(h, FX_EXIT)->code = h->s.exit_code;
+}
+
 /* One pass, on the state as it was when the run began. */
 static void
 run_pass(struct ha *h)
@@ -144,9 +161,8 @@ run_pass(struct ha *h)
 			h->emitted = h->p.ordinal;
 		return;
 	}
-	if (rc == RC_BUG && h->run != RUN_CYCLE)
-		ha_log(h, LOG_LVL_ERROR, "internal.error", "%s",
-		    "Unexpected exception");
+	if (rc != RC_OK)
+		run_failed(h);
 	if (h->run == RUN_SHUTDOWN)
 		h->finished = true;
 	run_end(h);
@@ -168,6 +184,8 @@ on_attached(struct ha *h, const struct ha_ev *ev)
 		h->s.callbacks_seen = ev->pg->running &&
 		    ev->pg->state == STATE_RUNNING;
 	}
+	/* what an earlier controller armed is not known: disarm once if need be */
+	h->s.wd_maybe = true;
 	h->wake = true;
 	fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;
 }
@@ -192,6 +210,8 @@ on_helper(struct ha *h, const struct ha_ev *ev)
 		h->s.wd_device_running = false;
 		h->s.wd_tried = false;
 		h->wake = h->wake || ev->up;
+		if (ev->up)
+			fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;
 	} else if (ev->helper == PROC_DCS) {
 		h->s.dcs_up = ev->up;
 		h->wake = h->wake || ev->up;

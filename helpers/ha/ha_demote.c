@@ -57,8 +57,10 @@ early_release(struct ha *h, uint64_t lsn, uint64_t prev, bool *released)
 		TRY(ask_delay(h, RELEASE_RETRY));
 	}
 	TRY(lock_delete(h, prev, &ok));
-	ha_log(h, LOG_LVL_INFO, "leader.release", "Leader key released");
-	*released = true;
+	if (ok)
+		ha_log(h, LOG_LVL_INFO, "leader.release",
+		    "Leader key released");
+	*released = ok; /* else it is tried again after the stop */
 	return RC_OK;
 }
 
@@ -248,8 +250,9 @@ demote_stopped(struct ha *h, const struct ha_ev *ev)
 		TRY(ask_control(h, 0, &control));
 		TRY(lock_delete(h, !control.ok ? 0 : control.prev_lsn != 0 ?
 		    control.prev_lsn : control.checkpoint_lsn, &ok));
-		ha_log(h, LOG_LVL_INFO, "leader.release",
-		    "Leader key released");
+		if (ok)
+			ha_log(h, LOG_LVL_INFO, "leader.release",
+			    "Leader key released");
 		a->released = true;
 	}
 	h->s.trusted = 0;

@@ -146,6 +146,11 @@ struct sync_memory {
 	bool warned; /* strict warning shown */
 };
 
+struct retained { /* dcs.md 2.7 */
+	char slot[64];
+	int64_t seen;
+};
+
 /*
  * Everything that outlives a cycle.  Plain data: a snapshot is an
  * assignment.  The views pointed to are kept by the engine until no state
@@ -188,8 +193,11 @@ struct state {
 	struct view_failsafe failsafe_members[MAX_MEMBERS];
 	struct scheduled_restart restart;
 	struct sync_memory sync;
+	uint32_t nretained;
+	struct retained retained[2 * MAX_MEMBERS];
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
+	bool wd_maybe; /* armed by a controller before us? */
 	bool wd_up; /* the helper is there */
 	bool dcs_up;
 	/* schedule */
@@ -237,11 +245,6 @@ struct event {
 	char *error;
 };
 
-struct retained { /* dcs.md 2.7 */
-	char slot[64];
-	int64_t seen;
-};
-
 struct ha {
 	struct ha_config conf;
 	struct tree *tags_doc;
@@ -274,8 +277,6 @@ struct ha {
 	struct tree **trees;
 	uint32_t nblobs, blobs_cap;
 	void **blobs;
-	uint32_t nretained;
-	struct retained retained[2 * MAX_MEMBERS];
 };
 
 /* ---- ha_mem.c: memory ---- */

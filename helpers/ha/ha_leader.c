@@ -101,8 +101,9 @@ lock_release(struct ha *h, uint64_t lsn)
 void
 watchdog_disarm(struct ha *h, uint32_t reason)
 {
-	if (!h->s.wd_fence_armed && !h->s.wd_device_running)
+	if (!h->s.wd_fence_armed && !h->s.wd_device_running && !h->s.wd_maybe)
 		return;
+	h->s.wd_maybe = false;
 	h->s.wd_fence_armed = false;
 	h->s.wd_device_running = false;
 	h->s.wd_tried = false;

@@ -123,15 +123,15 @@ retain(struct ha *h, const char *slot)
 {
 	uint32_t i;
 
-	for (i = 0; i < h->nretained; i++)
-		if (strcmp(h->retained[i].slot, slot) == 0)
+	for (i = 0; i < h->s.nretained; i++)
+		if (strcmp(h->s.retained[i].slot, slot) == 0)
 			break;
-	if (i == sizeof(h->retained) / sizeof(h->retained[0]))
+	if (i == sizeof(h->s.retained) / sizeof(h->s.retained[0]))
 		return;
-	if (i == h->nretained)
-		h->nretained++;
-	(void)text_set(h->retained[i].slot, sizeof(h->retained[i].slot), slot);
-	h->retained[i].seen = h->p.now;
+	if (i == h->s.nretained)
+		h->s.nretained++;
+	(void)text_set(h->s.retained[i].slot, sizeof(h->s.retained[i].slot), slot);
+	h->s.retained[i].seen = h->p.now;
 }
 
 static int
@@ -143,8 +143,7 @@ by_slot(const void *a, const void *b)
 }
 
 /*
- * dcs.md 2.7: slots of members, kept for a while after they went.  The table
- * stands outside the state: the same times give the same table.
+ * dcs.md 2.7: slots of members, kept for a while after they went.
  */
 static struct tree *
 retained_slots(struct ha *h, const struct tree *slots)
@@ -155,7 +154,7 @@ retained_slots(struct ha *h, const struct tree *slots)
 	char slot[64];
 	uint32_t i, n = 0;
 
-	if (h->nretained == 0)
+	if (h->s.nretained == 0)
 		for (i = 0; i < v->nretain; i++)
 			if (strlen(v->retain_slots[i]) < sizeof(slot))
 				retain(h, v->retain_slots[i]);
@@ -166,20 +165,20 @@ retained_slots(struct ha *h, const struct tree *slots)
 		    !v->members[i].tags.nostream))
 			retain(h, slot);
 	}
-	for (i = 0; i < h->nretained; i++) {
-		if (h->retained[i].seen + keep <= h->p.now) {
+	for (i = 0; i < h->s.nretained; i++) {
+		if (h->s.retained[i].seen + keep <= h->p.now) {
 			ha_log(h, LOG_LVL_INFO, "slots.expired",
 			    "Replication slot '%s' for absent cluster member "
-			    "is expired after %lld sec.", h->retained[i].slot,
+			    "is expired after %lld sec.", h->s.retained[i].slot,
 			    (long long)h->s.opt.member_slots_ttl);
 			continue;
 		}
-		h->retained[n++] = h->retained[i];
+		h->s.retained[n++] = h->s.retained[i];
 	}
-	h->nretained = n;
-	qsort(h->retained, n, sizeof(h->retained[0]), by_slot);
+	h->s.nretained = n;
+	qsort(h->s.retained, n, sizeof(h->s.retained[0]), by_slot);
 	for (i = 0; i < n; i++)
-		list_add(list, tree_text(h->retained[i].slot));
+		list_add(list, tree_text(h->s.retained[i].slot));
 	return list;
 }
 

@@ -259,6 +259,11 @@ busy_with_lock(struct ha *h)
 
 	if (!has_lock(h))
 		return RC_OK;
+	if (h->s.action.kind == ACTION_DEMOTE && h->s.action.released) {
+		/* given up, but the store did not get it: never refresh it */
+		TRY(lock_delete(h, 0, &ok));
+		return RC_OK;
+	}
 	TRY(lock_update(h, false, &ok));
 	if (!ok)
 		return RC_OK;

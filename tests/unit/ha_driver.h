@@ -37,7 +37,7 @@ struct world {
 	bool op_set[OP_SET_STATUS + 1]; /* outcome below is forced */
 	enum outcome op_outcome[OP_SET_STATUS + 1];
 	bool hold_op[OP_SET_STATUS + 1];
-	bool hold_load, hold_poll;
+	bool hold_load, hold_poll, hold_delay;
 	enum ha_job_result job_result[JOB_KIND_COUNT];
 	bool hold_job[JOB_KIND_COUNT];
 	uint64_t held_job[JOB_KIND_COUNT]; /* id of the held one */
@@ -433,7 +433,9 @@ w_take(struct world *w, const struct ha_fx *fx)
 	case FX_CONTROL:
 	case FX_RECOVERY_DIFF:
 	case FX_DIVERGENCE:
+		break;
 	case FX_DELAY:
+		hold = w->hold_delay;
 		break;
 	default:
 		return;

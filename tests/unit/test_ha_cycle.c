@@ -470,6 +470,36 @@ test_switchover_late_release(void **state)
 	w_free(w);
 }
 
+/* The answer to the release is lost: it is repeated, never refreshed. */
+static void
+test_release_lost(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_member(w, "b", "replica", "running");
+	w_peer(w, "b", 1000);
+	w_tick(w);
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_leader, NAME_SIZE, "a");
+	w->hold_job[JOB_STOP] = true;
+	w_wake(w);
+	w->op_set[OP_RELEASE] = true;
+	w->op_outcome[OP_RELEASE] = OUTCOME_UNKNOWN;
+	w_job_progress(w, JOB_STOP, PROGRESS_SHUT_DOWN);
+	w_postgres(w, false, false);
+	w->hold_delay = true;
+	w_clear(w);
+	w_job_done(w, JOB_STOP, JOB_OK);
+	assert_non_null(strstr(w->order, "release"));
+	w->op_set[OP_RELEASE] = false;
+	w_tick(w);
+	assert_string_equal(w->order, "load release touch");
+	assert_string_equal(w->result, "switchover: demote in progress");
+	assert_string_equal(w->view->leader, "");
+	w_free(w);
+}
+
 static void
 test_former_primary_rewinds(void **state)
 {
@@ -642,6 +672,7 @@ main(void)
 		cmocka_unit_test(test_stop_fails_keeps_key),
 		cmocka_unit_test(test_switchover),
 		cmocka_unit_test(test_switchover_late_release),
+		cmocka_unit_test(test_release_lost),
 		cmocka_unit_test(test_former_primary_rewinds),
 		cmocka_unit_test(test_shutdown_releases_early),
 		cmocka_unit_test(test_shutdown_paused),
