@@ -110,7 +110,7 @@ $(B)/brk/%.o: %.c
 $(SIMBREAK): $(patsubst %.c,$(B)/brk/%.o,$(wildcard tests/sim/*.c helpers/ha/*.c)) $(L_IPC)
 	$(link)
 
-unit: $(UNIT)
+unit: $(PROGRAMS) $(UNIT)
 
 # ---- for people ----
 
