@@ -192,9 +192,18 @@ postmaster_find(struct postmaster *pm)
 	pm->stale_pid = 0;
 	/* a cached process that is gone is forgotten when its pidfd says so,
 	 * never here: the callback must run exactly once */
+	if (postmaster_alive(pm))
+		return true;
+	if (!postmaster_read_file(pm->data_dir, &f))
+		return false;
+	if (!proc_read(f.pid, &e)) {
+		/* dead, but its parent has not collected it yet: PostgreSQL
+		 * would take it for alive */
+		if (kill(f.pid, 0) == 0)
+			pm->stale_pid = f.pid;
+		return false;
+	}
 	if (pm->proc.pid != 0)
-		return postmaster_alive(pm);
-	if (!postmaster_read_file(pm->data_dir, &f) || !proc_read(f.pid, &e))
 		return false;
 	if (!is_ours(pm, &f, &e)) {
 		pm->stale_pid = e.pid;

@@ -1,0 +1,345 @@
+/*
+ * test_pg_child.c: helpers/postgres/child.c, proc.c and data.c: programs,
+ * workers, limits, word split, environment, removing a data directory.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "helpers/postgres/job.h"
+#include "ipc/clock.h"
+
+static struct event_base *base;
+
+struct seen {
+	int calls;
+	struct child_end end;
+	char out[256];
+	size_t out_len;
+};
+
+static void
+on_end(const struct child_end *e, void *arg)
+{
+	struct seen *s = arg;
+
+	s->calls++;
+	s->end = *e;
+	snprintf(s->out, sizeof s->out, "%s", e->out);
+	s->out_len = strlen(e->out);
+}
+
+static void
+wait_for(struct seen *s)
+{
+	int64_t limit = clock_boot_ns() + 10 * NS_PER_SEC;
+
+	while (s->calls == 0 && clock_boot_ns() < limit) {
+		struct timeval tv = { 0, 20000 };
+
+		event_base_loopexit(base, &tv);
+		event_base_dispatch(base);
+	}
+	assert_int_equal(s->calls, 1);
+}
+
+static struct child *
+run(struct seen *s, bool capture, int64_t timeout, const char *script)
+{
+	const char *argv[] = { "sh", "-c", script, NULL };
+	struct child_spec spec = { .argv = argv, .capture = capture,
+		.timeout_ns = timeout };
+	struct child *c;
+
+	memset(s, 0, sizeof *s);
+	c = child_run(base, &spec, on_end, s);
+	assert_non_null(c);
+	assert_int_equal(s->calls, 0);
+	return c;
+}
+
+static void
+test_exit_code_and_output(void **state)
+{
+	struct seen s;
+
+	(void)state;
+	run(&s, true, 0, "echo out; echo err >&2; exit 7");
+	wait_for(&s);
+	assert_true(s.end.started);
+	assert_int_equal(s.end.code, 7);
+	assert_string_equal(s.out, "out\n");
+}
+
+static void
+test_missing_program(void **state)
+{
+	const char *argv[] = { "/nonexistent/program", NULL };
+	struct child_spec spec = { .argv = argv };
+	struct seen s = { 0 };
+
+	(void)state;
+	assert_non_null(child_run(base, &spec, on_end, &s));
+	wait_for(&s);
+	assert_false(s.end.started);
+	assert_int_equal(s.end.error, 2);
+}
+
+static void
+test_signal(void **state)
+{
+	struct seen s;
+
+	(void)state;
+	run(&s, false, 0, "kill -9 $$");
+	wait_for(&s);
+	assert_int_equal(s.end.code, -SIGKILL);
+}
+
+static void
+test_timeout_kills_descendants(void **state)
+{
+	char file[] = "/tmp/pgchild-XXXXXX", script[256];
+	int fd = mkstemp(file);
+	struct proc_entry e;
+	struct seen s;
+	FILE *fp;
+	int pid;
+
+	(void)state;
+	close(fd);
+	snprintf(script, sizeof script,
+	    "setsid sleep 60 & echo $! > %s; wait", file);
+	run(&s, false, 300 * NS_PER_MS, script);
+	wait_for(&s);
+	assert_true(s.end.timed_out);
+	fp = fopen(file, "r");
+	assert_int_equal(fscanf(fp, "%d", &pid), 1);
+	fclose(fp);
+	unlink(file);
+	usleep(50000);
+	assert_false(proc_read(pid, &e));
+}
+
+static void
+test_cancel_after_grace(void **state)
+{
+	int64_t began = clock_boot_ns();
+	struct child *c;
+	struct seen s;
+
+	(void)state;
+	c = run(&s, false, 0, "trap '' TERM; sleep 60 & wait; sleep 60");
+	usleep(100000);
+	child_cancel(c, 200 * NS_PER_MS);
+	wait_for(&s);
+	assert_true(s.end.cancelled);
+	assert_false(s.end.timed_out);
+	assert_true(clock_boot_ns() - began < 5 * NS_PER_SEC);
+}
+
+static void
+test_output_bound(void **state)
+{
+	struct seen s;
+
+	(void)state;
+	run(&s, true, 0, "head -c 2000000 /dev/zero | tr '\\0' x");
+	wait_for(&s);
+	assert_int_equal(s.end.code, 0);
+	assert_int_equal(s.out_len, CHILD_CAPTURE_MAX);
+}
+
+static int
+worker(void *arg)
+{
+	return *(int *)arg;
+}
+
+static void
+test_worker(void **state)
+{
+	int code = 5;
+	struct child_spec spec = { .worker = worker, .worker_arg = &code };
+	struct seen s = { 0 };
+
+	(void)state;
+	assert_non_null(child_run(base, &spec, on_end, &s));
+	wait_for(&s);
+	assert_true(s.end.started);
+	assert_int_equal(s.end.code, 5);
+}
+
+static void
+test_words(void **state)
+{
+	char **w;
+	size_t n;
+
+	(void)state;
+	w = child_words("  a 'b c' \"d \\\" \\x\" e\\ f '' ", &n);
+	assert_int_equal(n, 5);
+	assert_string_equal(w[0], "a");
+	assert_string_equal(w[1], "b c");
+	assert_string_equal(w[2], "d \" \\x");
+	assert_string_equal(w[3], "e f");
+	assert_string_equal(w[4], "");
+	free(w);
+	assert_null(child_words("'open", NULL));
+	assert_null(child_words("end\\", NULL));
+	w = child_words("", &n);
+	assert_int_equal(n, 0);
+	free(w);
+}
+
+static const char *
+find(char **env, const char *name)
+{
+	for (; *env != NULL; env++)
+		if (strncmp(*env, name, strlen(name)) == 0)
+			return *env;
+	return NULL;
+}
+
+static void
+test_environment(void **state)
+{
+	const char *extra[] = { "LANG=C", NULL };
+	char **env;
+
+	(void)state;
+	setenv("PATRONI_SECRET", "x", 1);
+	setenv("NOTIFY_SOCKET", "x", 1);
+	setenv("KUBERNETES_PORT", "x", 1);
+	setenv("LANG", "de", 1);
+	setenv("PG_MALLOC_ARENA_MAX", "3", 1);
+	env = child_environment(extra, true);
+	assert_null(find(env, "PATRONI_"));
+	assert_null(find(env, "NOTIFY_SOCKET"));
+	assert_null(find(env, "KUBERNETES_"));
+	assert_string_equal(find(env, "LANG="), "LANG=C");
+	assert_string_equal(find(env, "MALLOC_ARENA_MAX"),
+	    "MALLOC_ARENA_MAX=3");
+	assert_null(find(env, "PG_MALLOC"));
+	free(env);
+	env = child_environment(NULL, false);
+	assert_non_null(find(env, "PG_MALLOC_ARENA_MAX"));
+	free(env);
+}
+
+/* ---- data directories ---- */
+
+static void
+sh(const char *fmt, const char *dir)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof cmd, fmt, dir, dir, dir, dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void
+test_data_empty(void **state)
+{
+	char dir[] = "/tmp/pgdata-XXXXXX";
+
+	(void)state;
+	assert_int_equal(data_empty("/tmp/nonexistent-data"), 1);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(data_empty(dir), 1);
+	sh("mkdir %s/lost+found && touch %s/.hidden", dir);
+	assert_int_equal(data_empty(dir), 1);
+	sh("touch %s/x", dir);
+	assert_int_equal(data_empty(dir), 0);
+	sh("rm -rf %s", dir);
+}
+
+static void
+test_data_remove_refuses_strangers(void **state)
+{
+	char dir[] = "/tmp/pgdata-XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	sh("mkdir %s/photos && touch %s/photos/1.jpg", dir);
+	assert_int_not_equal(data_remove(dir), 0);
+	snprintf(path, sizeof path, "%s/photos/1.jpg", dir);
+	assert_int_equal(access(path, F_OK), 0);
+	sh("rm -rf %s", dir);
+}
+
+static void
+test_data_remove_with_links(void **state)
+{
+	char dir[] = "/tmp/pgdata-XXXXXX", path[96];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	sh("cd %s && mkdir data wal space other data/pg_tblspc && "
+	    "touch wal/w space/s other/o && echo 15 > data/PG_VERSION && "
+	    "ln -s ../wal data/pg_wal && ln -s ../../space data/pg_tblspc/16385 && "
+	    "ln -s ../other data/elsewhere", dir);
+	snprintf(path, sizeof path, "%s/data", dir);
+	assert_int_equal(data_remove(path), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof path, "%s/wal/w", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof path, "%s/space/s", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	/* an unknown link is cut, what it points to is not ours */
+	snprintf(path, sizeof path, "%s/other/o", dir);
+	assert_int_equal(access(path, F_OK), 0);
+	sh("rm -rf %s", dir);
+}
+
+static void
+test_data_move(void **state)
+{
+	char dir[] = "/tmp/pgdata-XXXXXX", path[96];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	sh("cd %s && mkdir data data.failed wal && touch data.failed/old wal/w "
+	    "data/new && ln -s ../wal data/pg_wal", dir);
+	snprintf(path, sizeof path, "%s/data", dir);
+	assert_int_equal(data_move(path), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof path, "%s/data.failed/new", dir);
+	assert_int_equal(access(path, F_OK), 0);
+	snprintf(path, sizeof path, "%s/data.failed/old", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof path, "%s/data.failed/pg_wal/w", dir);
+	assert_int_equal(access(path, F_OK), 0);
+	sh("rm -rf %s", dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_exit_code_and_output),
+		cmocka_unit_test(test_missing_program),
+		cmocka_unit_test(test_signal),
+		cmocka_unit_test(test_timeout_kills_descendants),
+		cmocka_unit_test(test_cancel_after_grace),
+		cmocka_unit_test(test_output_bound),
+		cmocka_unit_test(test_worker),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_data_empty),
+		cmocka_unit_test(test_data_remove_refuses_strangers),
+		cmocka_unit_test(test_data_remove_with_links),
+		cmocka_unit_test(test_data_move)
+	};
+
+	base = event_base_new();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
