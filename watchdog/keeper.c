@@ -354,7 +354,7 @@ keeper_master_lost(struct keeper *k, int64_t now)
 		finish(k, 0);
 		return;
 	}
-	log_warn("fence: lost the master, staying until the lease ends at %s",
+	log_warn("fence: without a master now, staying until the lease ends at %s",
 	    stamp(k->lease_end).text);
 	k->check_at = now + ORPHAN_EVERY;
 }
