@@ -379,6 +379,9 @@ void ha_event(struct ha *, const struct ha_ev *, int64_t now, int64_t wall_us,
 /* Fill the fields of the REST snapshot that the core knows (role, trusted
  * lock, pause, sync flags, next_run, …); the controller adds the rest. */
 void ha_status(const struct ha *, int64_t now, struct msg_status *);
+/* Its variable part, added to the map: tags as they are published now, the
+ * scheduled restart (spec/rest-api.md 5.4). */
+void ha_status_document(const struct ha *, struct tree *doc);
 enum pg_role ha_role(const struct ha *);
 /* Trusted lock (spec/ha.md 1.1): expiry in ns, 0 = not leader. */
 int64_t ha_trusted_until(const struct ha *);

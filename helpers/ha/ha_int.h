@@ -130,9 +130,19 @@ struct failsafe_record {
 	struct view_slot slots[MAX_MEMBERS];
 };
 
+enum restart_key {
+	RESTART_KEY_SCHEDULE,
+	RESTART_KEY_ROLE,
+	RESTART_KEY_VERSION,
+	RESTART_KEY_TIMEOUT,
+	RESTART_KEY_PENDING,
+	RESTART_KEY_COUNT
+};
+
 struct scheduled_restart {
 	bool set;
 	struct msg_request req;
+	enum restart_key order[RESTART_KEY_COUNT]; /* as they were asked for */
 	char postmaster_start[WORD_SIZE];
 };
 
@@ -202,6 +212,8 @@ struct state {
 	bool dcs_up;
 	/* schedule */
 	int64_t next_run;
+	int64_t last_end; /* when an action ended */
+	uint32_t quick_ends; /* of them, in quick succession */
 	int64_t earlier; /* next cycle not later than this, 0 = no wish */
 	bool wake; /* something wants the next cycle at once */
 	uint64_t cycles;

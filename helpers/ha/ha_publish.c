@@ -42,39 +42,75 @@ fill_lsn_block(struct ha *h, struct msg_dcs_touch *t)
 	h->s.last_wal = pg->wal_position;
 }
 
-static struct tree *
-schedule_tree(struct ha *h)
+static void
+schedule_key(struct tree *t, const struct msg_request *r, enum restart_key key)
 {
-	const struct msg_request *r = &h->s.restart.req;
-	struct tree *t = tree_map();
+	switch (key) {
+	case RESTART_KEY_SCHEDULE:
+		map_set(t, "schedule", tree_text(r->schedule));
+		break;
+	case RESTART_KEY_ROLE:
+		if (r->has_role)
+			map_set(t, "role", tree_text(pg_role_name(r->role)));
+		break;
+	case RESTART_KEY_VERSION:
+		if (r->postgres_version_text[0] != '\0')
+			map_set(t, "postgres_version",
+			    tree_text(r->postgres_version_text));
+		break;
+	case RESTART_KEY_TIMEOUT:
+		if (r->timeout >= 0)
+			map_set(t, "timeout", tree_int(r->timeout));
+		break;
+	case RESTART_KEY_PENDING:
+		if (r->restart_pending)
+			map_set(t, "restart_pending", tree_bool(true));
+		break;
+	case RESTART_KEY_COUNT:
+		break;
+	}
+}
 
-	map_set(t, "schedule", tree_text(r->schedule));
-	if (h->s.restart.postmaster_start[0] != '\0')
+/* In the order of the request (rest-api.md 5.4). */
+static struct tree *
+schedule_tree(const struct ha *h)
+{
+	const struct scheduled_restart *s = &h->s.restart;
+	struct tree *t = tree_map();
+	int i;
+
+	if (t == NULL)
+		abort();
+	for (i = 0; i < RESTART_KEY_COUNT; i++)
+		schedule_key(t, &s->req, s->order[i]);
+	if (s->postmaster_start[0] != '\0')
 		map_set(t, "postmaster_start_time",
-		    tree_text(h->s.restart.postmaster_start));
-	if (r->has_role)
-		map_set(t, "role", tree_text(pg_role_name(r->role)));
-	if (r->postgres_version_text[0] != '\0')
-		map_set(t, "postgres_version",
-		    tree_text(r->postgres_version_text));
-	if (r->timeout >= 0)
-		map_set(t, "timeout", tree_int(r->timeout));
-	if (r->restart_pending)
-		map_set(t, "restart_pending", tree_bool(true));
+		    tree_text(s->postmaster_start));
 	return t;
+}
+
+/* The configured ones, adjusted while this node leaves the sync set. */
+static struct tree *
+member_tags(const struct ha *h)
+{
+	struct tree *tags;
+
+	tags = h->tags_doc == NULL ? tree_map() : tree_copy(h->tags_doc);
+	if (tags == NULL)
+		abort();
+	if (h->s.disable_sync > 0) {
+		map_set(tags, "nosync", tree_bool(true));
+		map_set(tags, "sync_priority", tree_int(0));
+	}
+	return tags;
 }
 
 static struct tree *
 member_document(struct ha *h)
 {
-	struct tree *doc = keep_tree(h, tree_map()), *tags;
+	struct tree *doc = keep_tree(h, tree_map());
 
-	tags = h->tags_doc == NULL ? tree_map() : tree_copy(h->tags_doc);
-	if (h->s.disable_sync > 0) {
-		map_set(tags, "nosync", tree_bool(true));
-		map_set(tags, "sync_priority", tree_int(0));
-	}
-	map_set(doc, "tags", tags);
+	map_set(doc, "tags", member_tags(h));
 	if (h->p.pg.pending_restart_reason != NULL)
 		map_set(doc, "pending_restart_reason",
 		    tree_copy(h->p.pg.pending_restart_reason));
@@ -280,4 +316,12 @@ ha_status(const struct ha *h, int64_t now, struct msg_status *m)
 	m->leader[0] = '\0';
 	if (v != NULL && s->view_until > now)
 		memcpy(m->leader, v->leader, sizeof(m->leader));
+}
+
+void
+ha_status_document(const struct ha *h, struct tree *doc)
+{
+	map_set(doc, "tags", member_tags(h));
+	if (h->s.restart.set)
+		map_set(doc, "scheduled_restart", schedule_tree(h));
 }

@@ -3,6 +3,7 @@
  * (spec/ha.md 18), and POST /failsafe.  They run between cycles.
  */
 #include <stdarg.h>
+#include <string.h>
 
 #include "ha_int.h"
 
@@ -87,8 +88,39 @@ request_restart(struct ha *h, const struct msg_request *r, uint64_t request)
 	return RC_OK;
 }
 
+/* The keys of the request first, then those that it did not name. */
+static void
+schedule_order(struct scheduled_restart *s, const struct tree *doc)
+{
+	static const char *const names[RESTART_KEY_COUNT] = {
+		[RESTART_KEY_SCHEDULE] = "schedule",
+		[RESTART_KEY_ROLE] = "role",
+		[RESTART_KEY_VERSION] = "postgres_version",
+		[RESTART_KEY_TIMEOUT] = "timeout",
+		[RESTART_KEY_PENDING] = "restart_pending",
+	};
+	bool used[RESTART_KEY_COUNT] = {false};
+	uint32_t i, n = 0;
+	int k;
+
+	for (i = 0; i < tree_count(doc); i++) {
+		const char *key = tree_child(doc, i)->key;
+
+		for (k = 0; k < RESTART_KEY_COUNT; k++) {
+			if (used[k] || key == NULL || strcmp(key, names[k]) != 0)
+				continue;
+			used[k] = true;
+			s->order[n++] = (enum restart_key)k;
+		}
+	}
+	for (k = 0; k < RESTART_KEY_COUNT; k++)
+		if (!used[k])
+			s->order[n++] = (enum restart_key)k;
+}
+
 static enum rc
-request_schedule(struct ha *h, const struct msg_request *r, uint64_t request)
+request_schedule(struct ha *h, const struct msg_request *r,
+    const struct tree *doc, uint64_t request)
 {
 	if (h->s.restart.set) {
 		reply(h, request, 409, "Another restart is already scheduled");
@@ -97,6 +129,7 @@ request_schedule(struct ha *h, const struct msg_request *r, uint64_t request)
 	TRY(ask_snapshot(h));
 	h->s.restart.set = true;
 	h->s.restart.req = *r;
+	schedule_order(&h->s.restart, doc);
 	memcpy(h->s.restart.postmaster_start, h->p.pg.postmaster_start_time,
 	    sizeof(h->s.restart.postmaster_start));
 	publish_member(h);
@@ -208,7 +241,7 @@ request_event(struct ha *h, const struct event *e)
 	case REQUEST_RESTART:
 		return request_restart(h, r, request);
 	case REQUEST_SCHEDULE_RESTART:
-		return request_schedule(h, r, request);
+		return request_schedule(h, r, e->doc, request);
 	case REQUEST_CANCEL_RESTART:
 		return request_unschedule(h, request);
 	case REQUEST_REINITIALIZE:

@@ -370,6 +370,7 @@ sync_leave(struct ha *h, bool *gone)
 	    h->s.view == NULL)
 		return RC_OK;
 	h->s.disable_sync++;
+	fx_new(h, FX_PUBLISH);
 	TRY(publish_member_wait(h, &outcome));
 	if (outcome != OUTCOME_OK) {
 		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Updating member "

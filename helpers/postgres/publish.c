@@ -75,18 +75,17 @@ publish_status(struct controller *c)
 {
 	struct msg_status m;
 	struct tree *var = tree_map();
-	const struct tree *tags = tree_get(c->local, "tags");
 	uint8_t *buf = NULL;
 	size_t len = 0;
 
 	memset(&m, 0, sizeof m);
 	fill_server(c, &m);
-	if (c->ha != NULL)
+	if (c->ha != NULL) {
 		ha_status(c->ha, clock_boot_ns(), &m);
+		ha_status_document(c->ha, var);
+	}
 	m.state = c->state;
 	m.stamp_ns = c->snap.taken_ns;
-	if (tree_count(tags) > 0)
-		tree_set(var, "tags", tree_copy(tags));
 	if (tree_count(c->snap.senders) > 0)
 		tree_set(var, "replication", tree_copy(c->snap.senders));
 	if (tree_count(c->reasons) > 0)
