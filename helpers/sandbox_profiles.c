@@ -17,6 +17,9 @@
 
 #include "sandbox_int.h"
 
+/* libseccomp's SCMP_A macros leave the second operand out, which is zero */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* Loop, memory, time, threads' primitives, and sockets that are there. */
 static const char *const base[] = {
 	/* memory */

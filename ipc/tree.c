@@ -321,7 +321,7 @@ real_text(double r, char *buf, size_t size)
 		return snprintf(buf, size, "nan");
 	if (isinf(r))
 		return snprintf(buf, size, r < 0 ? "-inf" : "inf");
-	if (r == floor(r) && fabs(r) < 1e16)
+	if (fabs(r) < 1e16 && r == (double)(int64_t)r)
 		return snprintf(buf, size, "%.1f", r);
 	for (int digits = 1; digits <= 17; digits++) {
 		/* %g writes 17 digits without an exponent */

@@ -222,7 +222,7 @@ start_step(struct controller *c)
 			return;
 		}
 		o->phase = WRITE;
-		/* FALLTHROUGH */
+		__attribute__((fallthrough));
 	case WRITE:
 		write_and_launch(c);
 		return;

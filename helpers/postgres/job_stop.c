@@ -264,7 +264,7 @@ stop_step(struct controller *c)
 			end(c, JOB_CANCELLED);
 			return;
 		}
-		/* FALLTHROUGH */
+		__attribute__((fallthrough));
 	case SIGNAL:
 		send_signal(c);
 		return;

@@ -194,8 +194,8 @@ test_quiet(void **state)
 {
 	static const char *const t[] = {"tags: {mine: x, nofailover: true}\n",
 	    "x-anchors: {a: 1}\n",
-	    "bootstrap:\n  method: wal\n  wal: {command: c, odd: 1}\n"
-	    "  dcs: {postgresql: {wal_e: {command: c}, callbacks: {}}}\n",
+	    ("bootstrap:\n  method: wal\n  wal: {command: c, odd: 1}\n"
+	    "  dcs: {postgresql: {wal_e: {command: c}, callbacks: {}}}\n"),
 	    "log: {level: debug}\n", "thread_stack_size: 512kB\n"};
 	char text[2048];
 
