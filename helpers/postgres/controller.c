@@ -372,6 +372,42 @@ on_first_status(struct controller *c, void *arg)
 	settings_attached(c, attach_done, NULL);
 }
 
+static int
+worker_remove(void *arg)
+{
+	return data_remove(arg);
+}
+
+static void
+on_torso_removed(const struct child_end *e, void *arg)
+{
+	struct controller *c = arg;
+
+	if (e->code == 0)
+		data_mark(c->conf->data_dir, false);
+	else
+		log_error("Could not remove the unfinished data directory %s",
+		    c->conf->data_dir);
+	settings_major(c);
+	status_take(c, clock_boot_ns() + STATUS_TIMEOUT, on_first_status, NULL);
+}
+
+/* An initdb or base backup that was cut off when this process died. */
+static bool
+remove_torso(struct controller *c)
+{
+	struct child_spec spec;
+
+	if (!data_marked(c->conf->data_dir))
+		return false;
+	log_warn("The creation of %s was cut off, it is removed",
+	    c->conf->data_dir);
+	memset(&spec, 0, sizeof spec);
+	spec.worker = worker_remove;
+	spec.worker_arg = c->conf->data_dir;
+	return child_run(c->base, &spec, on_torso_removed, c) != NULL;
+}
+
 static void
 attach(struct controller *c)
 {
@@ -394,9 +430,11 @@ attach(struct controller *c)
 	fill_ha_config(c);
 	view_free(c->first_view);
 	c->first_view = NULL;
-	settings_major(c);
 	if (postmaster_find(&c->pm))
 		controller_set_state(c, STATE_STARTING);
+	else if (remove_torso(c))
+		return;
+	settings_major(c);
 	status_take(c, clock_boot_ns() + STATUS_TIMEOUT, on_first_status, NULL);
 }
 

@@ -248,3 +248,45 @@ data_remove(const char *dir)
 	}
 	return r;
 }
+
+/*
+ * The mark of a creation in progress lies beside the data directory: inside
+ * it pg_basebackup and initdb would refuse to work.
+ */
+static void
+mark_path(const char *dir, char *out, size_t size)
+{
+	size_t n = strlen(dir);
+
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	snprintf(out, size, "%.*s.creating", (int)n, dir);
+}
+
+void
+data_mark(const char *dir, bool on)
+{
+	char path[PATH_SIZE + 16];
+	int fd;
+
+	mark_path(dir, path, sizeof path);
+	if (!on) {
+		unlink(path);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd == -1)
+		log_warn("%s: %s; a copy that is cut off by a crash will have to be removed by hand",
+		    path, strerror(errno));
+	else
+		close(fd);
+}
+
+bool
+data_marked(const char *dir)
+{
+	char path[PATH_SIZE + 16];
+
+	mark_path(dir, path, sizeof path);
+	return access(path, F_OK) == 0;
+}

@@ -133,6 +133,10 @@ void job_copy_slots(struct controller *);
  * anything that does not look like PostgreSQL's. */
 int data_remove(const char *data_dir);
 int data_move(const char *data_dir);
+/* A new directory is being made (and was, when this process starts and the
+ * mark is there: what lies in it is a torso). */
+void data_mark(const char *data_dir, bool on);
+bool data_marked(const char *data_dir);
 /* Empty in the sense of postgres.md 9.1: 1 yes, 0 no, -1 errno. */
 int data_empty(const char *data_dir);
 

@@ -58,6 +58,7 @@ bootstrap_started(struct controller *c, enum ha_job_result r)
 static void
 fail(struct controller *c, enum pg_state state, const char *why)
 {
+	data_mark(c->conf->data_dir, false);
 	controller_set_state(c, state);
 	job_fail(c, why);
 }
@@ -84,6 +85,7 @@ start_new_cluster(struct controller *c, struct tree *recovery, bool keep)
 	struct pgfacts f;
 	struct pgerr err;
 
+	data_mark(c->conf->data_dir, false);
 	settings_major(c);
 	f = settings_facts(c, ROLE_PRIMARY);
 	append_hba(c, &f);
@@ -166,6 +168,7 @@ begin_initdb(struct controller *c)
 	bool ok;
 
 	controller_set_state(c, STATE_INITDB);
+	data_mark(c->conf->data_dir, true);
 	err.text[0] = '\0';
 	options = pgoptions(PGTOOL_INITDB,
 	    tree_path(c->conf->root, "bootstrap.initdb"), c->binary_version,

@@ -35,6 +35,9 @@ finish(struct controller *c, enum ha_job_result r)
 
 	controller_set_state(c, STATE_STOPPED);
 	c->facts_fresh = false;
+	/* kept while a torso is left, so that a restart removes it */
+	if (r == JOB_OK || data_empty(c->conf->data_dir) == 1)
+		data_mark(c->conf->data_dir, false);
 	if (r == JOB_OK) {
 		settings_major(c);
 		f = settings_facts(c, ROLE_REPLICA);
@@ -205,6 +208,7 @@ next_method(struct controller *c)
 		return;
 	}
 	j->keep_data = strcmp(name, "basebackup") != 0 && method_keeps_data(c);
+	data_mark(c->conf->data_dir, !j->keep_data);
 	if (j->keep_data && data_empty(c->conf->data_dir) != 1) {
 		log_info("Leaving data directory uncleaned");
 		emptied(c, JOB_OK);
