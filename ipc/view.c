@@ -244,3 +244,28 @@ tags_parse(const struct tree *map, struct tags *tags)
 		text_set(tags->replicatefrom, sizeof(tags->replicatefrom),
 		    from->u.s);
 }
+
+struct tree *
+tags_published(const struct tree *map)
+{
+	static const struct {
+		const char *flag, *companion;
+	} flags[] = {{"clonefrom", NULL}, {"nofailover", "failover_priority"},
+	    {"noloadbalance", NULL}, {"nosync", "sync_priority"},
+	    {"nostream", NULL}};
+	struct tree *copy;
+	size_t i;
+
+	if (map == NULL || map->type != TREE_MAP)
+		return tree_map();
+	if ((copy = tree_copy(map)) == NULL)
+		return NULL;
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (truthy(tree_get(copy, flags[i].flag)) ||
+		    (flags[i].companion != NULL &&
+		    tree_get(copy, flags[i].companion) != NULL))
+			continue;
+		tree_remove(copy, flags[i].flag);
+	}
+	return copy;
+}

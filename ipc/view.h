@@ -150,5 +150,9 @@ bool view_equal(const struct view *, const struct view *);
 /* Tags from the map of a member key or of the configuration, with the rules
  * of spec/config.md 7 (failover_priority, sync_priority). */
 void tags_parse(const struct tree *map, struct tags *);
+/* The tags that others are shown (spec/config.md 7): flags only when truthy
+ * or beside their priority, all else as it is.  A map of its own; NULL when
+ * memory is short. */
+struct tree *tags_published(const struct tree *map);
 
 #endif

@@ -131,34 +131,6 @@ set_headers(struct rest *r, const struct tree *restapi, bool tls)
 	buf_free(&extra);
 }
 
-/* Spec/config.md 7: these are published only when truthy. */
-static struct tree *
-filter_tags(const struct tree *tags)
-{
-	static const char *const flags[] = {"clonefrom", "nofailover",
-	    "noloadbalance", "nosync", "nostream"};
-	struct tree *t = tags == NULL ? NULL : tree_copy(tags);
-	const struct tree *v;
-	bool keep;
-	size_t i;
-
-	for (i = 0; t != NULL && i < sizeof(flags) / sizeof(flags[0]); i++) {
-		if ((v = tree_get(t, flags[i])) == NULL)
-			continue;
-		keep = (v->type == TREE_BOOL && v->u.b) ||
-		    (v->type == TREE_INT && v->u.i != 0) ||
-		    (v->type == TREE_TEXT && v->u.s[0] != '\0') ||
-		    v->type == TREE_REAL ||
-		    (strcmp(flags[i], "nofailover") == 0 &&
-		    tree_get(t, "failover_priority") != NULL) ||
-		    (strcmp(flags[i], "nosync") == 0 &&
-		    tree_get(t, "sync_priority") != NULL);
-		if (!keep)
-			tree_remove(t, flags[i]);
-	}
-	return t;
-}
-
 /* Files that the configuration does not name any more. */
 static void
 drop_unused_pem(struct rest *r, const struct tree *restapi)
@@ -202,7 +174,7 @@ rest_configure(struct rest *r, const struct tree *conf)
 	r->access = access;
 	r->names = names;
 	tree_free(r->tags);
-	r->tags = filter_tags(tree_get(conf, "tags"));
+	r->tags = tags_published(tree_get(conf, "tags"));
 	httpd_set_tls(r->http, tls);
 	set_headers(r, restapi, https);
 	r->doc_valid = false;

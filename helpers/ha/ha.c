@@ -56,12 +56,9 @@ copy_config(struct ha *h, const struct ha_config *conf)
 {
 	tree_free(h->tags_doc);
 	h->conf = *conf;
-	h->tags_doc = NULL;
-	if (conf->tags_doc != NULL) {
-		h->tags_doc = tree_copy(conf->tags_doc);
-		if (h->tags_doc == NULL)
-			abort();
-	}
+	h->tags_doc = tags_published(conf->tags_doc);
+	if (h->tags_doc == NULL)
+		abort();
 	h->conf.tags_doc = h->tags_doc;
 	h->conf.dynamic = NULL;
 	if (h->dynamic == NULL) {
