@@ -25,13 +25,13 @@ struct operation {
 	struct event *timer; /* deadline, then delivery */
 	dcs_done_cb done;
 	void *arg;
-	next_step next;	    /* run when the step ends well or not */
+	next_step next; /* run when the step ends well or not */
 	char *value;
-	char *status;	    /* UPDATE: to be written after the lock */
+	char *status; /* UPDATE: to be written after the lock */
 	char *failsafe;
 	uint64_t optime;
-	bool delivered;	    /* `done` has run */
-	bool finished;	    /* the driver is through with it */
+	bool delivered; /* `done` has run */
+	bool finished;	/* the driver is through with it */
 	enum outcome outcome;
 	struct view *view;
 	char error[TEXT_SIZE];
@@ -49,10 +49,10 @@ struct dcs {
 	int64_t ttl, loop, retry; /* ns */
 	LIST_HEAD(, operation) operations;
 	uint32_t noperations;
-	struct view *last;	/* last view loaded */
-	char *last_status;	/* last known content, for suppression */
+	struct view *last; /* last view loaded */
+	char *last_status; /* last known content, for suppression */
 	char *last_failsafe;
-	uint64_t last_optime;	/* written to optime/leader */
+	uint64_t last_optime; /* written to optime/leader */
 };
 
 /* In the order in which a section is looked for (spec/dcs.md 1). */
@@ -145,8 +145,7 @@ operation_new(struct dcs *d, enum dcs_op op, enum dcs_key key, bool retry,
 	o->call.op = op;
 	o->call.key = key;
 	o->call.retry = retry;
-	o->call.deadline = deadline > 0 ? deadline : clock_boot_ns() +
-	    d->retry;
+	o->call.deadline = deadline > 0 ? deadline : clock_boot_ns() + d->retry;
 	o->call.value = "";
 	o->done = done;
 	o->arg = arg;
@@ -182,8 +181,8 @@ schedule(struct operation *o, int64_t ns)
 static void
 deliver(struct operation *o)
 {
-	struct dcs_reply r = { o->outcome, o->call.new_token,
-	    o->call.sent_ns, o->view, o->error };
+	struct dcs_reply r = { o->outcome, o->call.new_token, o->call.sent_ns,
+		o->view, o->error };
 
 	if (o->delivered)
 		return;
@@ -202,7 +201,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (!finished && !o->delivered) {
 		o->outcome = o->call.op == DCS_OP_LOAD ? OUTCOME_FAILED :
-		    OUTCOME_UNKNOWN;
+							 OUTCOME_UNKNOWN;
 		snprintf(o->error, sizeof(o->error),
 		    "no answer from the store before the deadline");
 	}
@@ -217,8 +216,8 @@ start(struct operation *o)
 	struct dcs *d = o->call.dcs;
 
 	if (d->noperations > MAX_OPERATIONS) {
-		dcs_call_done(&o->call, OUTCOME_FAILED,
-		    "too many operations in flight");
+		dcs_call_done(
+		    &o->call, OUTCOME_FAILED, "too many operations in flight");
 		return;
 	}
 	schedule(o, o->call.deadline - clock_boot_ns());
@@ -279,8 +278,9 @@ dcs_call_loaded(struct dcs_call *call, const struct dcs_kv *kv, size_t n)
 	d->last = v;
 	if (!o->delivered)
 		o->view = view_copy(v);
-	dcs_call_done(call, o->view != NULL || o->delivered ? OUTCOME_OK :
-	    OUTCOME_FAILED, "out of memory");
+	dcs_call_done(call,
+	    o->view != NULL || o->delivered ? OUTCOME_OK : OUTCOME_FAILED,
+	    "out of memory");
 }
 
 static void
@@ -300,7 +300,8 @@ old_member(const struct view *v)
 
 	for (i = 0; v != NULL && i < v->nmembers; i++)
 		if (sscanf(v->members[i].version, "%d.%d", &major, &minor) ==
-		    2 && (major < 2 || (major == 2 && minor < 1)))
+			2 &&
+		    (major < 2 || (major == 2 && minor < 1)))
 			return true;
 	return false;
 }
@@ -313,8 +314,8 @@ write_optime(struct dcs *d, uint64_t optime, int64_t deadline)
 
 	if (!old_member(d->last) || optime == d->last_optime)
 		return;
-	o = operation_new(d, DCS_OP_WRITE, DCS_KEY_OPTIME, false, deadline,
-	    NULL, NULL);
+	o = operation_new(
+	    d, DCS_OP_WRITE, DCS_KEY_OPTIME, false, deadline, NULL, NULL);
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)optime);
 	set_value(o, strdup(text));
 	d->last_optime = optime;
@@ -333,8 +334,8 @@ static void
 failsafe_written(struct operation *o, enum outcome outcome)
 {
 	if (outcome == OUTCOME_OK)
-		replace(&o->call.dcs->last_failsafe, o->value,
-		    strlen(o->value));
+		replace(
+		    &o->call.dcs->last_failsafe, o->value, strlen(o->value));
 	dcs_call_done(&o->call, outcome, o->error);
 }
 
@@ -352,8 +353,8 @@ write_status(struct dcs *d, char *value, uint64_t optime, int64_t deadline,
 {
 	struct operation *o;
 
-	o = operation_new(d, DCS_OP_WRITE, DCS_KEY_STATUS, false, deadline,
-	    done, arg);
+	o = operation_new(
+	    d, DCS_OP_WRITE, DCS_KEY_STATUS, false, deadline, done, arg);
 	if (value == NULL) {
 		fail_early(o, "out of memory");
 		return;
@@ -377,8 +378,8 @@ write_failsafe(struct dcs *d, char *value, int64_t deadline)
 		free(value);
 		return;
 	}
-	o = operation_new(d, DCS_OP_WRITE, DCS_KEY_FAILSAFE, false, deadline,
-	    NULL, NULL);
+	o = operation_new(
+	    d, DCS_OP_WRITE, DCS_KEY_FAILSAFE, false, deadline, NULL, NULL);
 	set_value(o, value);
 	o->next = failsafe_written;
 	start(o);
@@ -389,8 +390,8 @@ write_failsafe(struct dcs *d, char *value, int64_t deadline)
 void
 dcs_load(struct dcs *d, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	start(operation_new(d, DCS_OP_LOAD, DCS_KEY_COUNT - 1, true, deadline,
-	    done, arg));
+	start(operation_new(
+	    d, DCS_OP_LOAD, DCS_KEY_COUNT - 1, true, deadline, done, arg));
 }
 
 static void
@@ -413,8 +414,9 @@ dcs_acquire(struct dcs *d, int64_t deadline, dcs_done_cb done, void *arg)
 void
 dcs_take(struct dcs *d, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	lock_operation(d, (d->driver->caps & DCS_CAP_TAKE) ? DCS_OP_TAKE :
-	    DCS_OP_ACQUIRE, deadline, done, arg);
+	lock_operation(d,
+	    (d->driver->caps & DCS_CAP_TAKE) ? DCS_OP_TAKE : DCS_OP_ACQUIRE,
+	    deadline, done, arg);
 }
 
 /* The lock is prolonged: its result goes out at once; what else is to be
@@ -446,8 +448,8 @@ dcs_update(struct dcs *d, const struct msg_dcs_update *m,
 	const struct tree *fs = tree_get(doc, "failsafe");
 	struct operation *o;
 
-	o = operation_new(d, DCS_OP_UPDATE, DCS_KEY_LEADER, true, deadline,
-	    done, arg);
+	o = operation_new(
+	    d, DCS_OP_UPDATE, DCS_KEY_LEADER, true, deadline, done, arg);
 	set_value(o, strdup(d->name));
 	if (m->with_status && m->optime > 0) {
 		o->status = encode_status(m->optime, doc, d->last);
@@ -472,14 +474,14 @@ release_lock(struct operation *o, enum outcome outcome)
 }
 
 void
-dcs_release(struct dcs *d, uint64_t optime, int64_t deadline,
-    dcs_done_cb done, void *arg)
+dcs_release(struct dcs *d, uint64_t optime, int64_t deadline, dcs_done_cb done,
+    void *arg)
 {
 	struct operation *o;
 	char *status;
 
-	o = operation_new(d, DCS_OP_RELEASE, DCS_KEY_LEADER, false, deadline,
-	    done, arg);
+	o = operation_new(
+	    d, DCS_OP_RELEASE, DCS_KEY_LEADER, false, deadline, done, arg);
 	status = optime == 0 ? NULL : encode_status(optime, NULL, d->last);
 	if (status != NULL && !unchanged(status, d->last_status)) {
 		o->call.op = DCS_OP_WRITE;
@@ -492,24 +494,24 @@ dcs_release(struct dcs *d, uint64_t optime, int64_t deadline,
 }
 
 void
-dcs_initialize(struct dcs *d, bool create, const char *sysid,
-    int64_t deadline, dcs_done_cb done, void *arg)
+dcs_initialize(struct dcs *d, bool create, const char *sysid, int64_t deadline,
+    dcs_done_cb done, void *arg)
 {
 	struct operation *o;
 
-	o = operation_new(d, DCS_OP_WRITE, DCS_KEY_INITIALIZE, true, deadline,
-	    done, arg);
+	o = operation_new(
+	    d, DCS_OP_WRITE, DCS_KEY_INITIALIZE, true, deadline, done, arg);
 	set_value(o, strdup(sysid));
 	o->call.cond = create ? DCS_COND_CREATE : DCS_COND_NONE;
 	start(o);
 }
 
 void
-dcs_cancel_initialize(struct dcs *d, int64_t deadline, dcs_done_cb done,
-    void *arg)
+dcs_cancel_initialize(
+    struct dcs *d, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	start(operation_new(d, DCS_OP_DELETE, DCS_KEY_INITIALIZE, true,
-	    deadline, done, arg));
+	start(operation_new(
+	    d, DCS_OP_DELETE, DCS_KEY_INITIALIZE, true, deadline, done, arg));
 }
 
 static void
@@ -531,8 +533,8 @@ write_value(struct dcs *d, enum dcs_op op, enum dcs_key key, char *value,
 }
 
 void
-dcs_touch(struct dcs *d, const struct msg_dcs_touch *m,
-    const struct tree *doc, int64_t deadline, dcs_done_cb done, void *arg)
+dcs_touch(struct dcs *d, const struct msg_dcs_touch *m, const struct tree *doc,
+    int64_t deadline, dcs_done_cb done, void *arg)
 {
 	write_value(d, DCS_OP_TOUCH, DCS_KEY_MEMBER, encode_member(m, doc),
 	    false, false, 0, deadline, done, arg);
@@ -550,8 +552,8 @@ void
 dcs_set_config(struct dcs *d, const char *json, size_t len, bool with_token,
     int64_t token, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	write_value(d, DCS_OP_WRITE, DCS_KEY_CONFIG, strndup(json, len),
-	    false, with_token, token, deadline, done, arg);
+	write_value(d, DCS_OP_WRITE, DCS_KEY_CONFIG, strndup(json, len), false,
+	    with_token, token, deadline, done, arg);
 }
 
 void
@@ -559,26 +561,27 @@ dcs_set_history(struct dcs *d, const struct tree *lines, int64_t deadline,
     dcs_done_cb done, void *arg)
 {
 	write_value(d, DCS_OP_WRITE, DCS_KEY_HISTORY,
-	    lines == NULL ? strdup("[]") : encode_tree(lines), false, false,
-	    0, deadline, done, arg);
+	    lines == NULL ? strdup("[]") : encode_tree(lines), false, false, 0,
+	    deadline, done, arg);
 }
 
 void
 dcs_set_sync(struct dcs *d, const struct msg_dcs_sync *m,
     const struct tree *voters, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	write_value(d, DCS_OP_WRITE, DCS_KEY_SYNC, encode_sync(m->leader,
-	    m->quorum, voters), true, m->with_token, m->token, deadline, done,
-	    arg);
+	write_value(d, DCS_OP_WRITE, DCS_KEY_SYNC,
+	    encode_sync(m->leader, m->quorum, voters), true, m->with_token,
+	    m->token, deadline, done, arg);
 }
 
 void
-dcs_delete_sync(struct dcs *d, bool with_token, int64_t token,
-    int64_t deadline, dcs_done_cb done, void *arg)
+dcs_delete_sync(struct dcs *d, bool with_token, int64_t token, int64_t deadline,
+    dcs_done_cb done, void *arg)
 {
-	write_value(d, (d->driver->caps & DCS_CAP_DELETE) ? DCS_OP_DELETE :
-	    DCS_OP_WRITE, DCS_KEY_SYNC, strdup("{}"), true, with_token, token,
-	    deadline, done, arg);
+	write_value(d,
+	    (d->driver->caps & DCS_CAP_DELETE) ? DCS_OP_DELETE : DCS_OP_WRITE,
+	    DCS_KEY_SYNC, strdup("{}"), true, with_token, token, deadline, done,
+	    arg);
 }
 
 void
@@ -590,11 +593,10 @@ dcs_set_status(struct dcs *d, uint64_t optime, const struct tree *doc,
 }
 
 void
-dcs_remove_cluster(struct dcs *d, int64_t deadline, dcs_done_cb done,
-    void *arg)
+dcs_remove_cluster(struct dcs *d, int64_t deadline, dcs_done_cb done, void *arg)
 {
-	start(operation_new(d, DCS_OP_REMOVE_ALL, DCS_KEY_LEADER, true,
-	    deadline, done, arg));
+	start(operation_new(
+	    d, DCS_OP_REMOVE_ALL, DCS_KEY_LEADER, true, deadline, done, arg));
 }
 
 /* ---- life ---- */
@@ -631,8 +633,7 @@ seconds(const struct tree *conf, const char *key, int64_t dflt, int64_t min)
 
 struct dcs *
 dcs_open(struct event_base *base, const struct tree *conf, bool ctl,
-    const struct dcs_callbacks *callbacks, void *arg, char *err,
-    size_t errlen)
+    const struct dcs_callbacks *callbacks, void *arg, char *err, size_t errlen)
 {
 	const struct tree *section = NULL;
 	struct dcs *d;
@@ -651,8 +652,8 @@ dcs_open(struct event_base *base, const struct tree *conf, bool ctl,
 	d->ttl = seconds(conf, "ttl", 30, 1);
 	d->loop = seconds(conf, "loop_wait", 10, 1);
 	d->retry = seconds(conf, "retry_timeout", 10, 1);
-	for (i = 0; section == NULL && i < sizeof(drivers) /
-	    sizeof(drivers[0]); i++) {
+	for (i = 0; section == NULL && i < sizeof(drivers) / sizeof(drivers[0]);
+	     i++) {
 		d->driver = drivers[i];
 		section = tree_get(conf, d->driver->section);
 	}
@@ -660,10 +661,12 @@ dcs_open(struct event_base *base, const struct tree *conf, bool ctl,
 		snprintf(err, errlen,
 		    "Can not find suitable configuration of distributed configuration store\nAvailable implementations: etcd3");
 	else if (!text_set(d->name, sizeof(d->name),
-	    tree_path_text(conf, "name", "")) || (d->name[0] == '\0' && !ctl))
+		     tree_path_text(conf, "name", "")) ||
+	    (d->name[0] == '\0' && !ctl))
 		snprintf(err, errlen, "name: missing or too long");
 	else if (!base_path(d, conf))
-		snprintf(err, errlen, "scope or namespace: missing or too long");
+		snprintf(
+		    err, errlen, "scope or namespace: missing or too long");
 	else
 		d->state = d->driver->open(d, section, err, errlen);
 	if (d->state == NULL) {
@@ -693,16 +696,15 @@ dcs_reload(struct dcs *d, const struct tree *conf, char *err, size_t errlen)
 	const struct tree *section = tree_get(conf, d->driver->section);
 
 	if (section == NULL) {
-		snprintf(err, errlen, "section %s is gone",
-		    d->driver->section);
+		snprintf(err, errlen, "section %s is gone", d->driver->section);
 		return false;
 	}
 	return d->driver->reload(d->state, section, err, errlen);
 }
 
 void
-dcs_settings(struct dcs *d, int32_t ttl, int32_t loop_wait,
-    int32_t retry_timeout)
+dcs_settings(
+    struct dcs *d, int32_t ttl, int32_t loop_wait, int32_t retry_timeout)
 {
 	if (ttl < 1 || loop_wait < 1 || retry_timeout < 1)
 		return;

@@ -22,7 +22,6 @@
 
 struct dcs;
 
-
 /* Keys below the base path, spec/dcs.md 2.1. */
 enum dcs_key {
 	DCS_KEY_INITIALIZE = 0,
@@ -45,8 +44,9 @@ bool dcs_key_parse(const char *path, enum dcs_key *, const char **member);
 
 struct dcs_reply {
 	enum outcome outcome;
-	int64_t token;	 /* new CAS token of what was written, 0 = unknown */
-	int64_t sent_ns; /* when the lock-prolonging (else: last) request left */
+	int64_t token; /* new CAS token of what was written, 0 = unknown */
+	int64_t
+	    sent_ns; /* when the lock-prolonging (else: last) request left */
 	const struct view *view; /* load: valid during the callback */
 	const char *error;	 /* never NULL; "" when OK */
 };
@@ -72,8 +72,8 @@ void dcs_close(struct dcs *); /* NULL allowed */
 /* New credentials and certificates; false and err when unusable. */
 bool dcs_reload(struct dcs *, const struct tree *conf, char *err, size_t n);
 /* Seconds, already clamped. */
-void dcs_settings(struct dcs *, int32_t ttl, int32_t loop_wait,
-    int32_t retry_timeout);
+void dcs_settings(
+    struct dcs *, int32_t ttl, int32_t loop_wait, int32_t retry_timeout);
 /* One line: endpoint in use and last error. */
 void dcs_info(const struct dcs *, char *buf, size_t size);
 /* "etcd3" … */
@@ -87,19 +87,19 @@ void dcs_acquire(struct dcs *, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_update(struct dcs *, const struct msg_dcs_update *,
     const struct tree *doc, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_take(struct dcs *, int64_t deadline, dcs_done_cb, void *arg);
-void dcs_release(struct dcs *, uint64_t optime, int64_t deadline,
-    dcs_done_cb, void *arg);
+void dcs_release(
+    struct dcs *, uint64_t optime, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_initialize(struct dcs *, bool create, const char *sysid,
     int64_t deadline, dcs_done_cb, void *arg);
-void dcs_cancel_initialize(struct dcs *, int64_t deadline, dcs_done_cb,
-    void *arg);
+void dcs_cancel_initialize(
+    struct dcs *, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_touch(struct dcs *, const struct msg_dcs_touch *,
     const struct tree *doc, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_set_failover(struct dcs *, const struct msg_dcs_failover *,
     int64_t deadline, dcs_done_cb, void *arg);
 /* json: text of the document, length len, no NUL inside. */
-void dcs_set_config(struct dcs *, const char *json, size_t len,
-    bool with_token, int64_t token, int64_t deadline, dcs_done_cb, void *arg);
+void dcs_set_config(struct dcs *, const char *json, size_t len, bool with_token,
+    int64_t token, int64_t deadline, dcs_done_cb, void *arg);
 void dcs_set_history(struct dcs *, const struct tree *lines, int64_t deadline,
     dcs_done_cb, void *arg);
 void dcs_set_sync(struct dcs *, const struct msg_dcs_sync *,
@@ -109,7 +109,6 @@ void dcs_delete_sync(struct dcs *, bool with_token, int64_t token,
 void dcs_set_status(struct dcs *, uint64_t optime, const struct tree *doc,
     int64_t deadline, dcs_done_cb, void *arg);
 /* Delete everything below the base path (patronictl remove). */
-void dcs_remove_cluster(struct dcs *, int64_t deadline, dcs_done_cb,
-    void *arg);
+void dcs_remove_cluster(struct dcs *, int64_t deadline, dcs_done_cb, void *arg);
 
 #endif

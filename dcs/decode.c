@@ -107,8 +107,7 @@ static json_t *
 unwrap(json_t *j)
 {
 	if (json_is_string(j))
-		return json_parse(json_string_value(j),
-		    json_string_length(j));
+		return json_parse(json_string_value(j), json_string_length(j));
 	return json_incref(j);
 }
 
@@ -121,15 +120,17 @@ decode_status_slots(struct view *v, json_t *j)
 
 	slots = unwrap(json_object_get(j, "slots"));
 	if (json_is_object(slots) &&
-	    (v->slots = calloc(json_object_size(slots) + 1,
-	    sizeof(*v->slots))) != NULL) {
+	    (v->slots = calloc(
+		 json_object_size(slots) + 1, sizeof(*v->slots))) != NULL) {
 		v->slots_known = 1;
-		json_object_foreach(slots, key, item) {
+		json_object_foreach(slots, key, item)
+		{
 			struct view_slot *s = &v->slots[v->nslots];
 
 			if (v->nslots == MAX_SLOTS ||
 			    !text_set(s->name, sizeof(s->name), key)) {
-				log_warn("ignoring slot \"%.64s\" of the status key",
+				log_warn(
+				    "ignoring slot \"%.64s\" of the status key",
 				    key);
 				continue;
 			}
@@ -152,12 +153,13 @@ decode_retain_slots(struct view *v, json_t *j)
 
 	list = unwrap(json_object_get(j, "retain_slots"));
 	if (json_is_array(list) && json_array_size(list) <= MAX_SLOTS &&
-	    (v->retain_slots = calloc(json_array_size(list) + 1,
-	    sizeof(*v->retain_slots))) != NULL)
+	    (v->retain_slots = calloc(
+		 json_array_size(list) + 1, sizeof(*v->retain_slots))) != NULL)
 		for (i = 0; i < json_array_size(list); i++) {
 			s = json_string_value(json_array_get(list, i));
-			if (s != NULL && text_set(v->retain_slots[v->nretain],
-			    sizeof(*v->retain_slots), s))
+			if (s != NULL &&
+			    text_set(v->retain_slots[v->nretain],
+				sizeof(*v->retain_slots), s))
 				v->nretain++;
 		}
 	json_decref(list);
@@ -219,13 +221,13 @@ decode_voters(struct view *v, const char *s)
 
 	for (p = s; *p != '\0'; p++)
 		cap += *p == ',';
-	if (cap > 4096 || (v->sync_standby =
-	    calloc(cap, sizeof(*v->sync_standby))) == NULL)
+	if (cap > 4096 ||
+	    (v->sync_standby = calloc(cap, sizeof(*v->sync_standby))) == NULL)
 		return false;
 	for (p = s;; p += n + 1) {
 		n = strcspn(p, ",");
 		if (!trimmed(v->sync_standby[v->nsync_standby],
-		    sizeof(*v->sync_standby), p, n))
+			sizeof(*v->sync_standby), p, n))
 			return false;
 		if (v->sync_standby[v->nsync_standby][0] != '\0')
 			v->nsync_standby++;
@@ -247,7 +249,7 @@ decode_sync_fields(struct view *v, const json_t *j)
 	q = json_object_get(j, "quorum");
 	if (q != NULL && !json_is_null(q) &&
 	    (!json_lenient_int(q, &quorum) || quorum < 0 ||
-	    quorum > UINT32_MAX))
+		quorum > UINT32_MAX))
 		return false;
 	if (!text_set(v->sync_leader, sizeof(v->sync_leader), s))
 		return false;
@@ -404,9 +406,10 @@ decode_failover_plain(struct view *v, const struct dcs_kv *kv)
 	n = strcspn(text, ":");
 	if (text[n] == ':')
 		member = text + n + 1;
-	return trimmed(v->failover_leader, sizeof(v->failover_leader), text,
-	    n) && trimmed(v->failover_member, sizeof(v->failover_member),
-	    member, strcspn(member, ":"));
+	return trimmed(
+		   v->failover_leader, sizeof(v->failover_leader), text, n) &&
+	    trimmed(v->failover_member, sizeof(v->failover_member), member,
+		strcspn(member, ":"));
 }
 
 static void
@@ -491,9 +494,11 @@ decode_failsafe(struct view *v, const struct dcs_kv *kv)
 		return;
 	v->has_failsafe = 1;
 	v->failsafe_object = json_is_object(j);
-	if (v->failsafe_object && (v->failsafe =
-	    calloc(json_object_size(j) + 1, sizeof(*v->failsafe))) != NULL)
-		json_object_foreach(j, key, item) {
+	if (v->failsafe_object &&
+	    (v->failsafe = calloc(
+		 json_object_size(j) + 1, sizeof(*v->failsafe))) != NULL)
+		json_object_foreach(j, key, item)
+		{
 			struct view_failsafe *f = &v->failsafe[v->nfailsafe];
 
 			url = json_string_value(item);
@@ -502,7 +507,7 @@ decode_failsafe(struct view *v, const struct dcs_kv *kv)
 			if (v->nfailsafe == MAX_MEMBERS ||
 			    !text_set(f->name, sizeof(f->name), key) ||
 			    !text_set(f->api_url, sizeof(f->api_url),
-			    url == NULL ? "" : url)) {
+				url == NULL ? "" : url)) {
 				v->failsafe_object = 0;
 				v->nfailsafe = 0;
 				break;
@@ -591,8 +596,8 @@ decode_view(const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 		members += kv[i].key == DCS_KEY_MEMBER;
 	if (members > MAX_MEMBERS)
 		members = MAX_MEMBERS;
-	if ((v = view_new()) == NULL || (v->members =
-	    calloc(members + 1, sizeof(*v->members))) == NULL) {
+	if ((v = view_new()) == NULL ||
+	    (v->members = calloc(members + 1, sizeof(*v->members))) == NULL) {
 		view_free(v);
 		snprintf(err, errlen, "out of memory");
 		return NULL;

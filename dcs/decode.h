@@ -14,8 +14,8 @@
  * has to count as failed (a leader name that cannot be held, no memory).
  * Load times are set to now.
  */
-struct view *decode_view(const struct dcs_kv *, size_t n, char *err,
-    size_t errlen);
+struct view *decode_view(
+    const struct dcs_kv *, size_t n, char *err, size_t errlen);
 /* ISO 8601 time; *us since the epoch.  *zone tells whether it names one. */
 bool decode_time(const char *, int64_t *us, bool *zone);
 

@@ -67,8 +67,8 @@ checkpoint_state(const json_t *j, struct view_member *m)
 	if (!newer_than_1_5_6(m->version))
 		m->checkpoint_after_promote = CAP_UNKNOWN;
 	else if (c != NULL)
-		m->checkpoint_after_promote = json_is_true(c) ? CAP_DONE :
-		    CAP_PENDING;
+		m->checkpoint_after_promote =
+		    json_is_true(c) ? CAP_DONE : CAP_PENDING;
 	else if (strcmp(m->role, "primary") == 0 ||
 	    strcmp(m->role, "master") == 0)
 		m->checkpoint_after_promote = CAP_DONE;
@@ -86,7 +86,7 @@ member_json(const json_t *j, struct view_member *m)
 	    !field(j, "role", m->role, sizeof(m->role)) ||
 	    !field(j, "version", m->version, sizeof(m->version)) ||
 	    !field(j, "replication_state", m->replication_state,
-	    sizeof(m->replication_state)))
+		sizeof(m->replication_state)))
 		return false;
 	m->has_data = 1;
 	m->xlog_location = lsn_of(j, "xlog_location", &m->has_xlog_location);
@@ -97,8 +97,7 @@ member_json(const json_t *j, struct view_member *m)
 		m->timeline = (uint32_t)n;
 	checkpoint_state(j, m);
 	m->pause = json_truthy(json_object_get(j, "pause"));
-	m->pending_restart = json_truthy(json_object_get(j,
-	    "pending_restart"));
+	m->pending_restart = json_truthy(json_object_get(j, "pending_restart"));
 	m->tags_doc = map_of(j, "tags");
 	tags_parse(m->tags_doc, &m->tags);
 	m->pending_restart_reason = map_of(j, "pending_restart_reason");

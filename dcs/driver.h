@@ -33,9 +33,9 @@ enum dcs_op {
 	DCS_OP_UPDATE,
 	DCS_OP_TAKE,
 	DCS_OP_RELEASE,
-	DCS_OP_TOUCH,	 /* value → own member key, bound to the lease */
-	DCS_OP_WRITE,	 /* value → key under cond */
-	DCS_OP_DELETE,	 /* key under cond */
+	DCS_OP_TOUCH,  /* value → own member key, bound to the lease */
+	DCS_OP_WRITE,  /* value → key under cond */
+	DCS_OP_DELETE, /* key under cond */
 	DCS_OP_REMOVE_ALL
 };
 
@@ -59,11 +59,11 @@ struct dcs_call {
 struct dcs_driver {
 	const char *section; /* configuration section and name */
 	uint32_t caps;
-	void *(*open)(struct dcs *, const struct tree *section, char *err,
-	    size_t errlen);
+	void *(*open)(
+	    struct dcs *, const struct tree *section, char *err, size_t errlen);
 	void (*close)(void *); /* calls in flight are forgotten */
-	bool (*reload)(void *, const struct tree *section, char *err,
-	    size_t errlen);
+	bool (*reload)(
+	    void *, const struct tree *section, char *err, size_t errlen);
 	void (*settings)(void *); /* read them by dcs_ttl() … */
 	void (*info)(const void *, char *buf, size_t size);
 	void (*submit)(void *, struct dcs_call *);

@@ -86,8 +86,8 @@ encode_member(const struct msg_dcs_touch *m, const struct tree *doc)
 }
 
 static void
-status_slots(struct document *d, const struct tree *doc,
-    const struct view *last)
+status_slots(
+    struct document *d, const struct tree *doc, const struct view *last)
 {
 	const struct tree *t = tree_get(doc, "slots");
 	uint32_t i;
@@ -106,14 +106,14 @@ status_slots(struct document *d, const struct tree *doc,
 	}
 	for (i = 0; i < last->nslots; i++)
 		if (json_object_set_new(j, last->slots[i].name,
-		    json_integer((json_int_t)last->slots[i].lsn)) != 0)
+			json_integer((json_int_t)last->slots[i].lsn)) != 0)
 			d->ok = false;
 	add(d, "slots", j);
 }
 
 static void
-status_retain(struct document *d, const struct tree *doc,
-    const struct view *last)
+status_retain(
+    struct document *d, const struct tree *doc, const struct view *last)
 {
 	const struct tree *t = tree_get(doc, "retain_slots");
 	uint32_t i;
@@ -131,8 +131,8 @@ status_retain(struct document *d, const struct tree *doc,
 		return;
 	}
 	for (i = 0; i < last->nretain; i++)
-		if (json_array_append_new(j,
-		    json_string(last->retain_slots[i])) != 0)
+		if (json_array_append_new(
+			j, json_string(last->retain_slots[i])) != 0)
 			d->ok = false;
 	add(d, "retain_slots", j);
 }
@@ -192,14 +192,14 @@ encode_sync(const char *leader, uint32_t quorum, const struct tree *voters)
 	struct document d = { json_object(), true };
 	char *s = voters_text(voters);
 
-	add(&d, "leader", leader[0] == '\0' ? json_null() :
-	    json_string(leader));
+	add(&d, "leader",
+	    leader[0] == '\0' ? json_null() : json_string(leader));
 	add(&d, "quorum", json_integer(quorum));
 	if (s == NULL)
 		d.ok = false;
 	else
-		add(&d, "sync_standby", s[0] == '\0' ? json_null() :
-		    json_string(s));
+		add(&d, "sync_standby",
+		    s[0] == '\0' ? json_null() : json_string(s));
 	free(s);
 	return finish(&d);
 }

@@ -14,11 +14,11 @@ char *encode_member(const struct msg_dcs_touch *, const struct tree *doc);
  * doc: map {slots, retain_slots}; a key that is not there takes the value of
  * `last` (the last known status, may be NULL), a null drops the field.
  */
-char *encode_status(uint64_t optime, const struct tree *doc,
-    const struct view *last);
+char *encode_status(
+    uint64_t optime, const struct tree *doc, const struct view *last);
 /* voters: list of names, NULL = none; they are sorted here. */
-char *encode_sync(const char *leader, uint32_t quorum,
-    const struct tree *voters);
+char *encode_sync(
+    const char *leader, uint32_t quorum, const struct tree *voters);
 char *encode_failover(const struct msg_dcs_failover *);
 /* Any tree: history lines, failsafe. */
 char *encode_tree(const struct tree *);

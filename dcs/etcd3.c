@@ -20,7 +20,7 @@ struct etcd_op {
 	struct dcs_call *call;
 	struct rpc *rpc;
 	struct etcd_lease_waiter *waiter;
-	char path[2 * NAME_SIZE]; /* below the base path */
+	char path[2 * NAME_SIZE];  /* below the base path */
 	char lease[LEASE_ID_SIZE]; /* that the request names */
 	bool lease_repeated;
 };
@@ -50,8 +50,8 @@ bad_outcome(const struct rpc_result *res)
 static void
 op_send(struct etcd_op *op, const char *path, char *body, rpc_done_cb done)
 {
-	op->rpc = rpc_start(op->e, path, body,
-	    op->call->retry ? RPC_RETRY : 0, op->call->deadline, done, op);
+	op->rpc = rpc_start(op->e, path, body, op->call->retry ? RPC_RETRY : 0,
+	    op->call->deadline, done, op);
 	if (op->rpc == NULL)
 		op_end(op, OUTCOME_FAILED, "out of memory");
 }
@@ -87,8 +87,8 @@ key64(const struct etcd_op *op)
 static json_t *
 txn_response(const json_t *root, const char *kind)
 {
-	return json_object_get(json_array_get(json_object_get(root,
-	    "responses"), 0), kind);
+	return json_object_get(
+	    json_array_get(json_object_get(root, "responses"), 0), kind);
 }
 
 static bool
@@ -105,8 +105,8 @@ range_shows(const json_t *range, const char *value, size_t len,
 	struct etcd_kv kv;
 	bool same;
 
-	if (!etcd_kv_parse(json_array_get(json_object_get(range, "kvs"), 0),
-	    &kv))
+	if (!etcd_kv_parse(
+		json_array_get(json_object_get(range, "kvs"), 0), &kv))
 		return false;
 	same = kv.len == len && memcmp(kv.value, value, len) == 0 &&
 	    (lease == NULL || strcmp(kv.lease, lease) == 0);
@@ -139,12 +139,14 @@ lock_again(struct etcd_op *op)
 {
 	lease_forget(op->e);
 	if (op->lease_repeated || op->call->deadline <= clock_boot_ns()) {
-		log_error("Our lease disappeared from Etcd. Deadline exceeded, giving up");
+		log_error(
+		    "Our lease disappeared from Etcd. Deadline exceeded, giving up");
 		op_end(op, OUTCOME_REFUSED, "our lease disappeared");
 		return;
 	}
 	op->lease_repeated = true;
-	log_error("Our lease disappeared from Etcd. Will try to get a new one and retry attempt");
+	log_error(
+	    "Our lease disappeared from Etcd. Will try to get a new one and retry attempt");
 	op_lease(op, true);
 }
 
@@ -180,8 +182,8 @@ on_lock(const struct rpc_result *res, void *arg)
 		r = txn_response(r, "response_range");
 	} else
 		r = txn_response(res->root, "response_range");
-	if (range_shows(r, op->call->value, op->call->len, op->lease,
-	    &revision)) {
+	if (range_shows(
+		r, op->call->value, op->call->len, op->lease, &revision)) {
 		put_done(op, revision); /* an earlier try had won */
 		return;
 	}
@@ -189,8 +191,9 @@ on_lock(const struct rpc_result *res, void *arg)
 		log_info("Could not take out TTL lock");
 		watch_restart(op->e);
 	}
-	op_end(op, OUTCOME_REFUSED, op->call->op == DCS_OP_ACQUIRE ?
-	    "Could not take out TTL lock" : "the lock is not ours");
+	op_end(op, OUTCOME_REFUSED,
+	    op->call->op == DCS_OP_ACQUIRE ? "Could not take out TTL lock" :
+					     "the lock is not ours");
 }
 
 static char *
@@ -199,21 +202,24 @@ lock_body(const struct etcd_op *op)
 	char *k = key64(op), *put = NULL, *body = NULL, *v;
 
 	v = base64_encode(op->call->value, op->call->len);
-	if (k == NULL || v == NULL || (put = text_of(
-	    "{\"key\":\"%s\",\"value\":\"%s\",\"lease\":\"%s\"}", k, v,
-	    op->lease)) == NULL)
+	if (k == NULL || v == NULL ||
+	    (put = text_of("{\"key\":\"%s\",\"value\":\"%s\",\"lease\":\"%s\"}",
+		 k, v, op->lease)) == NULL)
 		goto out;
 	if (op->call->op == DCS_OP_TAKE) {
 		body = strdup(put);
 		goto out;
 	}
-	body = text_of("{\"compare\":[{\"key\":\"%s\",\"target\":\"CREATE\","
+	body = text_of(
+	    "{\"compare\":[{\"key\":\"%s\",\"target\":\"CREATE\","
 	    "\"create_revision\":\"0\"}],\"success\":[{\"request_put\":%s}],"
-	    "\"failure\":[{\"request_range\":{\"key\":\"%s\"}}]}", k, put, k);
+	    "\"failure\":[{\"request_range\":{\"key\":\"%s\"}}]}",
+	    k, put, k);
 	if (op->call->op == DCS_OP_UPDATE && body != NULL) {
 		char *create = body;
 
-		body = text_of("{\"compare\":[{\"key\":\"%s\",\"target\":"
+		body = text_of(
+		    "{\"compare\":[{\"key\":\"%s\",\"target\":"
 		    "\"VALUE\",\"value\":\"%s\"}],\"success\":["
 		    "{\"request_put\":%s}],\"failure\":[{\"request_txn\":%s}]}",
 		    k, v, put, create);
@@ -283,8 +289,9 @@ put_body(const struct etcd_op *op)
 	if (k != NULL && v != NULL)
 		body = op->lease[0] == '\0' ?
 		    text_of("{\"key\":\"%s\",\"value\":\"%s\"}", k, v) :
-		    text_of("{\"key\":\"%s\",\"value\":\"%s\",\"lease\":\"%s\"}",
-		    k, v, op->lease);
+		    text_of(
+			"{\"key\":\"%s\",\"value\":\"%s\",\"lease\":\"%s\"}", k,
+			v, op->lease);
 	free(k);
 	free(v);
 	return body;
@@ -315,8 +322,9 @@ on_lease(const struct rpc_result *res, void *arg)
 	op->waiter = NULL;
 	if (res->status != RPC_OK) {
 		/* the key itself was not touched */
-		op_end(op, res->status == RPC_ERROR ? OUTCOME_REFUSED :
-		    OUTCOME_FAILED, res->message);
+		op_end(op,
+		    res->status == RPC_ERROR ? OUTCOME_REFUSED : OUTCOME_FAILED,
+		    res->message);
 		return;
 	}
 	if (op->call->op == DCS_OP_TOUCH)
@@ -358,8 +366,8 @@ on_write(const struct rpc_result *res, void *arg)
 	/* An earlier try may have been applied without an answer; only then
 	 * is an equal value that is newer than our token our own. */
 	if (res->maybe_sent && call->cond == DCS_COND_TOKEN &&
-	    range_shows(txn_response(res->root, "response_range"),
-	    call->value, call->len, NULL, &revision) &&
+	    range_shows(txn_response(res->root, "response_range"), call->value,
+		call->len, NULL, &revision) &&
 	    revision > call->token) {
 		put_done(op, revision);
 		return;
@@ -373,9 +381,11 @@ compare_text(const struct etcd_op *op, const char *k)
 {
 	if (op->call->cond == DCS_COND_CREATE)
 		return text_of("{\"key\":\"%s\",\"target\":\"CREATE\","
-		    "\"create_revision\":\"0\"}", k);
+			       "\"create_revision\":\"0\"}",
+		    k);
 	return text_of("{\"key\":\"%s\",\"target\":\"MOD\","
-	    "\"mod_revision\":\"%" PRId64 "\"}", k, op->call->token);
+		       "\"mod_revision\":\"%" PRId64 "\"}",
+	    k, op->call->token);
 }
 
 static void
@@ -390,9 +400,11 @@ op_write(struct etcd_op *op)
 	}
 	cmp = k == NULL ? NULL : compare_text(op, k);
 	if (put != NULL && cmp != NULL)
-		body = text_of("{\"compare\":[%s],\"success\":["
+		body = text_of(
+		    "{\"compare\":[%s],\"success\":["
 		    "{\"request_put\":%s}],\"failure\":[{\"request_range\":"
-		    "{\"key\":\"%s\"}}]}", cmp, put, k);
+		    "{\"key\":\"%s\"}}]}",
+		    cmp, put, k);
 	free(put);
 	free(k);
 	free(cmp);
@@ -411,7 +423,8 @@ on_delete(const struct rpc_result *res, void *arg)
 	}
 	op->call->sent_ns = res->sent_ns;
 	if ((op->call->op == DCS_OP_RELEASE ||
-	    op->call->cond == DCS_COND_TOKEN) && !succeeded(res->root)) {
+		op->call->cond == DCS_COND_TOKEN) &&
+	    !succeeded(res->root)) {
 		watch_restart(op->e);
 		op_end(op, OUTCOME_REFUSED, "the key was changed meanwhile");
 		return;
@@ -426,11 +439,12 @@ op_delete(struct etcd_op *op)
 	char *k = key64(op), *cmp = NULL, *body = NULL, *v = NULL;
 
 	if (op->call->op == DCS_OP_RELEASE) {
-		v = base64_encode(dcs_name(op->e->dcs),
-		    strlen(dcs_name(op->e->dcs)));
+		v = base64_encode(
+		    dcs_name(op->e->dcs), strlen(dcs_name(op->e->dcs)));
 		if (k != NULL && v != NULL)
 			cmp = text_of("{\"key\":\"%s\",\"target\":\"VALUE\","
-			    "\"value\":\"%s\"}", k, v);
+				      "\"value\":\"%s\"}",
+			    k, v);
 		free(v);
 	} else if (op->call->cond == DCS_COND_TOKEN && k != NULL)
 		cmp = compare_text(op, k);
@@ -442,7 +456,8 @@ op_delete(struct etcd_op *op)
 	}
 	if (cmp != NULL)
 		body = text_of("{\"compare\":[%s],\"success\":["
-		    "{\"request_delete_range\":{\"key\":\"%s\"}}]}", cmp, k);
+			       "{\"request_delete_range\":{\"key\":\"%s\"}}]}",
+		    cmp, k);
 	free(cmp);
 	free(k);
 	op_send(op, "/kv/txn", body, on_delete);
@@ -460,8 +475,7 @@ op_remove_all(struct etcd_op *op)
 	end = base64_encode(e->base_path, n);
 	e->base_path[n - 1]--;
 	if (k != NULL && end != NULL)
-		body = text_of("{\"key\":\"%s\",\"range_end\":\"%s\"}", k,
-		    end);
+		body = text_of("{\"key\":\"%s\",\"range_end\":\"%s\"}", k, end);
 	free(k);
 	free(end);
 	op_send(op, "/kv/deleterange", body, on_delete);
@@ -506,8 +520,7 @@ submit(void *arg, struct dcs_call *call)
 	op->e = e;
 	op->call = call;
 	LIST_INSERT_HEAD(&e->ops, op, entry);
-	snprintf(op->path, sizeof(op->path), "%s%s",
-	    dcs_key_path(call->key),
+	snprintf(op->path, sizeof(op->path), "%s%s", dcs_key_path(call->key),
 	    call->key == DCS_KEY_MEMBER ? dcs_name(e->dcs) : "");
 	switch (call->op) {
 	case DCS_OP_LOAD:
@@ -538,8 +551,8 @@ static void
 apply_settings(struct etcd3 *e)
 {
 	int ttl = (int)(dcs_ttl_ns(e->dcs) / NS_PER_SEC);
-	int idle = (int)((dcs_loop_ns(e->dcs) + dcs_retry_ns(e->dcs)) /
-	    NS_PER_SEC);
+	int idle =
+	    (int)((dcs_loop_ns(e->dcs) + dcs_retry_ns(e->dcs)) / NS_PER_SEC);
 	int interval = (ttl - idle) / 3;
 
 	http_keepalive(e->http, ttl, idle, interval < 1 ? 1 : interval);
@@ -582,8 +595,8 @@ etcd3_close(void *arg)
 }
 
 static void *
-etcd3_open(struct dcs *dcs, const struct tree *section, char *err,
-    size_t errlen)
+etcd3_open(
+    struct dcs *dcs, const struct tree *section, char *err, size_t errlen)
 {
 	struct etcd3 *e;
 
@@ -601,8 +614,7 @@ etcd3_open(struct dcs *dcs, const struct tree *section, char *err,
 	LIST_INIT(&e->rpcs);
 	LIST_INIT(&e->ops);
 	TAILQ_INIT(&e->lease_waiters);
-	snprintf(e->base_path, sizeof(e->base_path), "%s/",
-	    dcs_base_path(dcs));
+	snprintf(e->base_path, sizeof(e->base_path), "%s/", dcs_base_path(dcs));
 	memcpy(e->endpoints, e->conf.endpoints, sizeof(e->endpoints));
 	e->nendpoints = e->conf.nendpoints;
 	if ((e->http = http_new(e->base)) == NULL) {
@@ -639,9 +651,10 @@ info(const void *arg, char *buf, size_t size)
 	const struct etcd3 *e = arg;
 
 	snprintf(buf, size, "etcd3 %.200s%s%s%.200s", rpc_endpoint(e),
-	    dcs_ctl_mode(e->dcs) ? "" : e->ready ? ", watching" :
-	    ", not in step", e->last_error[0] == '\0' ? "" : ", ",
-	    e->last_error);
+	    dcs_ctl_mode(e->dcs) ? "" :
+		e->ready	 ? ", watching" :
+				   ", not in step",
+	    e->last_error[0] == '\0' ? "" : ", ", e->last_error);
 }
 
 const struct dcs_driver dcs_etcd3 = {

@@ -31,11 +31,11 @@ enum rpc_status {
 
 struct rpc_result {
 	enum rpc_status status;
-	const json_t *root; /* RPC_OK */
-	int code;	    /* RPC_ERROR: gRPC code */
+	const json_t *root;  /* RPC_OK */
+	int code;	     /* RPC_ERROR: gRPC code */
 	const char *message; /* "" when OK */
-	bool maybe_sent; /* some attempt may have been applied unanswered */
-	int64_t sent_ns; /* start of the attempt that was answered */
+	bool maybe_sent;     /* some attempt may have been applied unanswered */
+	int64_t sent_ns;     /* start of the attempt that was answered */
 };
 
 struct rpc;
@@ -46,7 +46,7 @@ typedef void (*lease_cb)(const struct rpc_result *, void *arg);
 
 struct cache_entry {
 	TAILQ_ENTRY(cache_entry) entry;
-	char *path;	    /* relative to the base path */
+	char *path; /* relative to the base path */
 	enum dcs_key key;
 	const char *member; /* inside path, or NULL */
 	char *value;
@@ -79,14 +79,14 @@ struct etcd3 {
 	uint32_t current;
 	char prefix[16]; /* "/v3"; "" = not asked yet */
 	bool no_watch;
-	bool no_auth;	/* the cluster does not ask for it */
-	char *token;	/* of the login */
-	int64_t term;	/* highest raft term seen */
+	bool no_auth; /* the cluster does not ask for it */
+	char *token;  /* of the login */
+	int64_t term; /* highest raft term seen */
 	char cluster_id[WORD_SIZE];
-	struct rpc *refresh;	/* member list under way */
-	int64_t refresh_at;	/* when it is due */
+	struct rpc *refresh; /* member list under way */
+	int64_t refresh_at;  /* when it is due */
 	bool refreshed;
-	int64_t logged_ns;	/* last line about a failing endpoint */
+	int64_t logged_ns; /* last line about a failing endpoint */
 	char last_error[TEXT_SIZE];
 	uint32_t seed;
 
@@ -95,7 +95,7 @@ struct etcd3 {
 	int64_t lease_sent;	   /* when it was last prolonged */
 	int64_t lease_ttl;	   /* ns, of the grant */
 	struct rpc *lease_rpc;
-	int64_t lease_deadline;	   /* of lease_rpc */
+	int64_t lease_deadline; /* of lease_rpc */
 	TAILQ_HEAD(, etcd_lease_waiter) lease_waiters;
 
 	/* watch */
@@ -135,8 +135,8 @@ const char *rpc_auth_header(const struct etcd3 *, char *buf, size_t size);
 /* ---- lease ---- */
 
 /* Make sure of a lease; force: prolong it now.  cb may run from inside. */
-struct etcd_lease_waiter *lease_get(struct etcd3 *, bool force,
-    int64_t deadline, lease_cb, void *arg);
+struct etcd_lease_waiter *lease_get(
+    struct etcd3 *, bool force, int64_t deadline, lease_cb, void *arg);
 void lease_forget_waiter(struct etcd3 *, struct etcd_lease_waiter *);
 void lease_forget(struct etcd3 *); /* the id is of no use any more */
 void lease_close(struct etcd3 *);
@@ -149,8 +149,7 @@ void watch_close(struct etcd3 *);
 /* A load: answered from the cache now or when it is ready. */
 void watch_load(struct etcd3 *, struct dcs_call *);
 /* Answer a load with the kvs of a range reply (no cache). */
-void watch_answer_range(struct etcd3 *, struct dcs_call *,
-    const json_t *root);
+void watch_answer_range(struct etcd3 *, struct dcs_call *, const json_t *root);
 const struct cache_entry *cache_find(const struct etcd3 *, const char *path);
 /* Own successful writes. */
 void cache_own_put(struct etcd3 *, const char *path, const char *value,

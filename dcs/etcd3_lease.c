@@ -40,7 +40,7 @@ static void
 no_memory(struct etcd3 *e)
 {
 	struct rpc_result res = { RPC_FAILED, NULL, 0, "out of memory", false,
-	    0 };
+		0 };
 
 	answer(e, &res);
 }
@@ -49,7 +49,7 @@ static void
 on_grant(const struct rpc_result *res, void *arg)
 {
 	struct rpc_result bad = { RPC_ERROR, NULL, GRPC_UNKNOWN,
-	    "no lease in the reply", false, 0 };
+		"no lease in the reply", false, 0 };
 	struct etcd3 *e = arg;
 	int64_t id;
 
@@ -75,10 +75,10 @@ grant(struct etcd3 *e, int64_t deadline)
 	e->lease[0] = '\0';
 	e->lease_ttl = dcs_ttl_ns(e->dcs);
 	if (asprintf(&body, "{\"TTL\":%lld}",
-	    (long long)(e->lease_ttl / NS_PER_SEC)) < 0)
+		(long long)(e->lease_ttl / NS_PER_SEC)) < 0)
 		body = NULL;
-	e->lease_rpc = rpc_start(e, "/lease/grant", body, RPC_RETRY, deadline,
-	    on_grant, e);
+	e->lease_rpc = rpc_start(
+	    e, "/lease/grant", body, RPC_RETRY, deadline, on_grant, e);
 	if (e->lease_rpc == NULL)
 		no_memory(e);
 }
@@ -90,9 +90,10 @@ on_keepalive(const struct rpc_result *res, void *arg)
 
 	e->lease_rpc = NULL;
 	/* given up meanwhile (other ttl), unknown to the store, or expired */
-	if (e->lease[0] == '\0' || (res->status == RPC_ERROR &&
-	    res->code == GRPC_NOT_FOUND) || (res->status == RPC_OK &&
-	    etcd_int(json_object_get(res->root, "result"), "TTL") <= 0)) {
+	if (e->lease[0] == '\0' ||
+	    (res->status == RPC_ERROR && res->code == GRPC_NOT_FOUND) ||
+	    (res->status == RPC_OK &&
+		etcd_int(json_object_get(res->root, "result"), "TTL") <= 0)) {
 		grant(e, e->lease_deadline);
 		return;
 	}
@@ -109,15 +110,14 @@ keepalive(struct etcd3 *e, int64_t deadline)
 	if (asprintf(&body, "{\"ID\":\"%s\"}", e->lease) < 0)
 		body = NULL;
 	e->lease_deadline = deadline;
-	e->lease_rpc = rpc_start(e, "/lease/keepalive", body, RPC_RETRY,
-	    deadline, on_keepalive, e);
+	e->lease_rpc = rpc_start(
+	    e, "/lease/keepalive", body, RPC_RETRY, deadline, on_keepalive, e);
 	if (e->lease_rpc == NULL)
 		no_memory(e);
 }
 
 struct etcd_lease_waiter *
-lease_get(struct etcd3 *e, bool force, int64_t deadline, lease_cb cb,
-    void *arg)
+lease_get(struct etcd3 *e, bool force, int64_t deadline, lease_cb cb, void *arg)
 {
 	struct rpc_result res = { RPC_OK, NULL, 0, "", false, e->lease_sent };
 	int64_t now = clock_boot_ns();

@@ -97,8 +97,7 @@ etcd_parse(const char *s, size_t len)
 {
 	json_error_t e;
 
-	return json_loadb(s, len, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY,
-	    &e);
+	return json_loadb(s, len, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &e);
 }
 
 bool
@@ -145,8 +144,8 @@ etcd_kv_parse(const json_t *j, struct etcd_kv *kv)
 	kv->key = base64_decode(k, &klen);
 	kv->value = base64_decode(v == NULL ? "" : v, &kv->len);
 	kv->mod_revision = etcd_int(j, "mod_revision");
-	snprintf(kv->lease, sizeof(kv->lease), "%" PRId64,
-	    etcd_int(j, "lease"));
+	snprintf(
+	    kv->lease, sizeof(kv->lease), "%" PRId64, etcd_int(j, "lease"));
 	if (kv->key == NULL || kv->value == NULL || strlen(kv->key) != klen) {
 		etcd_kv_clear(kv);
 		return false;

@@ -58,8 +58,8 @@ struct etcd_stream {
 typedef bool (*etcd_document_cb)(const json_t *, void *arg);
 /* Feed bytes; cb for each whole document.  False: malformed or too long, or
  * cb said false. */
-bool etcd_stream_feed(struct etcd_stream *, const char *, size_t,
-    etcd_document_cb, void *arg);
+bool etcd_stream_feed(
+    struct etcd_stream *, const char *, size_t, etcd_document_cb, void *arg);
 void etcd_stream_reset(struct etcd_stream *); /* frees the buffer */
 
 #endif

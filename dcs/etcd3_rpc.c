@@ -32,12 +32,12 @@ struct rpc {
 	struct event *timer; /* start, back-off */
 	struct http_request *http;
 	enum phase phase;
-	int64_t visit_ns;    /* budget of one try */
+	int64_t visit_ns; /* budget of one try */
 	int64_t visit_end;
-	uint32_t nodes;	     /* endpoints in this round */
+	uint32_t nodes; /* endpoints in this round */
 	uint32_t visited;
-	int tries, tried;    /* on this endpoint */
-	int64_t delay;	     /* next back-off */
+	int tries, tried; /* on this endpoint */
+	int64_t delay;	  /* next back-off */
 	bool login_repeated;
 	bool maybe_sent;
 	int64_t sent_ns;
@@ -52,7 +52,7 @@ const char *
 rpc_endpoint(const struct etcd3 *e)
 {
 	return e->nendpoints == 0 ? "" :
-	    e->endpoints[e->current % e->nendpoints];
+				    e->endpoints[e->current % e->nendpoints];
 }
 
 const char *
@@ -92,7 +92,7 @@ rpc_end(struct rpc *r, enum rpc_status status, const json_t *root, int code,
     const char *message)
 {
 	struct rpc_result res = { status, root, code, message, r->maybe_sent,
-	    r->sent_ns };
+		r->sent_ns };
 	char text[TEXT_SIZE];
 	rpc_done_cb done = r->done;
 	void *arg = r->arg;
@@ -178,8 +178,9 @@ next_round(struct rpc *r)
 	widen_endpoints(r->e);
 	if (now + sleep >= r->deadline ||
 	    !plan(r, r->deadline - now - sleep, false)) {
-		rpc_end(r, RPC_FAILED, NULL, 0, r->error[0] != '\0' ?
-		    r->error : "No more machines in the cluster");
+		rpc_end(r, RPC_FAILED, NULL, 0,
+		    r->error[0] != '\0' ? r->error :
+					  "No more machines in the cluster");
 		return;
 	}
 	wait_for(r, sleep);
@@ -274,7 +275,8 @@ rpc_check_header(struct etcd3 *e, const json_t *root)
 		e->term = 0;
 	}
 	if (term < e->term) {
-		log_warn("Connected to Etcd node with term %lld. Old known term %lld. Switching to another node.",
+		log_warn(
+		    "Connected to Etcd node with term %lld. Old known term %lld. Switching to another node.",
 		    (long long)term, (long long)e->term);
 		return false;
 	}
@@ -286,12 +288,12 @@ static bool
 auth_error(int code, const char *m)
 {
 	return (code == GRPC_INVALID_ARGUMENT &&
-	    (strstr(m, "user name is empty") != NULL ||
-	    strstr(m, "revision of auth store is old") != NULL)) ||
+		   (strstr(m, "user name is empty") != NULL ||
+		       strstr(m, "revision of auth store is old") != NULL)) ||
 	    (code == GRPC_PERMISSION &&
-	    strstr(m, "permission denied") != NULL) ||
+		strstr(m, "permission denied") != NULL) ||
 	    (code == GRPC_UNAUTHENTICATED &&
-	    strstr(m, "invalid auth token") != NULL);
+		strstr(m, "invalid auth token") != NULL);
 }
 
 static void
@@ -309,8 +311,9 @@ call_error(struct rpc *r, int code, const char *msg)
 {
 	int64_t sleep;
 
-	if (code == GRPC_UNAVAILABLE || (code == GRPC_UNKNOWN &&
-	    strstr(msg, "not a primary lessor") != NULL)) {
+	if (code == GRPC_UNAVAILABLE ||
+	    (code == GRPC_UNKNOWN &&
+		strstr(msg, "not a primary lessor") != NULL)) {
 		r->maybe_sent = true;
 		visit_failed(r, false, msg);
 		return;
@@ -318,7 +321,8 @@ call_error(struct rpc *r, int code, const char *msg)
 	if (auth_error(code, msg)) {
 		if (r->e->conf.user == NULL) {
 			if (may_log(r->e))
-				log_error("Username or password not set, authentication is not possible");
+				log_error(
+				    "Username or password not set, authentication is not possible");
 		} else if (!r->login_repeated) {
 			r->login_repeated = true;
 			r->e->no_auth = false;
@@ -386,14 +390,18 @@ version_reply(struct rpc *r, const json_t *root)
 		rpc_end(r, RPC_FAILED, NULL, 0, r->error);
 		return;
 	}
-	text_set(e->prefix, sizeof(e->prefix), major > 3 || minor >= 4 ?
-	    "/v3" : minor == 3 ? "/v3beta" : "/v3alpha");
+	text_set(e->prefix, sizeof(e->prefix),
+	    major > 3 || minor >= 4 ? "/v3" :
+		minor == 3	    ? "/v3beta" :
+				      "/v3alpha");
 	e->no_watch = major == 3 && minor == 0;
 	if (e->no_watch)
-		log_warn("Detected Etcd version %s is lower than 3.1.0, watches are not supported",
+		log_warn(
+		    "Detected Etcd version %s is lower than 3.1.0, watches are not supported",
 		    cluster);
 	if (major == 3 && minor < 3 && e->conf.user != NULL) {
-		log_warn("Detected Etcd version %s is lower than 3.3.0, authentication is not supported",
+		log_warn(
+		    "Detected Etcd version %s is lower than 3.3.0, authentication is not supported",
 		    cluster);
 		e->no_auth = true;
 	}
@@ -487,8 +495,10 @@ exchange(struct rpc *r)
 	struct etcd3 *e = r->e;
 	char url[URL_SIZE + 64], auth[1024], *body = NULL;
 	const char *headers[2] = { NULL, NULL };
-	struct http_spec s = { .method = "POST", .headers = headers,
-	    .tls = &e->conf.tls, .max_body = MAX_REPLY };
+	struct http_spec s = { .method = "POST",
+		.headers = headers,
+		.tls = &e->conf.tls,
+		.max_body = MAX_REPLY };
 
 	if (e->prefix[0] == '\0')
 		r->phase = PHASE_VERSION;
@@ -506,8 +516,8 @@ exchange(struct rpc *r)
 		    e->prefix);
 		s.body = body = login_body(e);
 	} else {
-		snprintf(url, sizeof(url), "%s%s%s", r->url, e->prefix,
-		    r->path);
+		snprintf(
+		    url, sizeof(url), "%s%s%s", r->url, e->prefix, r->path);
 		s.body = r->body;
 		headers[0] = rpc_auth_header(e, auth, sizeof(auth));
 		r->sent_ns = clock_boot_ns();
@@ -515,8 +525,8 @@ exchange(struct rpc *r)
 	s.body_len = s.body == NULL ? 0 : strlen(s.body);
 	s.url = url;
 	s.deadline = r->visit_end;
-	s.connect_ns = r->visit_ns / 2 > NS_PER_SEC ? r->visit_ns / 2 :
-	    NS_PER_SEC;
+	s.connect_ns =
+	    r->visit_ns / 2 > NS_PER_SEC ? r->visit_ns / 2 : NS_PER_SEC;
 	r->http = http_start(e->http, &s, on_reply, r);
 	if (body != NULL)
 		wipe(body, strlen(body));
@@ -550,8 +560,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (left <= 0 || (r->nodes == 0 && !plan(r, left, true))) {
-		rpc_end(r, RPC_FAILED, NULL, 0, r->error[0] != '\0' ?
-		    r->error : "No more machines in the cluster");
+		rpc_end(r, RPC_FAILED, NULL, 0,
+		    r->error[0] != '\0' ? r->error :
+					  "No more machines in the cluster");
 		return;
 	}
 	visit(r);
@@ -609,8 +620,8 @@ list_urls(const json_t *root, char (*list)[URL_SIZE])
 	const char *s;
 
 	for (i = 0; i < json_array_size(members); i++) {
-		urls = json_object_get(json_array_get(members, i),
-		    "clientURLs");
+		urls =
+		    json_object_get(json_array_get(members, i), "clientURLs");
 		for (j = 0; j < json_array_size(urls); j++) {
 			s = json_string_value(json_array_get(urls, j));
 			if (s == NULL || strncmp(s, "http", 4) != 0 ||

@@ -25,8 +25,8 @@ find(const struct etcd3 *e, const char *path)
 	struct cache_entry *c;
 
 	TAILQ_FOREACH(c, &e->cache, entry)
-		if (strcmp(c->path, path) == 0)
-			return c;
+	if (strcmp(c->path, path) == 0)
+		return c;
 	return NULL;
 }
 
@@ -107,8 +107,9 @@ apply(struct etcd3 *e, const char *path, const char *value, size_t len,
 		memcpy(copy, value, len);
 		copy[len] = '\0';
 	}
-	*differs = c->deleted != (value == NULL) || (value != NULL &&
-	    (c->len != len || memcmp(c->value, value, len) != 0));
+	*differs = c->deleted != (value == NULL) ||
+	    (value != NULL &&
+		(c->len != len || memcmp(c->value, value, len) != 0));
 	free(c->value);
 	c->value = copy;
 	c->len = value == NULL ? 0 : len;
@@ -119,8 +120,8 @@ apply(struct etcd3 *e, const char *path, const char *value, size_t len,
 }
 
 void
-cache_own_put(struct etcd3 *e, const char *path, const char *value,
-    size_t len, const char *lease, int64_t revision)
+cache_own_put(struct etcd3 *e, const char *path, const char *value, size_t len,
+    const char *lease, int64_t revision)
 {
 	struct cache_entry *c;
 	bool differs;
@@ -159,8 +160,9 @@ wake_of(const struct etcd3 *e, const struct cache_entry *c, bool existed)
 	case DCS_KEY_STATUS:
 	case DCS_KEY_OPTIME:
 		leader = cache_find(e, dcs_key_path(DCS_KEY_LEADER));
-		if (c->deleted || (leader != NULL &&
-		    strcmp(leader->value, dcs_name(e->dcs)) == 0))
+		if (c->deleted ||
+		    (leader != NULL &&
+			strcmp(leader->value, dcs_name(e->dcs)) == 0))
 			return 0;
 		return WAKE_STATUS;
 	case DCS_KEY_INITIALIZE:
@@ -195,7 +197,8 @@ answer_cached(struct etcd3 *e, struct dcs_call *call)
 		dcs_call_done(call, OUTCOME_FAILED, "out of memory");
 		return;
 	}
-	TAILQ_FOREACH(c, &e->cache, entry) {
+	TAILQ_FOREACH(c, &e->cache, entry)
+	{
 		if (c->deleted)
 			continue;
 		kv[n].key = c->key;
@@ -204,8 +207,8 @@ answer_cached(struct etcd3 *e, struct dcs_call *call)
 		kv[n].len = c->len;
 		kv[n].token = kv[n].modify = c->mod_revision;
 		if (lease_token(c->lease))
-			text_set(kv[n].session, sizeof(kv[n].session),
-			    c->lease);
+			text_set(
+			    kv[n].session, sizeof(kv[n].session), c->lease);
 		n++;
 	}
 	dcs_call_loaded(call, kv, n);
@@ -249,8 +252,9 @@ answer_loads(struct etcd3 *e)
 			answer_cached(e, w->call);
 		else if (now >= w->call->deadline)
 			dcs_call_done(w->call, OUTCOME_FAILED,
-			    e->last_error[0] != '\0' ? e->last_error :
-			    "Etcd is not responding properly");
+			    e->last_error[0] != '\0' ?
+				e->last_error :
+				"Etcd is not responding properly");
 		else {
 			TAILQ_INSERT_TAIL(&e->loads, w, entry);
 			continue;
@@ -292,8 +296,8 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 		kv[n].len = raw[i].len;
 		kv[n].token = kv[n].modify = raw[i].mod_revision;
 		if (lease_token(raw[i].lease))
-			text_set(kv[n].session, sizeof(kv[n].session),
-			    raw[i].lease);
+			text_set(
+			    kv[n].session, sizeof(kv[n].session), raw[i].lease);
 		n++;
 	}
 	dcs_call_loaded(call, kv, n);
@@ -306,8 +310,7 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 /* ---- watch stream ---- */
 
 static void
-one_event(struct etcd3 *e, const json_t *event, uint32_t *keys,
-    uint32_t *wake)
+one_event(struct etcd3 *e, const json_t *event, uint32_t *keys, uint32_t *wake)
 {
 	const char *type = json_string_value(json_object_get(event, "type"));
 	bool gone = type != NULL && strcmp(type, "DELETE") == 0;
@@ -325,8 +328,7 @@ one_event(struct etcd3 *e, const json_t *event, uint32_t *keys,
 		    kv.mod_revision, &differs);
 		if (c != NULL)
 			*keys |= 1u << c->key;
-		if (c != NULL && differs &&
-		    (w = wake_of(e, c, existed)) != 0 &&
+		if (c != NULL && differs && (w = wake_of(e, c, existed)) != 0 &&
 		    (*wake == 0 || w < *wake))
 			*wake = w;
 	}
@@ -373,8 +375,7 @@ on_data(const char *data, size_t n, void *arg)
 	bool ok;
 
 	e->in_stream = true;
-	ok = etcd_stream_feed(&e->stream, data, n, on_document, e) &&
-	    e->ready;
+	ok = etcd_stream_feed(&e->stream, data, n, on_document, e) && e->ready;
 	e->in_stream = false;
 	return ok;
 }
@@ -397,8 +398,11 @@ stream_start(struct etcd3 *e)
 {
 	char url[URL_SIZE + 32], auth[1024], *body = NULL, *key, *end;
 	const char *headers[2] = { NULL, NULL };
-	struct http_spec s = { .method = "POST", .headers = headers,
-	    .tls = &e->conf.tls, .close = true, .data = on_data };
+	struct http_spec s = { .method = "POST",
+		.headers = headers,
+		.tls = &e->conf.tls,
+		.close = true,
+		.data = on_data };
 	size_t n = strlen(e->base_path);
 
 	etcd_stream_reset(&e->stream);
@@ -406,10 +410,11 @@ stream_start(struct etcd3 *e)
 	e->base_path[n - 1]++; /* "/" -> "0": end of the range */
 	end = base64_encode(e->base_path, n);
 	e->base_path[n - 1]--;
-	if (key == NULL || end == NULL || asprintf(&body,
-	    "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
-	    "\"start_revision\":\"%" PRId64 "\",\"filters\":[]}}", key, end,
-	    e->watch_revision + 1) < 0)
+	if (key == NULL || end == NULL ||
+	    asprintf(&body,
+		"{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
+		"\"start_revision\":\"%" PRId64 "\",\"filters\":[]}}",
+		key, end, e->watch_revision + 1) < 0)
 		body = NULL;
 	free(key);
 	free(end);
@@ -437,9 +442,10 @@ etcd_range_body(struct etcd3 *e)
 	e->base_path[n - 1]++;
 	end = base64_encode(e->base_path, n);
 	e->base_path[n - 1]--;
-	if (key == NULL || end == NULL || asprintf(&body,
-	    "{\"key\":\"%s\",\"range_end\":\"%s\",\"serializable\":%s}", key,
-	    end, dcs_ctl_mode(e->dcs) ? "false" : "true") < 0)
+	if (key == NULL || end == NULL ||
+	    asprintf(&body,
+		"{\"key\":\"%s\",\"range_end\":\"%s\",\"serializable\":%s}",
+		key, end, dcs_ctl_mode(e->dcs) ? "false" : "true") < 0)
 		body = NULL;
 	free(key);
 	free(end);
@@ -468,19 +474,19 @@ note_change(const struct etcd3 *e, const struct cache_entry *c, bool existed,
 
 /* Compare the cache with the one before; frees that one. */
 static void
-note_changes(struct etcd3 *e, struct cache_list *old, uint32_t *keys,
-    uint32_t *wake)
+note_changes(
+    struct etcd3 *e, struct cache_list *old, uint32_t *keys, uint32_t *wake)
 {
 	struct cache_entry *c, *o;
 
-	TAILQ_FOREACH(c, &e->cache, entry) {
+	TAILQ_FOREACH(c, &e->cache, entry)
+	{
 		TAILQ_FOREACH(o, old, entry)
-			if (strcmp(o->path, c->path) == 0)
-				break;
+		if (strcmp(o->path, c->path) == 0)
+			break;
 		if (o == NULL || o->deleted || o->len != c->len ||
 		    memcmp(o->value, c->value, c->len) != 0)
-			note_change(e, c, o != NULL && !o->deleted, keys,
-			    wake);
+			note_change(e, c, o != NULL && !o->deleted, keys, wake);
 	}
 	while ((o = TAILQ_FIRST(old)) != NULL) {
 		if (!o->deleted && find(e, o->path) == NULL) {
@@ -535,8 +541,8 @@ on_range(const struct rpc_result *res, void *arg)
 		answer_loads(e);
 		return;
 	}
-	e->stream_term = etcd_int(json_object_get(res->root, "header"),
-	    "raft_term");
+	e->stream_term =
+	    etcd_int(json_object_get(res->root, "header"), "raft_term");
 	e->ready = true; /* before the fill: memory loss takes it back */
 	if (!fill(e, res->root, &keys, &wake)) {
 		e->ready = false;

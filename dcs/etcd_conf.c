@@ -20,8 +20,8 @@ text(const struct tree *section, const char *key)
 }
 
 static bool
-add_endpoint(struct etcd_conf *c, const char *protocol, const char *host,
-    int port)
+add_endpoint(
+    struct etcd_conf *c, const char *protocol, const char *host, int port)
 {
 	char *url = c->endpoints[c->nendpoints];
 	bool v6 = strchr(host, ':') != NULL;
@@ -29,8 +29,8 @@ add_endpoint(struct etcd_conf *c, const char *protocol, const char *host,
 
 	if (c->nendpoints == ETCD_MAX_ENDPOINTS || host[0] == '\0')
 		return false;
-	n = snprintf(url, URL_SIZE, "%s://%s%s%s:%d", protocol,
-	    v6 ? "[" : "", host, v6 ? "]" : "", port);
+	n = snprintf(url, URL_SIZE, "%s://%s%s%s:%d", protocol, v6 ? "[" : "",
+	    host, v6 ? "]" : "", port);
 	if (n < 0 || n >= URL_SIZE)
 		return false;
 	c->nendpoints++;
@@ -49,8 +49,8 @@ add_host(struct etcd_conf *c, const char *protocol, const char *s, int port)
 }
 
 static bool
-add_host_list(struct etcd_conf *c, const char *protocol, const char *s,
-    int port)
+add_host_list(
+    struct etcd_conf *c, const char *protocol, const char *s, int port)
 {
 	char one[URL_SIZE];
 	size_t n;
@@ -103,8 +103,9 @@ credential(const char *s, size_t n)
 	if (out == NULL)
 		return NULL;
 	for (i = 0; i < n; i++) {
-		if (s[i] == '%' && i + 2 < n && isxdigit((unsigned char)
-		    s[i + 1]) && isxdigit((unsigned char)s[i + 2])) {
+		if (s[i] == '%' && i + 2 < n &&
+		    isxdigit((unsigned char)s[i + 1]) &&
+		    isxdigit((unsigned char)s[i + 2])) {
 			hex[0] = s[i + 1];
 			hex[1] = s[i + 2];
 			out[o++] = (char)strtol(hex, NULL, 16);
@@ -134,9 +135,10 @@ add_url(struct etcd_conf *c, const char *url)
 	n = strcspn(p, "/?#");
 	if ((at = memrchr(p, '@', n)) != NULL) {
 		colon = memchr(p, ':', (size_t)(at - p));
-		c->user = credential(p, (size_t)((colon == NULL ? at : colon) -
-		    p));
-		c->password = colon == NULL ? NULL :
+		c->user =
+		    credential(p, (size_t)((colon == NULL ? at : colon) - p));
+		c->password = colon == NULL ?
+		    NULL :
 		    credential(colon + 1, (size_t)(at - colon - 1));
 		n -= (size_t)(at + 1 - p);
 		p = at + 1;
@@ -154,8 +156,8 @@ add_url(struct etcd_conf *c, const char *url)
 }
 
 static bool
-read_endpoints(struct etcd_conf *c, const struct tree *s, char *err,
-    size_t errlen)
+read_endpoints(
+    struct etcd_conf *c, const struct tree *s, char *err, size_t errlen)
 {
 	const char *protocol = tree_path_text(s, "protocol", "http");
 	const struct tree *hosts = tree_get(s, "hosts");
@@ -167,8 +169,8 @@ read_endpoints(struct etcd_conf *c, const struct tree *s, char *err,
 
 	if (strcasecmp(protocol, "http") != 0 &&
 	    strcasecmp(protocol, "https") != 0) {
-		snprintf(err, errlen, "protocol: \"%.32s\" is neither http nor https",
-		    protocol);
+		snprintf(err, errlen,
+		    "protocol: \"%.32s\" is neither http nor https", protocol);
 		return false;
 	}
 	if ((t = text(s, "port")) != NULL)
@@ -181,8 +183,8 @@ read_endpoints(struct etcd_conf *c, const struct tree *s, char *err,
 		c->use_proxies = true;
 	} else if (hosts != NULL && hosts->type != TREE_NULL) {
 		what = "hosts";
-		ok = add_hosts(c, protocol, hosts,
-		    port > 0 ? (int)port : ETCD_PORT);
+		ok = add_hosts(
+		    c, protocol, hosts, port > 0 ? (int)port : ETCD_PORT);
 	} else if ((t = text(s, "url")) != NULL) {
 		what = "url";
 		ok = add_url(c, t);
@@ -202,8 +204,8 @@ read_endpoints(struct etcd_conf *c, const struct tree *s, char *err,
 }
 
 bool
-etcd_conf_read(struct etcd_conf *conf, const struct tree *s, char *err,
-    size_t errlen)
+etcd_conf_read(
+    struct etcd_conf *conf, const struct tree *s, char *err, size_t errlen)
 {
 	struct etcd_conf *c;
 	const char *ca;
@@ -220,11 +222,10 @@ etcd_conf_read(struct etcd_conf *conf, const struct tree *s, char *err,
 		if (text(s, "password") != NULL)
 			c->password = strdup(text(s, "password"));
 	}
-	ca = text(s, "cacert") != NULL ? text(s, "cacert") :
-	    text(s, "ca_cert");
+	ca = text(s, "cacert") != NULL ? text(s, "cacert") : text(s, "ca_cert");
 	c->tls.verify_peer = c->tls.verify_host = ca != NULL;
 	if (!http_tls_load(&c->tls, ca, text(s, "cert"), text(s, "key"), NULL,
-	    err, errlen))
+		err, errlen))
 		goto fail;
 	etcd_conf_clear(conf);
 	*conf = *c;

@@ -13,15 +13,15 @@
 struct etcd_conf {
 	char endpoints[ETCD_MAX_ENDPOINTS][URL_SIZE]; /* http://host:port */
 	uint32_t nendpoints;
-	bool use_proxies; /* the list is fixed, no discovery */
+	bool use_proxies;      /* the list is fixed, no discovery */
 	char *user, *password; /* NULL = none */
 	struct http_tls tls;
 };
 
 /* Fill from the section; false and err when it cannot be used (*conf is then
  * unchanged).  Frees what *conf held before. */
-bool etcd_conf_read(struct etcd_conf *, const struct tree *section,
-    char *err, size_t errlen);
+bool etcd_conf_read(
+    struct etcd_conf *, const struct tree *section, char *err, size_t errlen);
 void etcd_conf_clear(struct etcd_conf *);
 
 #endif

@@ -112,10 +112,12 @@ http_tls_load(struct http_tls *tls, const char *ca, const char *cert,
 	t.ca = t.cert = t.key = t.key_password = NULL;
 	if (!given(key))
 		key = cert;
-	if ((given(ca) && (t.ca = read_file(ca, &t.ca_len, err, errlen)) ==
-	    NULL) || (given(cert) && ((t.cert = read_file(cert, &t.cert_len,
-	    err, errlen)) == NULL || (t.key = read_file(key, &t.key_len, err,
-	    errlen)) == NULL))) {
+	if ((given(ca) &&
+		(t.ca = read_file(ca, &t.ca_len, err, errlen)) == NULL) ||
+	    (given(cert) &&
+		((t.cert = read_file(cert, &t.cert_len, err, errlen)) == NULL ||
+		    (t.key = read_file(key, &t.key_len, err, errlen)) ==
+			NULL))) {
 		http_tls_clear(&t);
 		return false;
 	}
@@ -199,7 +201,8 @@ never_connected(CURL *easy)
 	curl_off_t t = 0;
 
 	return curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &t) ==
-	    CURLE_OK && t == 0;
+	    CURLE_OK &&
+	    t == 0;
 }
 
 static void
@@ -219,8 +222,8 @@ finish(struct http_request *r, CURLcode code)
 	if (r->too_long)
 		a.text = "answer too long";
 	else if (code != CURLE_OK)
-		a.text = r->error[0] != '\0' ? r->error :
-		    curl_easy_strerror(code);
+		a.text =
+		    r->error[0] != '\0' ? r->error : curl_easy_strerror(code);
 	/* Out of curl's and our lists first: done() may start or cancel
 	 * requests or free everything; the answer's bytes live until then. */
 	curl_multi_remove_handle(r->http->multi, r->easy);
@@ -368,8 +371,8 @@ header_cb(char *data, size_t one, size_t n, void *arg)
 		memcpy(line, data + 4, n - 4);
 		line[n - 4] = '\0';
 		line[strcspn(line, "\r\n")] = '\0';
-		if (!text_to_int64(line + strspn(line, " \t"), 0, INT64_MAX,
-		    &r->lsn))
+		if (!text_to_int64(
+			line + strspn(line, " \t"), 0, INT64_MAX, &r->lsn))
 			r->lsn = -1;
 	}
 	return n;
@@ -385,8 +388,7 @@ sockopt_cb(void *arg, curl_socket_t fd, curlsocktype purpose)
 	(void)purpose;
 	if (h->user_timeout > 0) {
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count,
-		    sizeof(count));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 	}
 	return CURL_SOCKOPT_OK;
 }
@@ -434,15 +436,14 @@ set_limits(struct http *h, CURL *e, const struct http_spec *s)
 
 	if (left < NS_PER_MS)
 		left = NS_PER_MS;
-	conn = s->connect_ns > 0 && s->connect_ns < left ? s->connect_ns :
-	    left;
+	conn = s->connect_ns > 0 && s->connect_ns < left ? s->connect_ns : left;
 	if (conn < NS_PER_MS)
 		conn = NS_PER_MS;
 	if (s->data == NULL)
-		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS,
-		    (long)(left / NS_PER_MS));
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-	    (long)(conn / NS_PER_MS));
+		curl_easy_setopt(
+		    e, CURLOPT_TIMEOUT_MS, (long)(left / NS_PER_MS));
+	curl_easy_setopt(
+	    e, CURLOPT_CONNECTTIMEOUT_MS, (long)(conn / NS_PER_MS));
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	/* a name server that hangs must not be waited for at the end */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
@@ -474,14 +475,15 @@ set_request(struct http_request *r, const struct http_spec *s)
 	size_t i;
 
 	if (curl_easy_setopt(e, CURLOPT_URL, s->url) != CURLE_OK ||
-	    curl_easy_setopt(e, CURLOPT_USERAGENT,
-	    "Patroni/" COMPAT_VERSION) != CURLE_OK)
+	    curl_easy_setopt(e, CURLOPT_USERAGENT, "Patroni/" COMPAT_VERSION) !=
+		CURLE_OK)
 		return false;
 	if (s->body != NULL) {
-		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
-		    (curl_off_t)s->body_len);
+		curl_easy_setopt(
+		    e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body_len);
 		if (curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, s->body) !=
-		    CURLE_OK || !add_header(r, "Expect:") ||
+			CURLE_OK ||
+		    !add_header(r, "Expect:") ||
 		    !add_header(r, "Content-Type:"))
 			return false;
 	}
@@ -504,8 +506,8 @@ set_request(struct http_request *r, const struct http_spec *s)
 }
 
 struct http_request *
-http_start(struct http *h, const struct http_spec *s, http_done_cb done,
-    void *arg)
+http_start(
+    struct http *h, const struct http_spec *s, http_done_cb done, void *arg)
 {
 	struct http_request *r;
 
@@ -530,8 +532,8 @@ http_start(struct http *h, const struct http_spec *s, http_done_cb done,
 	curl_easy_setopt(r->easy, CURLOPT_PREREQDATA, r);
 	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION,
-	    (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(
+	    r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	set_limits(h, r->easy, s);
 	set_tls(r->easy, s->tls);
 	if (!set_request(r, s) ||
@@ -572,8 +574,8 @@ http_new(struct event_base *base)
 	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, timer_cb);
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS,
-	    (long)MAX_CONNECTIONS);
+	curl_multi_setopt(
+	    h->multi, CURLMOPT_MAXCONNECTS, (long)MAX_CONNECTIONS);
 	return h;
 }
 

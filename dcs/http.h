@@ -23,7 +23,7 @@ struct http_tls {
 	bool verify_host;
 	char *ca, *cert, *key; /* PEM, NULL = none */
 	size_t ca_len, cert_len, key_len;
-	char *key_password;    /* NULL = none */
+	char *key_password; /* NULL = none */
 };
 
 /* Read the files (NULL or "" = none).  False and err when one is unreadable;
@@ -33,10 +33,10 @@ bool http_tls_load(struct http_tls *, const char *ca, const char *cert,
 void http_tls_clear(struct http_tls *);
 
 enum http_error {
-	HTTP_OK = 0,	    /* an answer came; look at the status */
-	HTTP_CONNECT = 1,   /* never sent: name, connect or TLS failed */
-	HTTP_BROKEN = 2,    /* sent, no (whole) answer */
-	HTTP_ABORTED = 3    /* stream: the callback said stop */
+	HTTP_OK = 0,	  /* an answer came; look at the status */
+	HTTP_CONNECT = 1, /* never sent: name, connect or TLS failed */
+	HTTP_BROKEN = 2,  /* sent, no (whole) answer */
+	HTTP_ABORTED = 3  /* stream: the callback said stop */
 };
 
 struct http_answer {
@@ -58,7 +58,7 @@ struct http_spec {
 	const char *url;
 	const char *body; /* NULL = none */
 	size_t body_len;
-	const char *const *headers; /* NULL-terminated, or NULL */
+	const char *const *headers;  /* NULL-terminated, or NULL */
 	const char *user, *password; /* basic auth, or NULL */
 	const struct http_tls *tls;  /* NULL: system CAs, verified */
 	int64_t deadline;	     /* absolute, must not be 0 */
@@ -77,8 +77,8 @@ void http_keepalive(struct http *, int user_timeout, int idle, int interval);
  * event loop and never from inside this call.  NULL when it could not be
  * started (done will not run).
  */
-struct http_request *http_start(struct http *, const struct http_spec *,
-    http_done_cb done, void *arg);
+struct http_request *http_start(
+    struct http *, const struct http_spec *, http_done_cb done, void *arg);
 /* Forget a request: `done` will not run. */
 void http_cancel(struct http_request *);
 

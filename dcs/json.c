@@ -19,7 +19,8 @@ object_to_tree(const json_t *j, int depth, uint32_t *nodes)
 
 	if ((t = tree_map()) == NULL)
 		return NULL;
-	json_object_foreach((json_t *)(uintptr_t)j, key, v) {
+	json_object_foreach((json_t *)(uintptr_t)j, key, v)
+	{
 		child = to_tree(v, depth + 1, nodes);
 		if (child == NULL || !tree_set(t, key, child)) {
 			tree_free(t);
@@ -168,8 +169,8 @@ json_parse(const char *s, size_t len)
 char *
 json_compact(const json_t *j)
 {
-	return json_dumps(j,
-	    JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+	return json_dumps(
+	    j, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
 }
 
 static bool
@@ -194,15 +195,13 @@ text_lenient_int(const char *s, int64_t *out)
 		return false;
 	errno = 0;
 	v = strtoll(s, &end, 0);
-	if (end != s && errno == 0 &&
-	    end[strspn(end, " \t\r\n")] == '\0') {
+	if (end != s && errno == 0 && end[strspn(end, " \t\r\n")] == '\0') {
 		*out = v;
 		return true;
 	}
 	errno = 0;
 	v = strtoll(s, &end, 10); /* "08" is no octal number but a decimal */
-	if (end != s && errno == 0 &&
-	    end[strspn(end, " \t\r\n")] == '\0') {
+	if (end != s && errno == 0 && end[strspn(end, " \t\r\n")] == '\0') {
 		*out = v;
 		return true;
 	}

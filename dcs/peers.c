@@ -130,8 +130,8 @@ target_over(struct target *t)
 }
 
 static void
-failsafe_answer(struct target *t, const struct http_answer *a,
-    struct peer_status *p)
+failsafe_answer(
+    struct target *t, const struct http_answer *a, struct peer_status *p)
 {
 	p->reachable = 1;
 	p->accepted = a->status == 200 && strcmp(a->body, "Accepted") == 0;
@@ -163,8 +163,8 @@ on_answer(const struct http_answer *a, void *arg)
 	if (error != NULL)
 		failed(t, error);
 	else {
-		log_info("Got response from %s %s: %s", p->name, t->asked,
-		    a->body);
+		log_info(
+		    "Got response from %s %s: %s", p->name, t->asked, a->body);
 		snprintf(p->text, sizeof(p->text), "%.400s", a->body);
 	}
 	target_over(t);
@@ -213,8 +213,7 @@ round_new(struct peers *peers, const struct tree *targets,
 
 	if (n > MAX_MEMBERS)
 		n = MAX_MEMBERS;
-	if (peers->nrounds >= MAX_ROUNDS ||
-	    (r = calloc(1, sizeof(*r))) == NULL)
+	if (peers->nrounds >= MAX_ROUNDS || (r = calloc(1, sizeof(*r))) == NULL)
 		return NULL;
 	r->peers = peers;
 	r->done = done;
@@ -257,9 +256,10 @@ round_start(struct round *r)
 	r->open = r->count;
 	for (i = 0; i < r->count; i++) {
 		t = &r->targets[i];
-		ok = r->post ? peer_url(t->url, "/failsafe", t->asked,
-		    sizeof(t->asked)) : text_set(t->asked, sizeof(t->asked),
-		    t->url) && t->asked[0] != '\0';
+		ok = r->post ?
+		    peer_url(t->url, "/failsafe", t->asked, sizeof(t->asked)) :
+		    text_set(t->asked, sizeof(t->asked), t->url) &&
+			t->asked[0] != '\0';
 		if (!ok || !target_start(t)) {
 			failed(t, ok ? "out of memory" : "no usable api_url");
 			r->open--;
@@ -285,8 +285,8 @@ bool
 peers_failsafe(struct peers *peers, const struct tree *doc,
     const struct msg_poll *m, int64_t deadline, peers_done_cb done, void *arg)
 {
-	struct round *r = round_new(peers, tree_get(doc, "targets"), m,
-	    deadline, done, arg);
+	struct round *r =
+	    round_new(peers, tree_get(doc, "targets"), m, deadline, done, arg);
 	struct tree *body;
 	json_t *j;
 
@@ -341,8 +341,8 @@ liveness_try(struct liveness *l)
 	if (l->tries++ == LIVENESS_TRIES || now >= l->deadline)
 		return false;
 	limits(l->peers, &s);
-	s.deadline = now + LIVENESS_TRY < l->deadline ? now + LIVENESS_TRY :
-	    l->deadline;
+	s.deadline =
+	    now + LIVENESS_TRY < l->deadline ? now + LIVENESS_TRY : l->deadline;
 	l->http = http_start(l->peers->http, &s, on_liveness, l);
 	return l->http != NULL;
 }
@@ -371,8 +371,9 @@ peers_liveness(struct peers *peers, const char *api_url, int64_t deadline,
 	l->peers = peers;
 	l->done = done;
 	l->arg = arg;
-	l->deadline = deadline > 0 ? deadline : clock_boot_ns() +
-	    LIVENESS_TRIES * LIVENESS_TRY;
+	l->deadline = deadline > 0 ?
+	    deadline :
+	    clock_boot_ns() + LIVENESS_TRIES * LIVENESS_TRY;
 	LIST_INSERT_HEAD(&peers->checks, l, entry);
 	l->timer = evtimer_new(peers->base, on_liveness_timer, l);
 	if (l->timer == NULL) {
@@ -419,8 +420,7 @@ read_credentials(struct peers *p, const struct tree *section)
 }
 
 bool
-peers_reload(struct peers *p, const struct tree *conf, char *err,
-    size_t errlen)
+peers_reload(struct peers *p, const struct tree *conf, char *err, size_t errlen)
 {
 	const char *ca = tree_path_text(conf, "ctl.cacert", NULL);
 	const char *cert = tree_path_text(conf, "ctl.certfile", NULL);
@@ -428,8 +428,9 @@ peers_reload(struct peers *p, const struct tree *conf, char *err,
 	if (ca == NULL)
 		ca = tree_path_text(conf, "restapi.cafile", NULL);
 	if (!http_tls_load(&p->tls, ca, cert,
-	    tree_path_text(conf, "ctl.keyfile", NULL),
-	    tree_path_text(conf, "ctl.keyfile_password", NULL), err, errlen))
+		tree_path_text(conf, "ctl.keyfile", NULL),
+		tree_path_text(conf, "ctl.keyfile_password", NULL), err,
+		errlen))
 		return false;
 	/* spec/rest-api.md 20.1: the chain, only with a client certificate */
 	p->tls.verify_peer = cert != NULL && cert[0] != '\0';
@@ -441,8 +442,8 @@ peers_reload(struct peers *p, const struct tree *conf, char *err,
 }
 
 struct peers *
-peers_open(struct event_base *base, const struct tree *conf, char *err,
-    size_t errlen)
+peers_open(
+    struct event_base *base, const struct tree *conf, char *err, size_t errlen)
 {
 	struct peers *p = calloc(1, sizeof(*p));
 

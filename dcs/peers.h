@@ -13,14 +13,14 @@ struct peers;
 
 /* conf: sections ctl and restapi; NULL and err when a certificate cannot be
  * read.  Certificates are read here, before the sandbox. */
-struct peers *peers_open(struct event_base *, const struct tree *conf,
-    char *err, size_t errlen);
-bool peers_reload(struct peers *, const struct tree *conf, char *err,
-    size_t errlen);
+struct peers *peers_open(
+    struct event_base *, const struct tree *conf, char *err, size_t errlen);
+bool peers_reload(
+    struct peers *, const struct tree *conf, char *err, size_t errlen);
 void peers_close(struct peers *); /* callbacks do not run */
 
-typedef void (*peers_done_cb)(const struct peer_status *, uint32_t count,
-    void *arg);
+typedef void (*peers_done_cb)(
+    const struct peer_status *, uint32_t count, void *arg);
 /*
  * Ask all targets (list of maps {name, api_url}, at most MAX_MEMBERS are
  * asked) at once.  done runs once, never from inside, at the latest at the

@@ -33,8 +33,9 @@ parse_wal(const json_t *j, const json_t *wal, struct peer_status *p)
 	    !lsn_field(wal, "received_location", &received) ||
 	    !lsn_field(wal, "replayed_location", &replayed))
 		return "an LSN in it is not a number";
-	p->runs_as_primary = location != 0 || (role != NULL &&
-	    (strcmp(role, "primary") == 0 || strcmp(role, "master") == 0));
+	p->runs_as_primary = location != 0 ||
+	    (role != NULL &&
+		(strcmp(role, "primary") == 0 || strcmp(role, "master") == 0));
 	if (!p->runs_as_primary)
 		p->position = received > replayed ? received : replayed;
 	return NULL;
@@ -58,8 +59,7 @@ parse_object(const json_t *j, struct peer_status *p)
 	if (json_lenient_int(json_object_get(j, "timeline"), &n) && n > 0 &&
 	    n <= UINT32_MAX)
 		p->timeline = (uint32_t)n;
-	p->watchdog_failed = json_truthy(json_object_get(j,
-	    "watchdog_failed"));
+	p->watchdog_failed = json_truthy(json_object_get(j, "watchdog_failed"));
 	tags = json_object_get(j, "tags");
 	p->has_tags = json_is_object(tags);
 	map = p->has_tags ? json_to_tree(tags) : NULL;
@@ -88,13 +88,14 @@ peer_url(const char *url, const char *path, char *out, size_t size)
 	size_t n;
 	int len;
 
-	if (p == NULL || (strncmp(url, "http://", 7) != 0 &&
-	    strncmp(url, "https://", 8) != 0))
+	if (p == NULL ||
+	    (strncmp(url, "http://", 7) != 0 &&
+		strncmp(url, "https://", 8) != 0))
 		return false;
 	n = strcspn(p + 3, "/?#");
 	if (n == 0)
 		return false;
-	len = snprintf(out, size, "%.*s%s", (int)((size_t)(p - url) + 3 + n),
-	    url, path);
+	len = snprintf(
+	    out, size, "%.*s%s", (int)((size_t)(p - url) + 3 + n), url, path);
 	return len > 0 && (size_t)len < size;
 }

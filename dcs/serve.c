@@ -41,7 +41,7 @@ struct serve {
 	uint32_t npending;
 	struct event *push_timer;
 	struct event *info_timer;
-	bool pushing;	     /* a load for a push is under way */
+	bool pushing; /* a load for a push is under way */
 	bool push_again;
 	struct view *pushed; /* what rest has */
 	uint64_t served;
@@ -83,17 +83,16 @@ pending_free(struct pending *p)
 }
 
 static void
-reply_result(struct serve *s, enum proc to, uint64_t id,
-    const struct msg_result *r)
+reply_result(
+    struct serve *s, enum proc to, uint64_t id, const struct msg_result *r)
 {
-	if (helper_reply_id(s->helper, to, id, MSG_DCS_RESULT, r, NULL, 0) !=
-	    0)
+	if (helper_reply_id(s->helper, to, id, MSG_DCS_RESULT, r, NULL, 0) != 0)
 		log_debug("an answer to %s could not be sent", proc_name(to));
 }
 
 static void
-reply_view(struct serve *s, enum proc to, uint64_t id,
-    const struct dcs_reply *r)
+reply_view(
+    struct serve *s, enum proc to, uint64_t id, const struct dcs_reply *r)
 {
 	struct msg_view m = { .outcome = r->outcome };
 	uint8_t *var = NULL;
@@ -124,7 +123,8 @@ on_done(const struct dcs_reply *r, void *arg)
 	struct pending *p = arg;
 	struct msg_result m = { .outcome = r->outcome, .token = r->token };
 	struct msg_wake wake = { .reason = p->type == MSG_DCS_SET_CONFIG ?
-	    WAKE_CONFIG : WAKE_OTHER };
+		    WAKE_CONFIG :
+		    WAKE_OTHER };
 
 	m.sent_ns = r->sent_ns != 0 ? r->sent_ns : p->started;
 	snprintf(m.error, sizeof(m.error), "%s", r->error);
@@ -145,8 +145,8 @@ on_peers(const struct peer_status *status, uint32_t count, void *arg)
 	struct msg_peers m = { .count = count };
 
 	if (!p->lost)
-		helper_reply_id(p->serve->helper, p->from, p->id,
-		    MSG_DCS_PEERS, &m, status, count * sizeof(*status));
+		helper_reply_id(p->serve->helper, p->from, p->id, MSG_DCS_PEERS,
+		    &m, status, count * sizeof(*status));
 	pending_free(p);
 }
 
@@ -154,8 +154,10 @@ static void
 on_liveness(uint32_t code, void *arg)
 {
 	struct pending *p = arg;
-	struct msg_result m = { .outcome = code != 0 ? OUTCOME_OK :
-	    OUTCOME_FAILED, .code = code, .sent_ns = p->started };
+	struct msg_result m = { .outcome =
+				    code != 0 ? OUTCOME_OK : OUTCOME_FAILED,
+		.code = code,
+		.sent_ns = p->started };
 
 	if (!p->lost)
 		reply_result(p->serve, p->from, p->id, &m);
@@ -163,8 +165,8 @@ on_liveness(uint32_t code, void *arg)
 }
 
 static void
-refuse(struct serve *s, enum proc from, const struct ipc_msg *m,
-    const char *why)
+refuse(
+    struct serve *s, enum proc from, const struct ipc_msg *m, const char *why)
 {
 	struct msg_result r = { .outcome = OUTCOME_FAILED };
 	struct msg_view v = { .outcome = OUTCOME_FAILED };
@@ -178,8 +180,7 @@ refuse(struct serve *s, enum proc from, const struct ipc_msg *m,
 		break;
 	case MSG_DCS_POLL:
 	case MSG_DCS_FAILSAFE_POST:
-		helper_reply(s->helper, from, m, MSG_DCS_PEERS, &none, NULL,
-		    0);
+		helper_reply(s->helper, from, m, MSG_DCS_PEERS, &none, NULL, 0);
 		break;
 	default:
 		helper_reply(s->helper, from, m, MSG_DCS_RESULT, &r, NULL, 0);
@@ -194,11 +195,11 @@ to_peers(struct serve *s, const struct ipc_msg *m, const struct tree *doc,
 {
 	switch (m->hdr.type) {
 	case MSG_DCS_POLL:
-		return peers_poll(s->peers, doc, m->body, deadline, on_peers,
-		    p);
+		return peers_poll(
+		    s->peers, doc, m->body, deadline, on_peers, p);
 	case MSG_DCS_FAILSAFE_POST:
-		return peers_failsafe(s->peers, doc, m->body, deadline,
-		    on_peers, p);
+		return peers_failsafe(
+		    s->peers, doc, m->body, deadline, on_peers, p);
 	default:
 		return peers_liveness(s->peers,
 		    ((const struct msg_url *)m->body)->url, deadline,
@@ -233,8 +234,8 @@ to_store(struct serve *s, const struct ipc_msg *m, const struct tree *doc,
 		dcs_take(d, deadline, on_done, p);
 		break;
 	case MSG_DCS_INITIALIZE:
-		dcs_initialize(d, init->create != 0, init->sysid, deadline,
-		    on_done, p);
+		dcs_initialize(
+		    d, init->create != 0, init->sysid, deadline, on_done, p);
 		break;
 	case MSG_DCS_CANCEL_INITIALIZE:
 		dcs_cancel_initialize(d, deadline, on_done, p);
@@ -285,8 +286,8 @@ request(struct serve *s, enum proc from, const struct ipc_msg *m)
 		refuse(s, from, m, "not configured yet");
 		return;
 	}
-	if (m->hdr.type == MSG_DCS_SET_CONFIG && (m->var == NULL ||
-	    memchr(m->var, '\0', m->hdr.var_len) != NULL)) {
+	if (m->hdr.type == MSG_DCS_SET_CONFIG &&
+	    (m->var == NULL || memchr(m->var, '\0', m->hdr.var_len) != NULL)) {
 		refuse(s, from, m, "no document");
 		return;
 	}
@@ -310,8 +311,7 @@ request(struct serve *s, enum proc from, const struct ipc_msg *m)
 }
 
 static void
-on_message(struct helper *h, enum proc from, const struct ipc_msg *m,
-    void *arg)
+on_message(struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
 {
 	const struct msg_dcs_settings *set;
 	struct serve *s = arg;
@@ -327,8 +327,8 @@ on_message(struct helper *h, enum proc from, const struct ipc_msg *m,
 	if (m->hdr.type >= MSG_DCS_LOAD && m->hdr.type <= MSG_DCS_LIVENESS)
 		request(s, from, m);
 	else
-		log_warn("unexpected message %s from %s",
-		    msg_name(m->hdr.type), proc_name(from));
+		log_warn("unexpected message %s from %s", msg_name(m->hdr.type),
+		    proc_name(from));
 }
 
 /* ---- views to rest ---- */
@@ -343,12 +343,12 @@ on_push_view(const struct dcs_reply *r, void *arg)
 	size_t len;
 
 	s->pushing = false;
-	if (r->outcome == OUTCOME_OK &&
-	    helper_linked(s->helper, PROC_REST) &&
+	if (r->outcome == OUTCOME_OK && helper_linked(s->helper, PROC_REST) &&
 	    (s->pushed == NULL || !view_equal(s->pushed, r->view)) &&
 	    view_encode(r->view, &var, &len)) {
 		if (helper_send_newest(s->helper, PROC_REST, MSG_DCS_VIEW, &m,
-		    var, len) == 0 && (copy = view_copy(r->view)) != NULL) {
+			var, len) == 0 &&
+		    (copy = view_copy(r->view)) != NULL) {
 			view_free(s->pushed);
 			s->pushed = copy;
 		}
@@ -391,8 +391,8 @@ on_changed(uint32_t keys, uint32_t reason, void *arg)
 
 	(void)keys;
 	if (reason != 0 && helper_linked(s->helper, PROC_POSTGRES))
-		helper_send_newest(s->helper, PROC_POSTGRES, MSG_DCS_WAKE,
-		    &wake, NULL, 0);
+		helper_send_newest(
+		    s->helper, PROC_POSTGRES, MSG_DCS_WAKE, &wake, NULL, 0);
 	schedule_push(s);
 }
 
@@ -405,8 +405,8 @@ on_link(struct helper *h, enum proc peer, bool up, void *arg)
 	(void)h;
 	if (!up)
 		LIST_FOREACH(p, &s->pending, entry)
-			if (p->from == peer)
-				p->lost = true;
+	if (p->from == peer)
+		p->lost = true;
 	if (peer == PROC_REST) {
 		view_free(s->pushed);
 		s->pushed = NULL;
@@ -450,8 +450,8 @@ first_config(struct serve *s, struct helper *h, const struct tree *conf)
 	if ((s->peers = peers_open(helper_base(h), conf, err, sizeof(err))) ==
 	    NULL)
 		return err;
-	if ((s->dcs = dcs_open(helper_base(h), conf, false, &callbacks, s,
-	    err, sizeof(err))) == NULL)
+	if ((s->dcs = dcs_open(helper_base(h), conf, false, &callbacks, s, err,
+		 sizeof(err))) == NULL)
 		return err;
 	send_info(s);
 	return NULL;
@@ -462,9 +462,9 @@ static void
 note_readable(struct serve *s, const struct tree *conf)
 {
 	static const char *const keys[] = { "cacert", "ca_cert", "cert",
-	    "key" };
+		"key" };
 	static const char *const peer_keys[] = { "ctl.cacert", "ctl.certfile",
-	    "ctl.keyfile", "restapi.cafile" };
+		"ctl.keyfile", "restapi.cafile" };
 	const struct tree *section = tree_get(conf, dcs_driver_name(s->dcs));
 	const char *file, *slash;
 	uint32_t i;
@@ -472,7 +472,7 @@ note_readable(struct serve *s, const struct tree *conf)
 
 	for (i = 0; i < 8; i++) {
 		file = i < 4 ? tree_path_text(section, keys[i], NULL) :
-		    tree_path_text(conf, peer_keys[i - 4], NULL);
+			       tree_path_text(conf, peer_keys[i - 4], NULL);
 		if (file == NULL || (slash = strrchr(file, '/')) == NULL)
 			continue;
 		n = slash == file ? 1 : (size_t)(slash - file);
@@ -484,8 +484,8 @@ note_readable(struct serve *s, const struct tree *conf)
 }
 
 static const char *
-on_config(struct helper *h, struct tree *conf, const struct msg_config *m,
-    void *arg)
+on_config(
+    struct helper *h, struct tree *conf, const struct msg_config *m, void *arg)
 {
 	static char err[TEXT_SIZE];
 	struct serve *s = arg;
@@ -510,9 +510,9 @@ static void
 on_sandbox(struct helper *h, void *arg)
 {
 	static const char *const resolver[] = { "/etc/resolv.conf",
-	    "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
-	    "/etc/gai.conf", "/etc/services", "/etc/ssl", "/usr/lib/ssl",
-	    "/etc/pki" };
+		"/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
+		"/etc/gai.conf", "/etc/services", "/etc/ssl", "/usr/lib/ssl",
+		"/etc/pki" };
 	const char *paths[sizeof(resolver) / sizeof(resolver[0]) +
 	    MAX_READABLE + 1] = { NULL };
 	struct serve *s = arg;

@@ -139,7 +139,7 @@ tree_from_json(const char *text, size_t len, char *why, size_t why_size)
 static uint32_t
 code_point(const unsigned char *s, size_t *size)
 {
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	uint32_t c;
 	size_t n;
 

@@ -25,8 +25,8 @@ enum json_form {
  * acceptable; why (may be NULL) then gets a short reason.  The caller owns
  * the tree.
  */
-struct tree *tree_from_json(const char *text, size_t len, char *why,
-    size_t why_size);
+struct tree *tree_from_json(
+    const char *text, size_t len, char *why, size_t why_size);
 
 /*
  * New NUL-terminated ASCII text (others as \uXXXX, as Python writes them);

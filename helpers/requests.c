@@ -38,9 +38,9 @@ rearm(struct requests *r)
 	const struct request *q;
 	int64_t nearest = 0;
 
-	TAILQ_FOREACH (q, &r->active, entry)
-		if (nearest == 0 || q->deadline_ns < nearest)
-			nearest = q->deadline_ns;
+	TAILQ_FOREACH(q, &r->active, entry)
+	if (nearest == 0 || q->deadline_ns < nearest)
+		nearest = q->deadline_ns;
 	arm(r, nearest);
 }
 
@@ -57,8 +57,8 @@ release(struct requests *r, struct request *q)
 
 /* Free the slot first: the callback may make requests. */
 static void
-finish(struct helper *h, struct request *q, const struct ipc_msg *reply,
-    int lost)
+finish(
+    struct helper *h, struct request *q, const struct ipc_msg *reply, int lost)
 {
 	helper_reply_cb cb = q->cb;
 	void *arg = q->arg;
@@ -80,9 +80,9 @@ first_due(struct requests *r, int64_t now)
 {
 	struct request *q;
 
-	TAILQ_FOREACH (q, &r->active, entry)
-		if (q->deadline_ns <= now)
-			return q;
+	TAILQ_FOREACH(q, &r->active, entry)
+	if (q->deadline_ns <= now)
+		return q;
 	return NULL;
 }
 
@@ -115,12 +115,12 @@ requests_init(struct helper *h)
 	TAILQ_INIT(&r->idle);
 	for (int i = 0; i < MAX_REQUESTS; i++)
 		TAILQ_INSERT_TAIL(&r->idle, &r->slots[i], entry);
-	r->timer_fd = timerfd_create(CLOCK_BOOTTIME,
-	    TFD_NONBLOCK | TFD_CLOEXEC);
+	r->timer_fd =
+	    timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (r->timer_fd == -1)
 		return false;
-	r->timer = event_new(h->base, r->timer_fd, EV_READ | EV_PERSIST,
-	    on_timer, h);
+	r->timer =
+	    event_new(h->base, r->timer_fd, EV_READ | EV_PERSIST, on_timer, h);
 	return r->timer != NULL && event_add(r->timer, NULL) == 0;
 }
 
@@ -193,9 +193,9 @@ first_to(struct requests *r, enum proc to, uint64_t before)
 {
 	struct request *q;
 
-	TAILQ_FOREACH (q, &r->active, entry)
-		if (q->to == to && q->id / MAX_REQUESTS <= before)
-			return q;
+	TAILQ_FOREACH(q, &r->active, entry)
+	if (q->to == to && q->id / MAX_REQUESTS <= before)
+		return q;
 	return NULL;
 }
 

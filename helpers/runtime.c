@@ -67,8 +67,8 @@ peer_drop(struct helper *h, struct peer *p)
 	if (p->proc == PROC_MASTER) {
 		/* Not an error while the daemon ends. */
 		if (!h->stopping)
-			log_warn("%s: lost the master, exiting",
-			    proc_name(h->self));
+			log_warn(
+			    "%s: lost the master, exiting", proc_name(h->self));
 		end_loop(h, h->stopping ? h->exit_code : 1);
 		return;
 	}
@@ -88,10 +88,10 @@ peer_open(struct helper *h, enum proc proc, int fd)
 		fatal("link to %s: out of memory", proc_name(proc));
 	p->helper = h;
 	p->proc = proc;
-	p->readable = event_new(h->base, fd, EV_READ | EV_PERSIST, on_readable,
-	    p);
-	p->writable = event_new(h->base, fd, EV_WRITE | EV_PERSIST, on_writable,
-	    p);
+	p->readable =
+	    event_new(h->base, fd, EV_READ | EV_PERSIST, on_readable, p);
+	p->writable =
+	    event_new(h->base, fd, EV_WRITE | EV_PERSIST, on_writable, p);
 	if (p->readable == NULL || p->writable == NULL)
 		fatal("link to %s: out of memory", proc_name(proc));
 }
@@ -113,8 +113,8 @@ peer_up(struct helper *h, struct peer *p)
 static void
 peer_broke(struct helper *h, struct peer *p)
 {
-	struct msg_notify m = {.kind = NOTIFY_BROKEN_PEER,
-	    .value = (int32_t)p->proc};
+	struct msg_notify m = { .kind = NOTIFY_BROKEN_PEER,
+		.value = (int32_t)p->proc };
 
 	log_error("%s: %s", proc_name(h->self), link_error(p->link));
 	if (p->proc != PROC_MASTER)
@@ -159,7 +159,8 @@ on_config(struct helper *h, const struct ipc_msg *msg)
 	if (msg->var != NULL)
 		t = tree_decode(msg->var, msg->hdr.var_len);
 	if (t != NULL)
-		refused = h->ops->config == NULL ? NULL :
+		refused = h->ops->config == NULL ?
+		    NULL :
 		    h->ops->config(h, t, c, h->arg);
 	if (t != NULL && h->ops->config == NULL)
 		tree_free_wiped(t);
@@ -340,8 +341,8 @@ send_any(struct helper *h, enum proc to, uint16_t type, uint16_t flags,
 
 	if (p == NULL)
 		return -1;
-	return peer_sent(p,
-	    link_send(p->link, type, flags, id, 0, body, var, var_len, fd));
+	return peer_sent(
+	    p, link_send(p->link, type, flags, id, 0, body, var, var_len, fd));
 }
 
 int
@@ -359,8 +360,8 @@ helper_send_newest(struct helper *h, enum proc to, uint16_t type,
 
 	if (p == NULL)
 		return -1;
-	return peer_sent(p,
-	    link_send_newest(p->link, type, body, var, var_len));
+	return peer_sent(
+	    p, link_send_newest(p->link, type, body, var, var_len));
 }
 
 int
@@ -386,8 +387,8 @@ helper_reply_id(struct helper *h, enum proc to, uint64_t id, uint16_t type,
 {
 	if (id == 0)
 		return 0; /* it was not a request: nobody waits */
-	return send_any(h, to, type, IPC_FLAG_REPLY, id, body, var, var_len,
-	    -1);
+	return send_any(
+	    h, to, type, IPC_FLAG_REPLY, id, body, var, var_len, -1);
 }
 
 int
@@ -440,8 +441,8 @@ helper_info(struct helper *h, struct msg_helper_info *info)
 	info->rss_kb = resident_kb(h);
 	info->queue_bytes = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
 	info->sandbox = h->sandbox;
-	(void)helper_send_newest(h, PROC_MASTER, MSG_HELPER_INFO, info, NULL,
-	    0);
+	(void)helper_send_newest(
+	    h, PROC_MASTER, MSG_HELPER_INFO, info, NULL, 0);
 }
 
 /* ---- start and end ---- */
@@ -586,8 +587,8 @@ on_flush_timeout(evutil_socket_t fd, short what, void *arg)
 void
 helper_stopped(struct helper *h, int exit_code)
 {
-	struct msg_stopped m = {.exit_code = exit_code};
-	struct timeval tv = {.tv_sec = FLUSH_SECONDS};
+	struct msg_stopped m = { .exit_code = exit_code };
+	struct timeval tv = { .tv_sec = FLUSH_SECONDS };
 
 	if (h->stopping)
 		return;

@@ -14,16 +14,16 @@ struct helper;
 
 /* Called with every valid message.  Replies to helper_request() go to the
  * request's own callback instead. msg->fd must be closed or kept by it. */
-typedef void (*helper_message_cb)(struct helper *, enum proc from,
-    const struct ipc_msg *msg, void *arg);
+typedef void (*helper_message_cb)(
+    struct helper *, enum proc from, const struct ipc_msg *msg, void *arg);
 /* A link came up (new end received) or was lost (outcome of requests in
  * flight on it: unknown, their callbacks ran before this one). */
-typedef void (*helper_link_cb)(struct helper *, enum proc peer, bool up,
-    void *arg);
+typedef void (*helper_link_cb)(
+    struct helper *, enum proc peer, bool up, void *arg);
 /* Answer to a request, or NULL when the deadline passed or the link was
  * lost (then lost tells which: ETIMEDOUT or EPIPE). */
-typedef void (*helper_reply_cb)(struct helper *, const struct ipc_msg *reply,
-    int lost, void *arg);
+typedef void (*helper_reply_cb)(
+    struct helper *, const struct ipc_msg *reply, int lost, void *arg);
 
 struct helper_ops {
 	helper_message_cb message;

@@ -19,7 +19,7 @@
 #include "../ipc/log.h"
 #include "sandbox_int.h"
 
-#define MAX_CALLS 512	/* numbers above are reported without a name */
+#define MAX_CALLS 512 /* numbers above are reported without a name */
 #define NAME_POOL 8192
 
 static bool setuid_allowed;
@@ -40,8 +40,8 @@ learn_names(enum proc self)
 	(void)snprintf(line_start, sizeof(line_start),
 	    "WARNING: sandbox: %s: refused system call ", proc_name(self));
 	for (int nr = 0; nr < MAX_CALLS; nr++) {
-		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE,
-		    nr);
+		char *name =
+		    seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
 		size_t len = name == NULL ? 0 : strlen(name) + 1;
 
 		if (len > 0 && used + len <= sizeof(name_pool)) {
@@ -213,7 +213,7 @@ no_new_privileges(void)
 static void
 warm_up(enum proc self)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
 
 	tzset();
 	if (self != PROC_DCS)
@@ -232,7 +232,8 @@ sandbox_enter(enum proc self, const char *const *read_paths)
 	if (!no_new_privileges()) {
 		if (setuid_allowed)
 			log_info("%s: no sandbox, since set-uid programs are "
-			    "allowed", proc_name(self));
+				 "allowed",
+			    proc_name(self));
 		return 0;
 	}
 	if (self == PROC_DCS || self == PROC_REST) {

@@ -40,15 +40,31 @@ struct path_beneath {
 /* What resolving names and checking certificates reads.  The directories of
  * libraries are for modules of nsswitch.conf. */
 static const char *const resolver_files[] = {
-	"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
-	"/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols",
+	"/etc/resolv.conf",
+	"/etc/hosts",
+	"/etc/nsswitch.conf",
+	"/etc/host.conf",
+	"/etc/gai.conf",
+	"/etc/services",
+	"/etc/protocols",
 };
 static const char *const dcs_paths[] = {
-	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
-	"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",
-	"/usr/local/share/ca-certificates", "/etc/pki", "/etc/ca-certificates",
-	"/etc/localtime", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/lib",
-	"/lib64", "/usr/lib", "/usr/lib64",
+	"/run/systemd/resolve",
+	"/run/resolvconf",
+	"/run/NetworkManager",
+	"/etc/ssl",
+	"/usr/lib/ssl",
+	"/usr/share/ca-certificates",
+	"/usr/local/share/ca-certificates",
+	"/etc/pki",
+	"/etc/ca-certificates",
+	"/etc/localtime",
+	"/usr/share/zoneinfo",
+	"/etc/ld.so.cache",
+	"/lib",
+	"/lib64",
+	"/usr/lib",
+	"/usr/lib64",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -64,7 +80,7 @@ abi_version(void)
 static int
 create(enum proc self, int abi)
 {
-	struct ruleset_attr a = {.fs = FS_ABI1};
+	struct ruleset_attr a = { .fs = FS_ABI1 };
 	size_t size = sizeof(a.fs);
 
 	if (abi >= 2)
@@ -92,7 +108,7 @@ create(enum proc self, int abi)
 static bool
 allow_reading(int ruleset, const char *path)
 {
-	struct path_beneath rule = {.allowed = FS_READ_FILE};
+	struct path_beneath rule = { .allowed = FS_READ_FILE };
 	struct stat st;
 	int fd = open(path, O_PATH | O_CLOEXEC), rc = -1;
 
@@ -115,8 +131,8 @@ static void
 allow_dcs(int ruleset, const char *const *read_paths)
 {
 	for (size_t i = 0; i < COUNT(resolver_files); i++)
-		readable_at_start[i] = allow_reading(ruleset,
-		    resolver_files[i]);
+		readable_at_start[i] =
+		    allow_reading(ruleset, resolver_files[i]);
 	for (size_t i = 0; i < COUNT(dcs_paths); i++)
 		(void)allow_reading(ruleset, dcs_paths[i]);
 	for (; read_paths != NULL && *read_paths != NULL; read_paths++)
@@ -132,7 +148,8 @@ landlock_enter(enum proc self, const char *const *read_paths)
 
 	if (abi < 1) {
 		log_warn("The kernel has no Landlock (%s): files are protected "
-		    "by their permissions only", strerror(errno));
+			 "by their permissions only",
+		    strerror(errno));
 		return false;
 	}
 	if ((ruleset = create(self, abi)) == -1) {

@@ -33,18 +33,18 @@
 #define MAX_STEPS 64
 
 /* postgres: nothing comes in but by the links. */
-static const long postgres_calls[] = {SYS_listen, SYS_accept4,
+static const long postgres_calls[] = { SYS_listen, SYS_accept4,
 #ifdef SYS_accept
-    SYS_accept,
+	SYS_accept,
 #endif
-    SYS_ptrace, SYS_mount, SYS_process_vm_readv, SYS_process_vm_writev,
-    SYS_init_module, SYS_finit_module, SYS_bpf, SYS_reboot, SYS_unshare,
-    SYS_setns, SYS_perf_event_open, SYS_chroot};
+	SYS_ptrace, SYS_mount, SYS_process_vm_readv, SYS_process_vm_writev,
+	SYS_init_module, SYS_finit_module, SYS_bpf, SYS_reboot, SYS_unshare,
+	SYS_setns, SYS_perf_event_open, SYS_chroot };
 /* master: opens sockets for rest, speaks to nobody on the network. */
-static const long master_calls[] = {SYS_ptrace, SYS_mount,
-    SYS_process_vm_readv, SYS_process_vm_writev, SYS_init_module,
-    SYS_finit_module, SYS_bpf, SYS_reboot, SYS_unshare, SYS_setns,
-    SYS_perf_event_open, SYS_chroot};
+static const long master_calls[] = { SYS_ptrace, SYS_mount,
+	SYS_process_vm_readv, SYS_process_vm_writev, SYS_init_module,
+	SYS_finit_module, SYS_bpf, SYS_reboot, SYS_unshare, SYS_setns,
+	SYS_perf_event_open, SYS_chroot };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -95,14 +95,14 @@ find_libc(uint64_t *from, uint64_t *to)
 #define ARCH 0
 #endif
 
-#define LOAD(field) \
+#define LOAD(field)                                             \
 	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, \
 	    (uint32_t)offsetof(struct seccomp_data, field))
-#define LOAD_IP(half) \
-	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, \
+#define LOAD_IP(half)                                                      \
+	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,            \
 	    (uint32_t)offsetof(struct seccomp_data, instruction_pointer) + \
-	    (half) * 4u)
-#define IF(op, k, yes, no) \
+		(half)*4u)
+#define IF(op, k, yes, no)                                                   \
 	(struct sock_filter) BPF_JUMP(BPF_JMP | (op) | BPF_K, (uint32_t)(k), \
 	    (uint8_t)(yes), (uint8_t)(no))
 #define RETURN(what) (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, (what))
@@ -140,7 +140,7 @@ own_code_enter(enum proc self)
 	const long *calls = pg ? postgres_calls : master_calls;
 	size_t n = pg ? COUNT(postgres_calls) : COUNT(master_calls);
 	struct sock_filter filter[MAX_STEPS];
-	struct sock_fprog prog = {.filter = filter};
+	struct sock_fprog prog = { .filter = filter };
 	uint64_t from, to;
 
 	_Static_assert(COUNT(postgres_calls) + 14 <= MAX_STEPS, "too long");

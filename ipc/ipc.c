@@ -37,7 +37,7 @@ struct link {
 	TAILQ_HEAD(, packet) out;
 	uint8_t *in; /* bytes received and not yet consumed */
 	size_t in_len, in_cap, in_pos;
-	uint8_t *body; /* aligned copy of the last message's body */
+	uint8_t *body;	  /* aligned copy of the last message's body */
 	int fds[MAX_FDS]; /* descriptors that came and are not yet taken */
 	unsigned int nfds;
 	bool lost;
@@ -163,13 +163,13 @@ static struct packet *
 packet_new(uint16_t type, uint16_t flags, uint64_t id, int64_t deadline,
     const void *body, size_t body_len, const void *var, size_t var_len)
 {
-	struct ipc_header h = {.magic = IPC_MAGIC,
-	    .type = type,
-	    .flags = flags,
-	    .body_len = (uint32_t)body_len,
-	    .var_len = (uint32_t)var_len,
-	    .id = id,
-	    .deadline_ns = deadline};
+	struct ipc_header h = { .magic = IPC_MAGIC,
+		.type = type,
+		.flags = flags,
+		.body_len = (uint32_t)body_len,
+		.var_len = (uint32_t)var_len,
+		.id = id,
+		.deadline_ns = deadline };
 	struct packet *p = malloc(sizeof(*p) + sizeof(h) + body_len + var_len);
 
 	if (p == NULL)
@@ -216,9 +216,8 @@ link_send(struct link *l, uint16_t type, uint16_t flags, uint64_t id,
 	if (l->lost)
 		return refuse(EPIPE);
 	return enqueue(l,
-	    packet_new(type,
-		(uint16_t)(fd != -1 ? flags | IPC_FLAG_FD : flags), id,
-		deadline_ns, body, body_len, var, var_len),
+	    packet_new(type, (uint16_t)(fd != -1 ? flags | IPC_FLAG_FD : flags),
+		id, deadline_ns, body, body_len, var, var_len),
 	    fd);
 }
 
@@ -233,13 +232,13 @@ link_send_newest(struct link *l, uint16_t type, const void *body,
 static ssize_t
 send_packet(struct link *l, struct packet *p)
 {
-	struct iovec iov = {.iov_base = p->data + p->sent,
-	    .iov_len = p->len - p->sent};
+	struct iovec iov = { .iov_base = p->data + p->sent,
+		.iov_len = p->len - p->sent };
 	union {
 		struct cmsghdr hdr;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (p->fd != -1) {
 		struct cmsghdr *c;
@@ -271,8 +270,8 @@ link_flush(struct link *l)
 		if (n == -1 && (errno == EAGAIN || errno == ENOBUFS))
 			return 0;
 		if (n == -1) {
-			snprintf(l->error, sizeof(l->error), "%s",
-			    strerror(errno));
+			snprintf(
+			    l->error, sizeof(l->error), "%s", strerror(errno));
 			l->lost = true;
 			return -1;
 		}
@@ -330,15 +329,16 @@ take_fds(struct link *l, struct msghdr *m)
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-		if (l->nfds == MAX_FDS || c->cmsg_len != CMSG_LEN(sizeof(int))) {
+		if (l->nfds == MAX_FDS ||
+		    c->cmsg_len != CMSG_LEN(sizeof(int))) {
 			close(fd);
 			ok = false;
 		} else
 			l->fds[l->nfds++] = fd;
 	}
 	if (!ok)
-		snprintf(l->error, sizeof(l->error),
-		    "unexpected file descriptors");
+		snprintf(
+		    l->error, sizeof(l->error), "unexpected file descriptors");
 	return ok;
 }
 
@@ -350,10 +350,10 @@ link_read(struct link *l)
 		struct cmsghdr hdr;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr m = {.msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.buf,
-	    .msg_controllen = sizeof(control.buf)};
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf) };
 	ssize_t n;
 
 	if (!make_room(l)) {

@@ -18,7 +18,7 @@
 #define IPC_MAX_BODY 32768
 #define IPC_MAX_VAR (2 * 1024 * 1024)
 #define IPC_FLAG_REPLY 0x0001 /* answers the request with the same id */
-#define IPC_FLAG_FD 0x0002    /* a descriptor came with it; set by link_send() */
+#define IPC_FLAG_FD 0x0002 /* a descriptor came with it; set by link_send() */
 
 struct ipc_header {
 	uint32_t magic;
@@ -45,7 +45,8 @@ struct link;
  * close-on-exec.  max_queue bounds the bytes waiting to be sent.  NULL when
  * memory is short.
  */
-struct link *link_open(int fd, enum proc self, enum proc peer, size_t max_queue);
+struct link *link_open(
+    int fd, enum proc self, enum proc peer, size_t max_queue);
 void link_close(struct link *); /* closes the descriptor; NULL allowed */
 int link_fd(const struct link *);
 enum proc link_peer(const struct link *);
@@ -56,9 +57,9 @@ bool link_wants_write(const struct link *);
 /*
  * Queue one message and try to send at once.  body must have the size that
  * the catalogue states (NULL only for types without a body); fd (-1 = none)
- * is duplicated, the caller keeps its own.  flags: 0 or IPC_FLAG_REPLY.  Returns 0, or -1 with errno:
- * EINVAL not allowed on this link or wrong size, ENOBUFS queue full (nothing
- * queued), EPIPE link lost, ENOMEM.
+ * is duplicated, the caller keeps its own.  flags: 0 or IPC_FLAG_REPLY. Returns
+ * 0, or -1 with errno: EINVAL not allowed on this link or wrong size, ENOBUFS
+ * queue full (nothing queued), EPIPE link lost, ENOMEM.
  */
 int link_send(struct link *, uint16_t type, uint16_t flags, uint64_t id,
     int64_t deadline_ns, const void *body, const void *var, size_t var_len,

@@ -18,7 +18,7 @@
 #define LINE_SIZE 4096
 
 static char process_name[WORD_SIZE] = "patroni";
-static struct log_settings settings = {.level = LOG_LVL_INFO};
+static struct log_settings settings = { .level = LOG_LVL_INFO };
 static uint64_t lines_lost;
 
 static const char *
@@ -92,8 +92,8 @@ put_time(struct out *o)
 		return;
 	}
 	len = strftime(buf, sizeof(buf) - 8, "%Y-%m-%d %H:%M:%S", &tm);
-	len += (size_t)snprintf(buf + len, 8, ",%03d",
-	    (int)(us % 1000000 / 1000));
+	len +=
+	    (size_t)snprintf(buf + len, 8, ",%03d", (int)(us % 1000000 / 1000));
 	put(o, buf, len);
 }
 
@@ -218,7 +218,7 @@ put_line(struct out *o, int level, const char *rule, const char *message)
 static bool
 write_line(char *line, size_t len)
 {
-	struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
 
 	line[len] = '\n';
 	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
@@ -231,7 +231,7 @@ static void
 emit(int level, const char *rule, const char *message)
 {
 	char line[LINE_SIZE];
-	struct out o = {.buf = line, .size = sizeof(line) - 1};
+	struct out o = { .buf = line, .size = sizeof(line) - 1 };
 
 	put_line(&o, level, rule, message);
 	if (!write_line(line, o.len))
@@ -251,7 +251,8 @@ log_vline(int level, const char *rule, const char *fmt, va_list ap)
 		lines_lost = 0;
 		snprintf(message, sizeof(message),
 		    "%llu log lines were lost because the log could not be "
-		    "written", (unsigned long long)lost);
+		    "written",
+		    (unsigned long long)lost);
 		emit(LOG_LVL_WARNING, NULL, message);
 		if (lines_lost > 0)
 			lines_lost += lost;
@@ -270,14 +271,14 @@ log_rule(int level, const char *rule, const char *fmt, ...)
 	va_end(ap);
 }
 
-#define LOG_FUNCTION(name, level)                                              \
-	void name(const char *fmt, ...)                                        \
-	{                                                                      \
-		va_list ap;                                                    \
-                                                                               \
-		va_start(ap, fmt);                                             \
-		log_vline(level, NULL, fmt, ap);                               \
-		va_end(ap);                                                    \
+#define LOG_FUNCTION(name, level)                \
+	void name(const char *fmt, ...)          \
+	{                                        \
+		va_list ap;                      \
+                                                 \
+		va_start(ap, fmt);               \
+		log_vline(level, NULL, fmt, ap); \
+		va_end(ap);                      \
 	}
 
 LOG_FUNCTION(log_debug, LOG_LVL_DEBUG)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Layout is the protocol: a change of size is a change of IPC_MAGIC. */
-#define SIZE(type, size)                                                       \
+#define SIZE(type, size) \
 	_Static_assert(sizeof(struct type) == (size), #type " changed size")
 SIZE(ipc_header, 32);
 SIZE(msg_link, 8);
@@ -39,9 +39,9 @@ struct entry {
 
 static const struct entry entries[] = {
 #define P(x) (1u << PROC_##x)
-#define MSG(name, number, from, to, type, var, fd)                             \
-	{(number), (from), (to), (fd), (uint32_t)sizeof(struct type),          \
-	    (uint32_t)(var), #name},
+#define MSG(name, number, from, to, type, var, fd)                     \
+	{ (number), (from), (to), (fd), (uint32_t)sizeof(struct type), \
+		(uint32_t)(var), #name },
 #include "messages.def"
 #undef MSG
 #undef P
@@ -52,10 +52,9 @@ static const struct entry entries[] = {
 
 /* Every number fits the index, and every body fits a link's buffer. */
 #define P(x) 0
-#define MSG(name, number, from, to, type, var, fd)                             \
-	_Static_assert((number) < MAX_TYPE &&                                  \
-		sizeof(struct type) <= IPC_MAX_BODY &&                         \
-		(var) <= IPC_MAX_VAR,                                          \
+#define MSG(name, number, from, to, type, var, fd)                           \
+	_Static_assert((number) < MAX_TYPE &&                                \
+		sizeof(struct type) <= IPC_MAX_BODY && (var) <= IPC_MAX_VAR, \
 	    #name " is out of bounds");
 #include "messages.def"
 #undef MSG
@@ -104,21 +103,21 @@ msg_sizes(uint16_t type, size_t *body, size_t *max_var, bool *fd)
  * The checks.  TEXT(field): a terminated array.  BELOW(field, n): an enum or
  * a flag.  Numbers that any value is legal for are not listed.
  */
-#define TEXT(field)                                                            \
-	do {                                                                   \
-		if (memchr(m->field, '\0', sizeof(m->field)) == NULL)          \
-			return "unterminated " #field;                         \
+#define TEXT(field)                                                   \
+	do {                                                          \
+		if (memchr(m->field, '\0', sizeof(m->field)) == NULL) \
+			return "unterminated " #field;                \
 	} while (0)
-#define BELOW(field, n)                                                        \
-	do {                                                                   \
-		if ((uint64_t)m->field >= (uint64_t)(n))                       \
-			return #field " out of range";                         \
+#define BELOW(field, n)                                  \
+	do {                                             \
+		if ((uint64_t)m->field >= (uint64_t)(n)) \
+			return #field " out of range";   \
 	} while (0)
 #define FLAG(field) BELOW(field, 2)
-#define NOT_NEGATIVE(field)                                                    \
-	do {                                                                   \
-		if (m->field < 0)                                              \
-			return "negative " #field;                             \
+#define NOT_NEGATIVE(field)                        \
+	do {                                       \
+		if (m->field < 0)                  \
+			return "negative " #field; \
 	} while (0)
 
 static const char *

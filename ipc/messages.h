@@ -31,17 +31,17 @@ bool msg_allowed(uint16_t type, enum proc from, enum proc to);
 /* Size of the fixed body (0 = none); most bytes of the variable part. */
 bool msg_sizes(uint16_t type, size_t *body, size_t *max_var, bool *fd);
 /* Content check of a body of the right size.  NULL or what is wrong. */
-const char *msg_check(uint16_t type, const void *body, const uint8_t *var,
-    size_t var_len);
+const char *msg_check(
+    uint16_t type, const void *body, const uint8_t *var, size_t var_len);
 
 /* ---- master <-> helpers ---- */
 
-struct msg_link { /* + fd: our end of a link to that peer */
+struct msg_link {      /* + fd: our end of a link to that peer */
 	uint32_t peer; /* enum proc */
 	uint32_t pad;
 };
 
-struct msg_config { /* var: tree, only the sections for that helper */
+struct msg_config {	     /* var: tree, only the sections for that helper */
 	uint64_t generation; /* grows with every reload */
 	uint32_t reload;     /* 0 at start, 1 for a reload */
 	uint32_t restarts;   /* of this helper since the daemon started; 0 =
@@ -54,7 +54,7 @@ struct msg_log_settings { /* + fd (optional): new fd 2 */
 };
 
 enum descriptor_kind {
-	DESCRIPTOR_LISTEN = 1,	/* rest: a listening TCP socket */
+	DESCRIPTOR_LISTEN = 1,	 /* rest: a listening TCP socket */
 	DESCRIPTOR_WATCHDOG = 2, /* keeper: opened device (reply to open) */
 	DESCRIPTOR_TLS_CERT = 3, /* rest: opened files, read and closed */
 	DESCRIPTOR_TLS_KEY = 4,
@@ -63,8 +63,8 @@ enum descriptor_kind {
 };
 
 struct msg_descriptor { /* + fd, or none with an errno */
-	uint32_t kind; /* enum descriptor_kind */
-	int32_t error; /* errno when the file could not be opened, else 0 */
+	uint32_t kind;	/* enum descriptor_kind */
+	int32_t error;	/* errno when the file could not be opened, else 0 */
 	char what[PATH_SIZE]; /* address or file name, for messages */
 };
 
@@ -76,7 +76,8 @@ struct msg_ready {
 };
 
 struct msg_stopped {
-	int32_t exit_code; /* what the master should exit with; rules ha.md 2.4 */
+	int32_t
+	    exit_code; /* what the master should exit with; rules ha.md 2.4 */
 	uint32_t pad;
 };
 
@@ -125,7 +126,7 @@ struct msg_dcs_settings { /* seconds, after clamping (config.md 6.4) */
 /* spec/dcs.md 4.1 update_leader.  var: map with any of
  * slots {name: lsn}, retain_slots [name], failsafe {name: api_url} */
 struct msg_dcs_update {
-	uint64_t optime;     /* bytes; used when with_status */
+	uint64_t optime;      /* bytes; used when with_status */
 	uint32_t with_status; /* write /status after the lock */
 	uint32_t with_failsafe;
 };
@@ -148,14 +149,15 @@ struct msg_dcs_touch {
 	char proxy_url[URL_SIZE]; /* "" = leave out */
 	uint32_t state;		  /* enum pg_state */
 	uint32_t role;		  /* enum pg_role */
-	uint32_t checkpoint_pending; /* publish checkpoint_after_promote:false */
+	uint32_t
+	    checkpoint_pending; /* publish checkpoint_after_promote:false */
 	uint32_t pending_restart;
 	uint32_t pause;
-	uint32_t has_lsn;	/* the LSN block is valid */
+	uint32_t has_lsn; /* the LSN block is valid */
 	uint64_t xlog_location;
-	uint64_t receive_lsn;	/* 0 = leave out */
-	uint64_t replay_lsn;	/* 0 = leave out */
-	uint32_t timeline;	/* 0 = leave out */
+	uint64_t receive_lsn; /* 0 = leave out */
+	uint64_t replay_lsn;  /* 0 = leave out */
+	uint32_t timeline;    /* 0 = leave out */
 	uint32_t pad;
 	char replication_state[WORD_SIZE]; /* "" = leave out */
 };
@@ -202,7 +204,7 @@ struct msg_url {
 
 /* ---- dcs -> postgres, rest ---- */
 
-struct msg_view { /* var: encoded view when outcome is OK */
+struct msg_view {	  /* var: encoded view when outcome is OK */
 	uint32_t outcome; /* enum outcome */
 	uint32_t pad;
 	char error[TEXT_SIZE];
@@ -225,8 +227,8 @@ struct peer_status {
 	uint32_t timeline;
 	uint32_t watchdog_failed;
 	uint32_t has_tags;
-	uint32_t accepted;   /* FAILSAFE_POST: 200 and "Accepted" */
-	uint64_t lsn;	     /* FAILSAFE_POST: lsn header */
+	uint32_t accepted; /* FAILSAFE_POST: 200 and "Accepted" */
+	uint64_t lsn;	   /* FAILSAFE_POST: lsn header */
 	uint32_t has_lsn;
 	uint32_t pad;
 	struct tags tags;
@@ -246,7 +248,7 @@ enum wake_reason {
 	WAKE_REASON_COUNT = 5
 };
 
-struct msg_wake { /* a watched key changed: start a cycle now */
+struct msg_wake {	 /* a watched key changed: start a cycle now */
 	uint32_t reason; /* enum wake_reason */
 	uint32_t pad;
 };
@@ -256,35 +258,35 @@ struct msg_wake { /* a watched key changed: start a cycle now */
 /* var: map {tags, replication [..], pending_restart_reason,
  * scheduled_restart, slots}, each optional */
 struct msg_status {
-	int64_t stamp_ns;	/* when it was made, CLOCK_BOOTTIME */
-	int64_t trusted_until_ns; /* trusted lock; 0 = not leader */
+	int64_t stamp_ns;	   /* when it was made, CLOCK_BOOTTIME */
+	int64_t trusted_until_ns;  /* trusted lock; 0 = not leader */
 	int64_t failsafe_until_ns; /* failsafe record; 0 = inactive */
-	int64_t next_run_ns;	/* of the HA loop (rest-api.md 7.1) */
-	int64_t view_until_ns;	/* cached view usable until; 0 = no view */
-	int64_t dcs_last_seen;	/* epoch seconds, 0 = never */
+	int64_t next_run_ns;	   /* of the HA loop (rest-api.md 7.1) */
+	int64_t view_until_ns;	   /* cached view usable until; 0 = no view */
+	int64_t dcs_last_seen;	   /* epoch seconds, 0 = never */
 	int64_t ttl_ns;
-	int64_t loop_ns;	/* duration of the last cycle */
+	int64_t loop_ns; /* duration of the last cycle */
 	uint64_t cycles;
 	uint64_t optime;	/* /status optime of the view */
 	uint64_t latest_end;	/* receiver's latest end, 0 = unknown */
-	uint64_t xlog_location;	/* primary */
+	uint64_t xlog_location; /* primary */
 	uint64_t received_location;
 	uint64_t replayed_location;
 	int64_t maximum_lag_on_failover;
-	uint32_t role;		/* enum pg_role, in memory */
-	uint32_t state;		/* enum pg_state, in memory */
-	uint32_t sql_ok;	/* status query succeeded */
-	uint32_t in_recovery;	/* from the query */
+	uint32_t role;	      /* enum pg_role, in memory */
+	uint32_t state;	      /* enum pg_state, in memory */
+	uint32_t sql_ok;      /* status query succeeded */
+	uint32_t in_recovery; /* from the query */
 	uint32_t replayed_known;
 	uint32_t replay_paused;
 	uint32_t postmaster_running;
 	uint32_t server_version;
-	uint32_t timeline;	/* 0 = null */
+	uint32_t timeline; /* 0 = null */
 	uint32_t pause;
 	uint32_t cluster_unlocked;
 	uint32_t standby_cluster;
 	uint32_t synchronous_mode; /* 0 off, 1 priority, 2 quorum */
-	uint32_t sync_standby;	/* listed in /sync */
+	uint32_t sync_standby;	   /* listed in /sync */
 	uint32_t failsafe_mode;
 	uint32_t watchdog_failed;
 	uint32_t pending_restart;
@@ -319,13 +321,13 @@ struct msg_request {
 	uint32_t from_leader;
 	uint32_t restart_pending;
 	uint32_t has_role;
-	uint32_t role;		/* enum pg_role filter */
-	int32_t timeout;	/* s, -1 = not given */
+	uint32_t role;		  /* enum pg_role filter */
+	int32_t timeout;	  /* s, -1 = not given */
 	int32_t postgres_version; /* number form, 0 = not given */
-	int64_t schedule_us;	/* wall clock us, 0 = now */
+	int64_t schedule_us;	  /* wall clock us, 0 = now */
 	char schedule[WORD_SIZE]; /* as given */
 	char postgres_version_text[WORD_SIZE];
-	char name[NAME_SIZE];	/* FAILSAFE: of the primary */
+	char name[NAME_SIZE]; /* FAILSAFE: of the primary */
 	char conn_url[URL_SIZE];
 	char api_url[URL_SIZE];
 };
@@ -374,8 +376,8 @@ struct msg_wd_state {
 	uint32_t fenced; /* this state follows a fence */
 	uint32_t mode;	 /* enum watchdog_mode */
 	uint32_t device_running;
-	uint32_t healthy; /* ha.md 20.5 */
-	int32_t device_timeout; /* s, 0 = no device */
+	uint32_t healthy;	   /* ha.md 20.5 */
+	int32_t device_timeout;	   /* s, 0 = no device */
 	int32_t activation_failed; /* ARM in mode required failed */
 	uint32_t pad;
 	int64_t lease_end_ns;
@@ -395,10 +397,10 @@ enum ctl_query_kind {
 };
 
 struct msg_ctl_query {
-	uint32_t kind;	 /* enum ctl_query_kind */
-	uint32_t proc;	 /* RESTART_HELPER: enum proc */
+	uint32_t kind; /* enum ctl_query_kind */
+	uint32_t proc; /* RESTART_HELPER: enum proc */
 	int32_t log_level;
-	uint32_t limit;	 /* JOURNAL: newest n, 0 = all */
+	uint32_t limit;		    /* JOURNAL: newest n, 0 = all */
 	struct msg_request request; /* CTL_REQUEST */
 };
 

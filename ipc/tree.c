@@ -197,8 +197,7 @@ tree_set(struct tree *map, const char *key, struct tree *value)
 
 	if (value == NULL)
 		return false;
-	if (map == NULL || map->type != TREE_MAP ||
-	    (k = strdup(key)) == NULL) {
+	if (map == NULL || map->type != TREE_MAP || (k = strdup(key)) == NULL) {
 		tree_free(value);
 		return false;
 	}

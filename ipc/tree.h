@@ -18,7 +18,7 @@
 
 #define TREE_MAX_DEPTH 32
 #define TREE_MAX_NODES 65536
-#define TREE_MAX_KEYS 8192 /* of one map: look-up is a scan */
+#define TREE_MAX_KEYS 8192	     /* of one map: look-up is a scan */
 #define TREE_MAX_BYTES (1024 * 1024) /* encoded size */
 
 enum tree_type {
@@ -55,7 +55,7 @@ struct tree *tree_real(double);
 struct tree *tree_text(const char *);
 struct tree *tree_list(void);
 struct tree *tree_map(void);
-void tree_free(struct tree *);	    /* NULL allowed */
+void tree_free(struct tree *);	     /* NULL allowed */
 void tree_free_wiped(struct tree *); /* text is overwritten first */
 struct tree *tree_copy(const struct tree *);
 
@@ -75,7 +75,8 @@ struct tree *tree_child(const struct tree *, uint32_t index);
 
 /* Convenience readers: the value at path, or the default when absent or of
  * another type.  Text pointers live as long as the tree. */
-const char *tree_path_text(const struct tree *, const char *path, const char *dflt);
+const char *tree_path_text(
+    const struct tree *, const char *path, const char *dflt);
 int64_t tree_path_int(const struct tree *, const char *path, int64_t dflt);
 bool tree_path_bool(const struct tree *, const char *path, bool dflt);
 

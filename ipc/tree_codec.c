@@ -145,7 +145,7 @@ decode(struct reader *r, bool in_map, int depth, uint32_t *nodes)
 struct tree *
 tree_decode(const uint8_t *buf, size_t len)
 {
-	struct reader r = {.p = buf, .end = buf + len};
+	struct reader r = { .p = buf, .end = buf + len };
 	uint32_t nodes = 0;
 	struct tree *t;
 

@@ -7,21 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const proc_names[PROC_COUNT] = {"master", "dcs", "rest",
-    "postgres", "watchdog", "ctl"};
+static const char *const proc_names[PROC_COUNT] = { "master", "dcs", "rest",
+	"postgres", "watchdog", "ctl" };
 
-static const char *const outcome_names[OUTCOME_COUNT] = {"ok", "refused",
-    "failed", "unknown"};
+static const char *const outcome_names[OUTCOME_COUNT] = { "ok", "refused",
+	"failed", "unknown" };
 
-static const char *const role_names[ROLE_COUNT] = {"uninitialized", "replica",
-    "standby_leader", "primary", "promoted", "demoted"};
+static const char *const role_names[ROLE_COUNT] = { "uninitialized", "replica",
+	"standby_leader", "primary", "promoted", "demoted" };
 
-static const char *const state_names[STATE_COUNT] = {"unknown", "stopped",
-    "stopping", "stop failed", "starting", "starting after custom bootstrap",
-    "start failed", "running", "restarting", "restart failed", "crashed",
-    "initializing new cluster", "initdb failed",
-    "running custom bootstrap script", "custom bootstrap failed",
-    "creating replica"};
+static const char *const state_names[STATE_COUNT] = { "unknown", "stopped",
+	"stopping", "stop failed", "starting",
+	"starting after custom bootstrap", "start failed", "running",
+	"restarting", "restart failed", "crashed", "initializing new cluster",
+	"initdb failed", "running custom bootstrap script",
+	"custom bootstrap failed", "creating replica" };
 
 static const char *
 name_of(const char *const *names, unsigned int count, unsigned int value)

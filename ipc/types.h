@@ -12,14 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NAME_SIZE 128	   /* member, scope, slot and process names */
-#define URL_SIZE 512	   /* conn_url, api_url, proxy_url */
-#define WORD_SIZE 64	   /* states, roles, sysid, versions, short words */
-#define PATH_SIZE 1024	   /* file names */
-#define TEXT_SIZE 512	   /* one line for a log or an operator */
-#define MAX_MEMBERS 64	   /* members of one cluster */
-#define MAX_SLOTS 512	   /* replication slots of one node */
-#define MAX_HISTORY 1024   /* timeline history lines kept */
+#define NAME_SIZE 128	    /* member, scope, slot and process names */
+#define URL_SIZE 512	    /* conn_url, api_url, proxy_url */
+#define WORD_SIZE 64	    /* states, roles, sysid, versions, short words */
+#define PATH_SIZE 1024	    /* file names */
+#define TEXT_SIZE 512	    /* one line for a log or an operator */
+#define MAX_MEMBERS 64	    /* members of one cluster */
+#define MAX_SLOTS 512	    /* replication slots of one node */
+#define MAX_HISTORY 1024    /* timeline history lines kept */
 #define MAX_DOCUMENT 524288 /* bytes of a /config document */
 
 /* The processes.  The order is part of the message protocol. */

@@ -19,17 +19,17 @@ struct unit {
 
 /* Ascending within a family. */
 static const struct unit units[] = {
-	{"B", 1, 1.0},
-	{"kB", 1, 1024.0},
-	{"MB", 1, 1024.0 * 1024},
-	{"GB", 1, 1024.0 * 1024 * 1024},
-	{"TB", 1, 1024.0 * 1024 * 1024 * 1024},
-	{"us", 2, 1.0},
-	{"ms", 2, 1000.0},
-	{"s", 2, 1000000.0},
-	{"min", 2, 60000000.0},
-	{"h", 2, 3600000000.0},
-	{"d", 2, 86400000000.0},
+	{ "B", 1, 1.0 },
+	{ "kB", 1, 1024.0 },
+	{ "MB", 1, 1024.0 * 1024 },
+	{ "GB", 1, 1024.0 * 1024 * 1024 },
+	{ "TB", 1, 1024.0 * 1024 * 1024 * 1024 },
+	{ "us", 2, 1.0 },
+	{ "ms", 2, 1000.0 },
+	{ "s", 2, 1000000.0 },
+	{ "min", 2, 60000000.0 },
+	{ "h", 2, 3600000000.0 },
+	{ "d", 2, 86400000000.0 },
 };
 #define NUNITS (sizeof(units) / sizeof(units[0]))
 
@@ -61,8 +61,8 @@ half_even(double v)
 int
 value_bool(const char *s)
 {
-	static const char *const yes[] = {"on", "true", "yes", "1"};
-	static const char *const no[] = {"off", "false", "no", "0"};
+	static const char *const yes[] = { "on", "true", "yes", "1" };
+	static const char *const no[] = { "off", "false", "no", "0" };
 
 	for (size_t i = 0; i < 4; i++) {
 		if (strcasecmp(s, yes[i]) == 0)
@@ -230,8 +230,8 @@ value_int(const char *text, const char *base_unit, int64_t *out)
 	len = int_prefix(s, &base);
 	rest = s + len;
 	if ((len > 0 && (*rest == '.' || *rest == 'e' || *rest == 'E')) ||
-	    (len == 0 && (*s == '.' ||
-		((*s == '-' || *s == '+') && s[1] == '.')))) {
+	    (len == 0 &&
+		(*s == '.' || ((*s == '-' || *s == '+') && s[1] == '.')))) {
 		is_real = true;
 		len = real_prefix(s);
 	}
@@ -286,12 +286,12 @@ is_whole(double v, double unit, bool real)
 	double n = v / unit;
 
 	return real ? __builtin_fabs(half_even(n) / n - 1.0) <= 1e-8 :
-	    n == half_even(n);
+		      n == half_even(n);
 }
 
 const char *
-value_human(const char *text, bool real, const char *base_unit, char *buf,
-    size_t size)
+value_human(
+    const char *text, bool real, const char *base_unit, char *buf, size_t size)
 {
 	struct base b;
 	const struct unit *best = NULL;
@@ -341,11 +341,13 @@ strip_hosts(char *host, size_t size)
 		comma = strchr(p, ',');
 		end = comma != NULL ? comma : p + strlen(p);
 		entry = p;
-		while (entry < end && (isspace((unsigned char)*entry) ||
-		    *entry == '[' || *entry == ']'))
+		while (entry < end &&
+		    (isspace((unsigned char)*entry) || *entry == '[' ||
+			*entry == ']'))
 			entry++;
-		while (end > entry && (isspace((unsigned char)end[-1]) ||
-		    end[-1] == '[' || end[-1] == ']'))
+		while (end > entry &&
+		    (isspace((unsigned char)end[-1]) || end[-1] == '[' ||
+			end[-1] == ']'))
 			end--;
 		len = (size_t)(end - entry);
 		memmove(out, entry, len);
@@ -360,8 +362,8 @@ strip_hosts(char *host, size_t size)
 }
 
 bool
-value_host_port(const char *text, int dflt_port, char *host, size_t size,
-    int *port)
+value_host_port(
+    const char *text, int dflt_port, char *host, size_t size, int *port)
 {
 	const char *colon = strrchr(text, ':');
 	size_t len = colon != NULL ? (size_t)(colon - text) : strlen(text);

@@ -27,8 +27,8 @@ bool value_real(const char *, const char *base_unit, double *out);
 
 /* Human form of a pg_settings value ("131072" in 8kB -> "1GB"): the text as it
  * is when it does not parse or is 0.  Returns buf. */
-const char *value_human(const char *text, bool real, const char *base_unit,
-    char *buf, size_t size);
+const char *value_human(
+    const char *text, bool real, const char *base_unit, char *buf, size_t size);
 
 /*
  * host[:port] (spec 13.1).  Splits at the last colon; without one the port is
@@ -36,7 +36,7 @@ const char *value_human(const char *text, bool real, const char *base_unit,
  * holds a colon is a comma list whose entries lose blanks and brackets.
  * False when the port is not 1..65535, or the host does not fit.
  */
-bool value_host_port(const char *, int dflt_port, char *host, size_t size,
-    int *port);
+bool value_host_port(
+    const char *, int dflt_port, char *host, size_t size, int *port);
 
 #endif

@@ -323,7 +323,7 @@ view_encode(const struct view *v, uint8_t **out, size_t *len)
 struct view *
 view_decode(const uint8_t *buf, size_t len)
 {
-	struct reader r = {.p = buf, .end = buf + len};
+	struct reader r = { .p = buf, .end = buf + len };
 	struct view *v;
 
 	if (buf == NULL || (v = view_new()) == NULL)

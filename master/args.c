@@ -11,11 +11,16 @@
 #include "../ipc/version.h"
 #include "master.h"
 
-enum { OPT_VERSION = 256, OPT_VALIDATE, OPT_SAMPLE, OPT_GENERATE, OPT_DSN,
-	OPT_NO_SANDBOX };
+enum {
+	OPT_VERSION = 256,
+	OPT_VALIDATE,
+	OPT_SAMPLE,
+	OPT_GENERATE,
+	OPT_DSN,
+	OPT_NO_SANDBOX
+};
 
-static const struct option longopts[] = {
-	{ "help", no_argument, NULL, 'h' },
+static const struct option longopts[] = { { "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "validate-config", no_argument, NULL, OPT_VALIDATE },
 	{ "generate-sample-config", no_argument, NULL, OPT_SAMPLE },
@@ -24,8 +29,7 @@ static const struct option longopts[] = {
 	{ "ignore-listen-port", no_argument, NULL, 'i' },
 	{ "print", no_argument, NULL, 'p' },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
-	{ NULL, 0, NULL, 0 }
-};
+	{ NULL, 0, NULL, 0 } };
 
 static void
 usage(FILE *f, const char *program)
@@ -35,14 +39,16 @@ usage(FILE *f, const char *program)
 	    "       [--validate-config | --generate-sample-config | "
 	    "--generate-config]\n"
 	    "       [--dsn DSN] [-i] [-p] [--no-sandbox]\n"
-	    "       [configfile]\n", program);
+	    "       [configfile]\n",
+	    program);
 }
 
 static void
 help(const char *program)
 {
 	usage(stdout, program);
-	printf("\n"
+	printf(
+	    "\n"
 	    "Keeps a PostgreSQL cluster available.\n"
 	    "\n"
 	    "  configfile            YAML file or directory of such files; for "

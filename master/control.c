@@ -41,8 +41,8 @@ is_stale(const struct sockaddr_un *sun)
 {
 	int fd, rc, e;
 
-	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		 0)) == -1)
+	if ((fd = socket(
+		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) == -1)
 		return false;
 	rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
 	e = errno;
@@ -55,7 +55,8 @@ is_stale(const struct sockaddr_un *sun)
 static void
 make_directory(const struct master *m, const char *path)
 {
-	if (geteuid() != 0 || strncmp(path, RUN_DIR "/", sizeof(RUN_DIR)) != 0 ||
+	if (geteuid() != 0 ||
+	    strncmp(path, RUN_DIR "/", sizeof(RUN_DIR)) != 0 ||
 	    mkdir(RUN_DIR, 0755) == -1)
 		return;
 	if (chown(RUN_DIR, m->accounts.owner.uid, m->accounts.owner.gid) == -1)
@@ -110,8 +111,8 @@ control_open(struct master *m)
 
 	for (i = 0; i < n; i++) {
 		if ((m->control_fd = bind_path(m, paths[i])) != -1) {
-			(void)text_set(m->control_path,
-			    sizeof(m->control_path), paths[i]);
+			(void)text_set(
+			    m->control_path, sizeof(m->control_path), paths[i]);
 			return;
 		}
 		e = errno;
@@ -346,8 +347,8 @@ control_answer(struct master *m, const struct ipc_msg *msg)
 	if ((buf = newest(msg, p->limit, &len)) != NULL)
 		pending_done(m, p, reply->code, reply->text, buf, len);
 	else
-		pending_done(m, p, reply->code, reply->text, msg->var,
-		    msg->hdr.var_len);
+		pending_done(
+		    m, p, reply->code, reply->text, msg->var, msg->hdr.var_len);
 	free(buf);
 }
 
@@ -360,14 +361,15 @@ control_lost(struct master *m)
 		if (m->pending[i].id != 0)
 			pending_done(m, &m->pending[i], 503,
 			    "the PostgreSQL controller was lost, the outcome "
-			    "is unknown", NULL, 0);
+			    "is unknown",
+			    NULL, 0);
 }
 
 /* ---- queries ---- */
 
 static void
-query_log_level(struct master *m, struct ctl_client *c, uint64_t id,
-    int32_t level)
+query_log_level(
+    struct master *m, struct ctl_client *c, uint64_t id, int32_t level)
 {
 	/* 0: back to what the configuration says. */
 	if (level != 0 && (level < LOG_LVL_DEBUG || level > LOG_LVL_CRITICAL)) {
@@ -380,8 +382,8 @@ query_log_level(struct master *m, struct ctl_client *c, uint64_t id,
 }
 
 static void
-query_restart(struct master *m, struct ctl_client *c, uint64_t id,
-    uint32_t proc)
+query_restart(
+    struct master *m, struct ctl_client *c, uint64_t id, uint32_t proc)
 {
 	if (proc < PROC_DCS || proc > PROC_WATCHDOG)
 		answer(c, id, 400, "no such helper");

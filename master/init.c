@@ -34,16 +34,14 @@ reap(pid_t daemon, int *status)
 	return gone;
 }
 
-static void __attribute__((noreturn))
-leave(int status)
+static void __attribute__((noreturn)) leave(int status)
 {
 	if (WIFEXITED(status))
 		exit(WEXITSTATUS(status));
 	exit(128 + WTERMSIG(status));
 }
 
-static void __attribute__((noreturn))
-serve(pid_t daemon, const sigset_t *set)
+static void __attribute__((noreturn)) serve(pid_t daemon, const sigset_t *set)
 {
 	int sig, status = 0;
 

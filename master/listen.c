@@ -71,8 +71,8 @@ bind_to(const struct addrinfo *ai, bool wildcard, int backlog, int *error)
 {
 	int fd, on = 1, off = 0;
 
-	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	    0);
+	fd = socket(
+	    ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1) {
 		*error = errno;
 		return -1;

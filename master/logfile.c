@@ -48,8 +48,8 @@ switch_to_file(struct log_file *lf)
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
-	    0666);
+	fd = open(
+	    path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
 	if (fd == -1)
 		return false;
 	if (lf->has_mode)
@@ -115,8 +115,8 @@ rename_older(const struct log_file *lf)
 		if (file_path(lf, i - 1, from, sizeof(from)) &&
 		    file_path(lf, i, to, sizeof(to)) &&
 		    rename(from, to) == -1 && errno != ENOENT)
-			log_warn("Could not rename %s: %s", from,
-			    strerror(errno));
+			log_warn(
+			    "Could not rename %s: %s", from, strerror(errno));
 }
 
 bool

@@ -82,7 +82,7 @@ stop_one(struct master *m, enum proc proc)
 	if (h->pid == 0 && h->restart_ns == 0) {
 		if (proc == PROC_POSTGRES && !h->stopped) {
 			log_error("the PostgreSQL controller cannot be "
-			    "started, PostgreSQL is left as it is");
+				  "started, PostgreSQL is left as it is");
 			if (m->exit_code == 0)
 				m->exit_code = 1;
 		}
@@ -97,7 +97,8 @@ static void
 stop_progress(struct master *m)
 {
 	/* A link lost on the way must not be handled inside this loop. */
-	while (m->stop_index < NSTOP && stop_one(m, stop_order[m->stop_index])) {
+	while (
+	    m->stop_index < NSTOP && stop_one(m, stop_order[m->stop_index])) {
 		m->helpers[stop_order[m->stop_index]].restart_ns = 0;
 		m->stop_index++;
 		/* The rest is not started again from here on. */
@@ -119,8 +120,8 @@ master_progress(struct master *m)
 	}
 	if (m->phase == PHASE_STARTING && supervise_all_ready(m)) {
 		m->phase = PHASE_RUNNING;
-		(void)snprintf(text, sizeof(text), "READY=1\nMAINPID=%d",
-		    (int)getpid());
+		(void)snprintf(
+		    text, sizeof(text), "READY=1\nMAINPID=%d", (int)getpid());
 		notify_send(m, text);
 		notify_status(m);
 	}
@@ -151,10 +152,10 @@ master_stop(struct master *m, int exit_code)
 static bool
 rebind(struct master *m)
 {
-	const char *text = tree_path_text(m->conf->effective, "restapi.listen",
-	    "");
-	int backlog = (int)tree_path_int(m->conf->effective,
-	    "restapi.request_queue_size", 5);
+	const char *text =
+	    tree_path_text(m->conf->effective, "restapi.listen", "");
+	int backlog = (int)tree_path_int(
+	    m->conf->effective, "restapi.request_queue_size", 5);
 	int fd, error;
 
 	if (strcmp(text, m->listen_addr) == 0)
@@ -163,8 +164,8 @@ rebind(struct master *m)
 	 * waits for the master. */
 	if ((fd = listen_open(text, backlog, &error)) == -1) {
 		log_error("Couldn't start a service on '%s', please check your "
-		    "`restapi.listen` configuration: %s", text,
-		    error != 0 ? strerror(error) : "unknown host");
+			  "`restapi.listen` configuration: %s",
+		    text, error != 0 ? strerror(error) : "unknown host");
 		return false; /* the old listener stays */
 	}
 	close(m->listen_fd);
@@ -199,7 +200,8 @@ master_reload(struct master *m)
 	conf_notes_free(&notes);
 	if (failed)
 		log_error("Exception when reloading local configuration from "
-		    "%s", m->conf->path);
+			  "%s",
+		    m->conf->path);
 	else if (conf != NULL) { /* NULL: environment alone, never read again */
 		if (!changed)
 			log_info("No local configuration items changed.");
@@ -401,26 +403,26 @@ asked_to_stop(struct master *m, int64_t ns)
 static bool
 bind_rest(struct master *m)
 {
-	const char *text = tree_path_text(m->conf->effective, "restapi.listen",
-	    "");
-	int backlog = (int)tree_path_int(m->conf->effective,
-	    "restapi.request_queue_size", 5);
+	const char *text =
+	    tree_path_text(m->conf->effective, "restapi.listen", "");
+	int backlog = (int)tree_path_int(
+	    m->conf->effective, "restapi.request_queue_size", 5);
 	int64_t until = clock_boot_ns() + LISTEN_WAIT;
 	int error;
 
 	for (;;) {
 		m->listen_fd = listen_open(text, backlog, &error);
 		if (m->listen_fd != -1)
-			return text_set(m->listen_addr, sizeof(m->listen_addr),
-			    text);
+			return text_set(
+			    m->listen_addr, sizeof(m->listen_addr), text);
 		if (error != EADDRINUSE || clock_boot_ns() >= until)
 			break;
 		if (asked_to_stop(m, LISTEN_RETRY))
 			return false;
 	}
 	log_critical("Couldn't start a service on '%s', please check your "
-	    "`restapi.listen` configuration: %s", text,
-	    error != 0 ? strerror(error) : "unknown host");
+		     "`restapi.listen` configuration: %s",
+	    text, error != 0 ? strerror(error) : "unknown host");
 	return false;
 }
 
@@ -442,7 +444,8 @@ load(struct master *m, const char *configfile)
 		conf_notes_print_errors(&notes, stderr);
 	conf_notes_free(&notes);
 	if (conf != NULL && conf_store(conf) == NULL) {
-		fprintf(stderr, "Can not find suitable configuration of "
+		fprintf(stderr,
+		    "Can not find suitable configuration of "
 		    "distributed configuration store\nAvailable "
 		    "implementations: consul, etcd, etcd3, exhibitor, "
 		    "kubernetes, zookeeper\n");
@@ -469,7 +472,7 @@ confine(struct master *m)
 {
 	if (m->no_sandbox)
 		log_warn("--no-sandbox: the processes of this daemon are not "
-		    "confined");
+			 "confined");
 	else
 		m->sandbox = sandbox_enter(PROC_MASTER, NULL);
 }

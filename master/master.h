@@ -23,9 +23,9 @@
 /* Times, ns. */
 #define BACKOFF_FIRST (100 * NS_PER_MS)
 #define BACKOFF_MOST (5 * NS_PER_SEC)
-#define RAN_WELL (2 * NS_PER_SEC)   /* a life that resets the back-off */
-#define STOP_GRACE (5 * NS_PER_SEC) /* from "stop" to SIGKILL */
-#define EXIT_GRACE (5 * NS_PER_SEC) /* from a closed link to SIGKILL */
+#define RAN_WELL (2 * NS_PER_SEC)      /* a life that resets the back-off */
+#define STOP_GRACE (5 * NS_PER_SEC)    /* from "stop" to SIGKILL */
+#define EXIT_GRACE (5 * NS_PER_SEC)    /* from a closed link to SIGKILL */
 #define RELOAD_GRACE (10 * NS_PER_SEC) /* for the answers to a reload */
 #define STOP_ATTEMPTS 10 /* restarts of the controller while stopping */
 
@@ -37,14 +37,14 @@ struct account {
 };
 
 struct accounts {
-	bool switching;	       /* started as root: helpers change user */
-	struct account owner;  /* of the database: postgres, watchdog */
+	bool switching;		/* started as root: helpers change user */
+	struct account owner;	/* of the database: postgres, watchdog */
 	struct account network; /* dcs, rest */
 };
 
 struct helper_proc {
 	enum proc proc;
-	pid_t pid; /* 0 = not running */
+	pid_t pid;	   /* 0 = not running */
 	struct link *link; /* NULL while not running or after a break */
 	int64_t started_ns;
 	int64_t restart_ns; /* when to start it again; 0 = not planned */
@@ -54,7 +54,7 @@ struct helper_proc {
 	uint32_t failures; /* restarts without a life of RAN_WELL between */
 	bool ready;	   /* answered its first CONFIG */
 	bool stop_sent;
-	bool stopped; /* said STOPPED */
+	bool stopped;	     /* said STOPPED */
 	uint64_t generation; /* newest configuration that it answered for */
 	bool has_info;
 	struct msg_helper_info info;
@@ -107,9 +107,9 @@ struct master {
 	enum phase phase;
 	int signal_fd;
 	int exit_code;
-	uint32_t stop_index; /* into the order of stopping */
-	uint64_t generation; /* of the configuration */
-	uint64_t next_id;    /* of requests to helpers */
+	uint32_t stop_index;	 /* into the order of stopping */
+	uint64_t generation;	 /* of the configuration */
+	uint64_t next_id;	 /* of requests to helpers */
 	int64_t reload_until_ns; /* answers are awaited until; 0 = none */
 
 	struct helper_proc helpers[PROC_COUNT]; /* index: enum proc */
@@ -149,7 +149,7 @@ enum mode {
 struct args {
 	enum mode mode;
 	int code;
-	const char *program; /* base name of argv[0] */
+	const char *program;	/* base name of argv[0] */
 	const char *configfile; /* NULL: not given */
 	const char *dsn;
 	bool ignore_listen_port;

@@ -48,8 +48,8 @@ notify_open(struct master *m)
 	if (path != NULL && (path[0] == '/' || path[0] == '@') &&
 	    strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path) &&
 	    text_set(m->notify_path, sizeof(m->notify_path), path)) {
-		m->notify_fd = socket(AF_UNIX,
-		    SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		m->notify_fd = socket(
+		    AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (m->notify_fd == -1)
 			log_warn("Could not reach the service manager: %s",
 			    strerror(errno));

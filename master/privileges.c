@@ -41,22 +41,24 @@ find_owner(const struct conf *conf, struct account *owner)
 
 	if (name != NULL) {
 		if ((pw = getpwnam(name)) == NULL) {
-			log_critical("database_user: there is no account \"%s\"",
-			    name);
+			log_critical(
+			    "database_user: there is no account \"%s\"", name);
 			return false;
 		}
 	} else {
-		dir = tree_path_text(conf->effective, "postgresql.data_dir", "");
+		dir =
+		    tree_path_text(conf->effective, "postgresql.data_dir", "");
 		if (dir[0] != '\0' && stat(dir, &st) == 0 && st.st_uid != 0)
 			pw = getpwuid(st.st_uid);
 		if (pw == NULL && (pw = getpwnam("postgres")) == NULL) {
 			log_critical("started as root, but there is no account "
-			    "\"postgres\"; set database_user");
+				     "\"postgres\"; set database_user");
 			return false;
 		}
 	}
 	if (pw->pw_uid == 0) {
-		log_critical("PostgreSQL cannot run as root; set database_user");
+		log_critical(
+		    "PostgreSQL cannot run as root; set database_user");
 		return false;
 	}
 	return account_set(owner, pw);
@@ -74,7 +76,8 @@ find_network(const struct conf *conf, struct accounts *a)
 		name = "_patroni";
 	if ((pw = getpwnam(name)) == NULL) {
 		log_warn("There is no account \"%s\" (option user): processes "
-		    "on the network run as %s", name, a->owner.name);
+			 "on the network run as %s",
+		    name, a->owner.name);
 		a->network = a->owner;
 		return true;
 	}
@@ -95,8 +98,8 @@ privileges_resolve(const struct conf *conf, struct accounts *a)
 		a->owner.uid = geteuid();
 		a->owner.gid = getegid();
 		if ((pw = getpwuid(a->owner.uid)) != NULL)
-			(void)text_set(a->owner.name, sizeof(a->owner.name),
-			    pw->pw_name);
+			(void)text_set(
+			    a->owner.name, sizeof(a->owner.name), pw->pw_name);
 		a->network = a->owner;
 		return true;
 	}
@@ -122,15 +125,16 @@ watchdog_off(const struct conf *conf)
 	if (node != NULL && node->type == TREE_BOOL)
 		return !node->u.b;
 	mode = tree_path_text(conf->effective, "watchdog.mode", "automatic");
-	return strcasecmp(mode, "off") == 0 || strcasecmp(mode, "disable") == 0 ||
+	return strcasecmp(mode, "off") == 0 ||
+	    strcasecmp(mode, "disable") == 0 ||
 	    strcasecmp(mode, "disabled") == 0;
 }
 
 static const char *
 watchdog_device(const struct conf *conf)
 {
-	return tree_path_text(conf->effective, "watchdog.device",
-	    "/dev/watchdog");
+	return tree_path_text(
+	    conf->effective, "watchdog.device", "/dev/watchdog");
 }
 
 /* Would the owner be refused?  Groups beside the primary one are not looked
@@ -155,20 +159,23 @@ port_needs_root(const struct conf *conf)
 	char host[URL_SIZE];
 	int port;
 
-	return listen_split(tree_path_text(conf->effective, "restapi.listen",
-	    ""), host, sizeof(host), &port) && port < 1024;
+	return listen_split(
+		   tree_path_text(conf->effective, "restapi.listen", ""), host,
+		   sizeof(host), &port) &&
+	    port < 1024;
 }
 
 /* Keep only what starting and ending helpers of two accounts takes. */
 static bool
 keep_capabilities(void)
 {
-	struct __user_cap_header_struct hdr = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_header_struct hdr = { _LINUX_CAPABILITY_VERSION_3,
+		0 };
 	struct __user_cap_data_struct data[2];
 
 	memset(data, 0, sizeof(data));
-	data[0].permitted = (1u << CAP_SETUID) | (1u << CAP_SETGID) |
-	    (1u << CAP_KILL);
+	data[0].permitted =
+	    (1u << CAP_SETUID) | (1u << CAP_SETGID) | (1u << CAP_KILL);
 	data[0].effective = data[0].permitted;
 	return syscall(SYS_capset, &hdr, data) == 0;
 }
@@ -181,8 +188,9 @@ privileges_drop(const struct conf *conf, const struct accounts *a)
 	if (!a->switching)
 		return true;
 	if (port_needs_root(conf) || device_needs_root(conf, &a->owner)) {
-		log_info("staying root for %s", port_needs_root(conf) ?
-		    "restapi.listen" : watchdog_device(conf));
+		log_info("staying root for %s",
+		    port_needs_root(conf) ? "restapi.listen" :
+					    watchdog_device(conf));
 		return true;
 	}
 	if (initgroups(a->owner.name, a->owner.gid) == -1 ||
@@ -191,8 +199,8 @@ privileges_drop(const struct conf *conf, const struct accounts *a)
 	    setresuid(a->owner.uid, a->owner.uid, a->owner.uid) == -1 ||
 	    (two && !keep_capabilities()) ||
 	    prctl(PR_SET_KEEPCAPS, 0L, 0L, 0L, 0L) == -1) {
-		log_critical("cannot become %s: %s", a->owner.name,
-		    strerror(errno));
+		log_critical(
+		    "cannot become %s: %s", a->owner.name, strerror(errno));
 		return false;
 	}
 	return true;

@@ -61,8 +61,8 @@ cpu_ms(pid_t pid)
 	    (p = strrchr(buf, ')')) == NULL || ticks <= 0)
 		return -1;
 	if (sscanf(p + 1,
-		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-		&user, &sys) != 2)
+		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+		&sys) != 2)
 		return -1;
 	return (int64_t)((user + sys) * 1000 / (unsigned long long)ticks);
 }
@@ -107,8 +107,8 @@ process(const char *name, pid_t pid, const char *user, int64_t started_ns)
 	(void)tree_set(map, "pid", tree_int(pid));
 	(void)tree_set(map, "user", tree_text(user));
 	if (pid != 0) {
-		(void)tree_set(map, "uptime",
-		    tree_int((now - started_ns) / NS_PER_SEC));
+		(void)tree_set(
+		    map, "uptime", tree_int((now - started_ns) / NS_PER_SEC));
 		set_memory(map, pid);
 	}
 	return map;
@@ -140,8 +140,8 @@ helper(const struct master *m, const struct helper_proc *h)
 	if (!h->has_info)
 		return map;
 	(void)tree_set(map, "sandbox", tree_text(sandbox_text(info->sandbox)));
-	(void)tree_set(map, "loops", tree_int((int64_t)(info->loops &
-	    INT64_MAX)));
+	(void)tree_set(
+	    map, "loops", tree_int((int64_t)(info->loops & INT64_MAX)));
 	(void)tree_set(map, "queue_bytes", tree_int(info->queue_bytes));
 	set_lease(map, info);
 	if (h->proc == PROC_WATCHDOG) {
@@ -149,10 +149,10 @@ helper(const struct master *m, const struct helper_proc *h)
 		(void)tree_set(map, "fenced", tree_int(info->fenced));
 	}
 	if (h->proc == PROC_POSTGRES) {
-		(void)tree_set(map, "role", tree_text(pg_role_name(
-		    (enum pg_role)info->role)));
-		(void)tree_set(map, "state", tree_text(pg_state_name(
-		    (enum pg_state)info->state)));
+		(void)tree_set(map, "role",
+		    tree_text(pg_role_name((enum pg_role)info->role)));
+		(void)tree_set(map, "state",
+		    tree_text(pg_state_name((enum pg_state)info->state)));
 	}
 	if (info->text[0] != '\0')
 		(void)tree_set(map, "text", tree_text(info->text));
@@ -164,8 +164,8 @@ master_process(const struct master *m)
 {
 	struct tree *map;
 
-	map = process("master", getpid(), geteuid() == 0 ? "root" :
-	    m->accounts.owner.name, m->started_ns);
+	map = process("master", getpid(),
+	    geteuid() == 0 ? "root" : m->accounts.owner.name, m->started_ns);
 	if (map == NULL)
 		return NULL;
 	(void)tree_set(map, "restarts", tree_int(0));
@@ -186,10 +186,10 @@ processes_tree(struct master *m)
 		return NULL;
 	}
 	(void)tree_set(map, "version", tree_text(PROGRAM_VERSION));
-	(void)tree_set(map, "name", tree_text(tree_path_text(
-	    m->conf->effective, "name", "")));
-	(void)tree_set(map, "scope", tree_text(tree_path_text(
-	    m->conf->effective, "scope", "")));
+	(void)tree_set(map, "name",
+	    tree_text(tree_path_text(m->conf->effective, "name", "")));
+	(void)tree_set(map, "scope",
+	    tree_text(tree_path_text(m->conf->effective, "scope", "")));
 	(void)tree_set(map, "generation", tree_int((int64_t)m->generation));
 	(void)tree_append(list, master_process(m));
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)

@@ -29,8 +29,7 @@ spawn_path(const char *libexec, enum proc proc, char *out, size_t size)
 }
 
 /* The child cannot use the log: say it on stderr in one write. */
-static void __attribute__((noreturn))
-child_fails(const char *what)
+static void __attribute__((noreturn)) child_fails(const char *what)
 {
 	char line[256];
 	int n;

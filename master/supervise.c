@@ -62,8 +62,8 @@ send_log_settings(struct master *m, enum proc proc, int fd)
 	conf_log_settings(m->conf, &msg.s);
 	if (m->log_override != 0)
 		msg.s.level = m->log_override;
-	(void)supervise_send(m, proc, MSG_LOG_SETTINGS, 0, 0, 0, &msg, NULL, 0,
-	    fd);
+	(void)supervise_send(
+	    m, proc, MSG_LOG_SETTINGS, 0, 0, 0, &msg, NULL, 0, fd);
 }
 
 static void
@@ -85,8 +85,8 @@ send_config(struct master *m, enum proc proc, bool reload)
 		log_error("configuration for helper %s: out of memory",
 		    proc_name(proc));
 	else
-		(void)supervise_send(m, proc, MSG_CONFIG, 0, 0, 0, &msg, buf,
-		    len, -1);
+		(void)supervise_send(
+		    m, proc, MSG_CONFIG, 0, 0, 0, &msg, buf, len, -1);
 	tree_free_wiped(tree);
 	if (buf != NULL)
 		wipe(buf, len);
@@ -103,8 +103,8 @@ send_descriptor(struct master *m, enum descriptor_kind kind, const char *what,
 	msg.kind = kind;
 	msg.error = error;
 	(void)text_set(msg.what, sizeof(msg.what), what);
-	(void)supervise_send(m, PROC_REST, MSG_DESCRIPTOR, 0, 0, 0, &msg, NULL,
-	    0, fd);
+	(void)supervise_send(
+	    m, PROC_REST, MSG_DESCRIPTOR, 0, 0, 0, &msg, NULL, 0, fd);
 }
 
 /* rest sees no file system: its certificates come as open files. */
@@ -129,8 +129,8 @@ send_descriptors(struct master *m, bool listener)
 	send_tls_file(m, DESCRIPTOR_TLS_KEY, "restapi.keyfile");
 	send_tls_file(m, DESCRIPTOR_TLS_CA, "restapi.cafile");
 	if (listener && m->listen_fd != -1)
-		send_descriptor(m, DESCRIPTOR_LISTEN, m->listen_addr,
-		    m->listen_fd, 0);
+		send_descriptor(
+		    m, DESCRIPTOR_LISTEN, m->listen_addr, m->listen_fd, 0);
 }
 
 static void
@@ -192,8 +192,8 @@ supervise_reconfigure(struct master *m, bool rebound)
 static void
 start_failed(struct helper_proc *h, const char *what)
 {
-	log_error("helper %s: %s: %s", proc_name(h->proc), what,
-	    strerror(errno));
+	log_error(
+	    "helper %s: %s: %s", proc_name(h->proc), what, strerror(errno));
 	h->backoff_ns = BACKOFF_MOST;
 	h->restart_ns = clock_boot_ns() + BACKOFF_MOST;
 }
@@ -227,8 +227,7 @@ start(struct master *m, struct helper_proc *h)
 		h->kill_ns = h->started_ns;
 		return false;
 	}
-	log_debug("helper %s started, pid %d", proc_name(h->proc),
-	    (int)h->pid);
+	log_debug("helper %s started, pid %d", proc_name(h->proc), (int)h->pid);
 	return true;
 }
 
@@ -303,8 +302,8 @@ on_ready(struct master *m, struct helper_proc *h, const struct msg_ready *msg)
 }
 
 static void
-on_stopped(struct master *m, struct helper_proc *h,
-    const struct msg_stopped *msg)
+on_stopped(
+    struct master *m, struct helper_proc *h, const struct msg_stopped *msg)
 {
 	h->stopped = true;
 	h->kill_ns = clock_boot_ns() + STOP_GRACE;
@@ -347,14 +346,14 @@ on_broken_peer(struct master *m, const struct helper_proc *by, enum proc peer)
 			break;
 	if (i == NPAIRS || m->helpers[peer].pid == 0)
 		return;
-	log_error("helper %s broke the protocol towards %s",
-	    proc_name(peer), proc_name(by->proc));
+	log_error("helper %s broke the protocol towards %s", proc_name(peer),
+	    proc_name(by->proc));
 	drop_link(&m->helpers[peer], true);
 }
 
 static void
-on_notify(struct master *m, const struct helper_proc *h,
-    const struct msg_notify *msg)
+on_notify(
+    struct master *m, const struct helper_proc *h, const struct msg_notify *msg)
 {
 	switch ((enum notify_kind)msg->kind) {
 	case NOTIFY_READY:
@@ -379,8 +378,8 @@ on_notify(struct master *m, const struct helper_proc *h,
 }
 
 static void
-on_info(struct master *m, struct helper_proc *h,
-    const struct msg_helper_info *msg)
+on_info(
+    struct master *m, struct helper_proc *h, const struct msg_helper_info *msg)
 {
 	h->info = *msg;
 	h->has_info = true;
@@ -462,8 +461,8 @@ static void
 describe(int status, char *buf, size_t size)
 {
 	if (WIFEXITED(status))
-		(void)snprintf(buf, size, "exited with status %d",
-		    WEXITSTATUS(status));
+		(void)snprintf(
+		    buf, size, "exited with status %d", WEXITSTATUS(status));
 	else
 		(void)snprintf(buf, size, "was killed by signal %d (%s)",
 		    WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -564,8 +563,8 @@ supervise_reap(struct master *m)
 		if ((h = by_pid(m, pid)) != NULL)
 			helper_died(m, h, status);
 		else
-			log_debug("Reaped pid=%d, exit status=%d", (int)pid,
-			    status);
+			log_debug(
+			    "Reaped pid=%d, exit status=%d", (int)pid, status);
 	}
 }
 
@@ -608,8 +607,8 @@ supervise_timers(struct master *m, int64_t now)
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++) {
 		h = &m->helpers[p];
 		if (h->pid != 0 && h->kill_ns != 0 && now >= h->kill_ns) {
-			log_warn("ending helper %s (pid %d)", proc_name(h->proc),
-			    (int)h->pid);
+			log_warn("ending helper %s (pid %d)",
+			    proc_name(h->proc), (int)h->pid);
 			(void)kill(h->pid, SIGKILL);
 			h->kill_ns = 0;
 		}

@@ -26,7 +26,8 @@
 static void
 unmap(struct allow *a)
 {
-	static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	static const uint8_t prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff,
+		0xff };
 
 	if (a->family != AF_INET6 || a->bits < 96 ||
 	    memcmp(a->addr, prefix, 12) != 0)
@@ -100,10 +101,12 @@ allow_match(const struct allow *a, const struct sockaddr_storage *peer)
 	memset(&p, 0, sizeof(p));
 	p.family = peer->ss_family;
 	if (p.family == AF_INET) {
-		memcpy(p.addr, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+		memcpy(
+		    p.addr, &((const struct sockaddr_in *)peer)->sin_addr, 4);
 		p.bits = 32;
 	} else if (p.family == AF_INET6) {
-		memcpy(p.addr, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+		memcpy(p.addr, &((const struct sockaddr_in6 *)peer)->sin6_addr,
+		    16);
 		p.bits = 128;
 	} else
 		return false;
@@ -165,15 +168,17 @@ load_allowlist(struct access *a, const struct tree *list)
 		}
 		if (t->type == TREE_TEXT && strchr(t->u.s, '/') == NULL)
 			log_error("Failed to resolve %s: the allowlist takes "
-			    "addresses and networks", t->u.s);
+				  "addresses and networks",
+			    t->u.s);
 		else
-			log_error("Invalid value \"%s\" in the allowlist: not an "
+			log_error(
+			    "Invalid value \"%s\" in the allowlist: not an "
 			    "address or network",
 			    t->type == TREE_TEXT ? t->u.s : "?");
 	}
 	if (a->nallow == 0)
 		log_error("No entry of restapi.allowlist is usable: unsafe "
-		    "requests are refused");
+			  "requests are refused");
 	return true;
 }
 
@@ -199,7 +204,8 @@ load_credentials(struct access *a, const struct tree *restapi)
 	} else
 		return true;
 	len = strlen(plain);
-	if (len > 65536 || (a->expected = malloc(6 + 4 * (len / 3 + 1) + 1)) == NULL) {
+	if (len > 65536 ||
+	    (a->expected = malloc(6 + 4 * (len / 3 + 1) + 1)) == NULL) {
 		wipe(plain, len);
 		free(plain);
 		return false;

@@ -8,7 +8,11 @@
 #include "../ipc/view.h"
 #include "httpd.h"
 
-enum verify_client { VERIFY_NONE = 0, VERIFY_OPTIONAL = 1, VERIFY_REQUIRED = 2 };
+enum verify_client {
+	VERIFY_NONE = 0,
+	VERIFY_OPTIONAL = 1,
+	VERIFY_REQUIRED = 2
+};
 
 struct allow {
 	int family; /* AF_INET or AF_INET6 */

@@ -55,7 +55,8 @@ read_body(struct httpd_request *q, bool mandatory, struct tree **body)
 		log_error("Bad request: %s", why);
 		return 400;
 	}
-	if ((*body)->type != TREE_MAP || (mandatory && tree_count(*body) == 0)) {
+	if ((*body)->type != TREE_MAP ||
+	    (mandatory && tree_count(*body) == 0)) {
 		tree_free(*body);
 		*body = NULL;
 		return 400;
@@ -191,8 +192,8 @@ action_request(struct action *a, const struct tree *var, int64_t within_ns,
 		action_text(a, 400, "The body is too long");
 		return;
 	}
-	id = r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &a->req, buf,
-	    len, clock_boot_ns() + within_ns, request_done, a);
+	id = r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &a->req,
+	    buf, len, clock_boot_ns() + within_ns, request_done, a);
 	free(buf);
 	if (id == 0)
 		action_text(a, 503, lost);
@@ -216,8 +217,8 @@ action_wake(struct rest *r)
 	req.kind = REQUEST_WAKE;
 	req.timeout = -1;
 	/* Lost: the watch of the store, or the next cycle, tells the loop. */
-	if (r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &req, NULL, 0,
-	    clock_boot_ns() + WAKE_NS, wake_done, NULL) == 0)
+	if (r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &req, NULL,
+		0, clock_boot_ns() + WAKE_NS, wake_done, NULL) == 0)
 		log_debug("the HA loop could not be woken");
 }
 
@@ -294,7 +295,8 @@ static void
 reinitialize_go(struct action *a, const struct view *v)
 {
 	if (view_unlocked(v)) {
-		action_text(a, 503, "Cluster has no leader, can not reinitialize");
+		action_text(
+		    a, 503, "Cluster has no leader, can not reinitialize");
 		return;
 	}
 	if (strcmp(v->leader, a->rest->names.name) == 0) {
@@ -363,24 +365,24 @@ static const struct {
 	const char *method, *name;
 	void (*handle)(struct rest *, struct httpd_request *);
 } table[] = {
-	{"PATCH", "config", patch_config},
-	{"PUT", "config", put_config},
-	{"POST", "reload", post_reload},
-	{"POST", "sigterm", post_sigterm},
-	{"POST", "failsafe", post_failsafe},
-	{"POST", "restart", post_restart},
-	{"DELETE", "restart", action_restart_delete},
-	{"POST", "switchover", post_switchover},
-	{"POST", "failover", post_failover},
-	{"DELETE", "switchover", action_switch_delete},
-	{"POST", "reinitialize", post_reinitialize},
-	{"POST", "citus", post_citus},
-	{"POST", "mpp", post_citus},
+	{ "PATCH", "config", patch_config },
+	{ "PUT", "config", put_config },
+	{ "POST", "reload", post_reload },
+	{ "POST", "sigterm", post_sigterm },
+	{ "POST", "failsafe", post_failsafe },
+	{ "POST", "restart", post_restart },
+	{ "DELETE", "restart", action_restart_delete },
+	{ "POST", "switchover", post_switchover },
+	{ "POST", "failover", post_failover },
+	{ "DELETE", "switchover", action_switch_delete },
+	{ "POST", "reinitialize", post_reinitialize },
+	{ "POST", "citus", post_citus },
+	{ "POST", "mpp", post_citus },
 };
 
 bool
-rest_action(struct rest *r, struct httpd_request *q, const char *name,
-    size_t len)
+rest_action(
+    struct rest *r, struct httpd_request *q, const char *name, size_t len)
 {
 	size_t i;
 

@@ -18,7 +18,7 @@ struct action {
 	char leader[NAME_SIZE], candidate[NAME_SIZE];
 	char scheduled_at[WORD_SIZE];
 	char owner[NAME_SIZE]; /* lock owner when the request was taken */
-	const char *lost; /* static text for 503 when no answer comes */
+	const char *lost;      /* static text for 503 when no answer comes */
 	int rounds, rounds_left;
 	struct event *timer;
 	struct buf merged; /* PATCH, PUT: the answer */
@@ -33,17 +33,19 @@ void action_free(struct action *);
  * Access, body (spec 3.3) and a new action; NULL when the request has been
  * answered already.
  */
-struct action *action_new(struct rest *, struct httpd_request *, bool mandatory);
+struct action *action_new(
+    struct rest *, struct httpd_request *, bool mandatory);
 /* Read the store, then go(); 503 when it does not answer. */
-void action_live(struct action *, void (*go)(struct action *, const struct view *));
+void action_live(
+    struct action *, void (*go)(struct action *, const struct view *));
 /* Send req to postgres and pass its answer on.  lost: text for 503 when no
  * answer comes. */
 void action_request(struct action *, const struct tree *var, int64_t within_ns,
     const char *lost);
 /* A text member of the body; NULL when absent, null or "".  *bad when it is
  * of another type or longer than size. */
-const char *action_member(const struct action *, const char *key, size_t size,
-    bool *bad);
+const char *action_member(
+    const struct action *, const char *key, size_t size, bool *bad);
 /* Tell the HA loop that something was written. */
 void action_wake(struct rest *);
 

@@ -50,7 +50,7 @@ write_document(struct action *a, const struct tree *doc, const int64_t *token)
 {
 	struct rest *r = a->rest;
 	struct msg_dcs_document body;
-	struct buf compact = {.compact = true};
+	struct buf compact = { .compact = true };
 	uint64_t id;
 
 	memset(&body, 0, sizeof(body));

@@ -41,7 +41,8 @@ check_role(struct action *a, const struct tree *t, char *text, size_t size)
 		role = pg_role_parse(t->u.s, NULL);
 	if (role != ROLE_PRIMARY && role != ROLE_STANDBY_LEADER &&
 	    role != ROLE_REPLICA) {
-		snprintf(text, size, "PostgreSQL role should be either primary, "
+		snprintf(text, size,
+		    "PostgreSQL role should be either primary, "
 		    "standby_leader, or replica");
 		return 400;
 	}
@@ -53,8 +54,11 @@ check_role(struct action *a, const struct tree *t, char *text, size_t size)
 static int
 bad_version(const char *v, bool format, char *text, size_t size)
 {
-	snprintf(text, size, format ? "Invalid PostgreSQL version format: X.Y or "
-	    "X.Y.Z is accepted: %.100s" : "Invalid PostgreSQL version: %.100s", v);
+	snprintf(text, size,
+	    format ? "Invalid PostgreSQL version format: X.Y or "
+		     "X.Y.Z is accepted: %.100s" :
+		     "Invalid PostgreSQL version: %.100s",
+	    v);
 	return 400;
 }
 
@@ -62,12 +66,12 @@ static int
 check_version(struct action *a, const struct tree *t, char *text, size_t size)
 {
 	char buf[WORD_SIZE], v[WORD_SIZE], *part, *save = NULL, *p;
-	int64_t n[3] = {0, 0, 0}, one;
+	int64_t n[3] = { 0, 0, 0 }, one;
 	int parts = 0;
 
 	if (t->type != TREE_TEXT || !text_set(v, sizeof(v), t->u.s))
-		return bad_version(t->type == TREE_TEXT ? t->u.s : "", false,
-		    text, size);
+		return bad_version(
+		    t->type == TREE_TEXT ? t->u.s : "", false, text, size);
 	(void)text_set(buf, sizeof(buf), v);
 	/* an empty part is not a number either */
 	if (v[0] == '\0' || v[0] == '.' || v[strlen(v) - 1] == '.' ||
@@ -82,7 +86,8 @@ check_version(struct action *a, const struct tree *t, char *text, size_t size)
 	}
 	if (parts < 2 || parts > 3 || (parts == 2 && n[0] < 10))
 		return bad_version(v, true, text, size);
-	a->req.postgres_version = parts == 2 ? (int32_t)(n[0] * 10000 + n[1]) :
+	a->req.postgres_version = parts == 2 ?
+	    (int32_t)(n[0] * 10000 + n[1]) :
 	    (int32_t)(n[0] * 10000 + n[1] * 100 + n[2]);
 	(void)text_set(a->req.postgres_version_text,
 	    sizeof(a->req.postgres_version_text), v);
@@ -126,8 +131,10 @@ check_body(struct action *a, char *text, size_t size)
 		else if (strcmp(t->key, "restart_pending") == 0)
 			a->req.restart_pending = 1; /* presence counts */
 		else {
-			snprintf(text, size, "Unknown filter for the scheduled "
-			    "restart: %.100s", t->key);
+			snprintf(text, size,
+			    "Unknown filter for the scheduled "
+			    "restart: %.100s",
+			    t->key);
 			code = 400;
 		}
 	}
@@ -144,7 +151,8 @@ restart_go(struct action *a, const struct view *v)
 
 	scheduled = tree_get(a->body, "schedule") != NULL;
 	if (scheduled && view_paused(v)) {
-		action_text(a, 500, "Can't schedule restart in the paused state");
+		action_text(
+		    a, 500, "Can't schedule restart in the paused state");
 		return;
 	}
 	a->req.timeout = -1;
@@ -156,7 +164,9 @@ restart_go(struct action *a, const struct view *v)
 	within = SHORT_NS;
 	if (!scheduled)
 		within = (int64_t)(a->req.timeout > 0 ? a->req.timeout :
-		    DEFAULT_TIMEOUT) * NS_PER_SEC + STOP_ALLOWANCE_NS;
+							DEFAULT_TIMEOUT) *
+			NS_PER_SEC +
+		    STOP_ALLOWANCE_NS;
 	/* The filters go along in the body's order, as they are published. */
 	action_request(a, scheduled ? a->body : NULL, within,
 	    "postgres is still starting");

@@ -33,20 +33,25 @@ action_title(const struct action *a)
 static void
 wait_round(struct rest *r, const struct view *v, void *arg)
 {
-	static const struct timeval second = {1, 0};
+	static const struct timeval second = { 1, 0 };
 	struct action *a = arg;
 	char text[TEXT_SIZE];
 	const char *done = a->failover ? "ailed over" : "witched over";
 	char s = a->failover ? 'F' : 'S';
 
 	(void)r;
-	if (v != NULL && v->leader[0] != '\0' && strcmp(v->leader, a->owner) != 0) {
-		if (a->candidate[0] == '\0' || strcmp(a->candidate, v->leader) == 0)
-			snprintf(text, sizeof(text), "Successfully %c%s to \"%s\"",
+	if (v != NULL && v->leader[0] != '\0' &&
+	    strcmp(v->leader, a->owner) != 0) {
+		if (a->candidate[0] == '\0' ||
+		    strcmp(a->candidate, v->leader) == 0)
+			snprintf(text, sizeof(text),
+			    "Successfully %c%s to \"%s\"",
 			    a->failover ? 'f' : 's', done, v->leader);
 		else
-			snprintf(text, sizeof(text), "%c%s to \"%s\" instead of "
-			    "\"%s\"", s, done, v->leader, a->candidate);
+			snprintf(text, sizeof(text),
+			    "%c%s to \"%s\" instead of "
+			    "\"%s\"",
+			    s, done, v->leader, a->candidate);
 		action_text(a, 200, text);
 		return;
 	}
@@ -60,9 +65,10 @@ wait_round(struct rest *r, const struct view *v, void *arg)
 		log_debug("%s: the store could not be read in this round",
 		    action_name(a));
 	if (--a->rounds_left <= 0 || event_add(a->timer, &second) == -1) {
-		snprintf(text, sizeof(text), "%s status unknown after %d seconds; "
-		    "operation may still be in progress", action_title(a),
-		    a->rounds);
+		snprintf(text, sizeof(text),
+		    "%s status unknown after %d seconds; "
+		    "operation may still be in progress",
+		    action_title(a), a->rounds);
 		action_text(a, 503, text);
 	}
 }
@@ -80,7 +86,7 @@ wait_tick(evutil_socket_t fd, short what, void *arg)
 static void
 wait_start(struct action *a)
 {
-	static const struct timeval second = {1, 0};
+	static const struct timeval second = { 1, 0 };
 	struct rest *r = a->rest;
 	int64_t loop_wait = 10;
 	const struct tree *t;
@@ -91,7 +97,8 @@ wait_start(struct action *a)
 	a->rounds = a->rounds_left = (int)(2 * loop_wait);
 	a->timer = evtimer_new(r->base, wait_tick, a);
 	if (a->timer == NULL || event_add(a->timer, &second) == -1)
-		action_text(a, 503, "operation status unknown; operation may "
+		action_text(a, 503,
+		    "operation status unknown; operation may "
 		    "still be in progress");
 }
 
@@ -125,8 +132,8 @@ write_key(struct action *a)
 	memcpy(body.leader, a->leader, sizeof(body.leader));
 	memcpy(body.member, a->candidate, sizeof(body.member));
 	memcpy(body.scheduled_at, a->scheduled_at, sizeof(body.scheduled_at));
-	if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_SET_FAILOVER, &body, NULL,
-	    0, clock_boot_ns() + WRITE_NS, key_written, a) == 0)
+	if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_SET_FAILOVER, &body,
+		NULL, 0, clock_boot_ns() + WRITE_NS, key_written, a) == 0)
 		action_text(a, 503, "failed to write failover key into DCS");
 }
 
@@ -144,15 +151,18 @@ polled(struct rest *r, const struct ipc_msg *m, int lost, void *arg)
 	(void)r;
 	(void)lost;
 	for (i = 0; body != NULL && i < body->count && i < MAX_MEMBERS &&
-	    (i + 1) * sizeof(p) <= m->hdr.var_len; i++) {
+	     (i + 1) * sizeof(p) <= m->hdr.var_len;
+	     i++) {
 		memcpy(&p, m->var + i * sizeof(p), sizeof(p));
 		if (p.reachable && !p.watchdog_failed && !p.tags.nofailover) {
 			write_key(a);
 			return;
 		}
 	}
-	snprintf(text, sizeof(text), "%s is not possible: no good candidates have "
-	    "been found", action_name(a));
+	snprintf(text, sizeof(text),
+	    "%s is not possible: no good candidates have "
+	    "been found",
+	    action_name(a));
 	action_text(a, 412, text);
 }
 
@@ -187,7 +197,7 @@ static void
 poll_candidates(struct action *a, const struct view *v, bool sync)
 {
 	struct rest *r = a->rest;
-	struct msg_poll body = {POLL_MS, POLL_MS};
+	struct msg_poll body = { POLL_MS, POLL_MS };
 	struct tree *list = tree_list();
 	uint8_t *var = NULL;
 	uint64_t id = 0;
@@ -224,9 +234,9 @@ infeasible(const struct action *a, const struct view *v, bool sync, char *text,
 	for (i = 0; i < v->nmembers; i++)
 		if (is_candidate(a, v, &v->members[i], sync))
 			return NULL;
-	snprintf(text, size, "%s is not possible: %s", action_name(a), sync ?
-	    "can not find sync_standby" :
-	    "cluster does not have members except leader");
+	snprintf(text, size, "%s is not possible: %s", action_name(a),
+	    sync ? "can not find sync_standby" :
+		   "cluster does not have members except leader");
 	return text;
 }
 
@@ -237,7 +247,8 @@ check_feasible(struct action *a, const struct view *v)
 	const char *reason;
 	bool quorum, sync;
 
-	sync = view_synchronous(v, &quorum) && !quorum && !view_standby_cluster(v);
+	sync =
+	    view_synchronous(v, &quorum) && !quorum && !view_standby_cluster(v);
 	if ((reason = infeasible(a, v, sync, text, sizeof(text))) != NULL)
 		action_text(a, 412, reason);
 	else
@@ -258,9 +269,11 @@ check_request(struct action *a, const struct view *v, const struct tree *at,
 	int code = 0;
 
 	if (a->failover && a->candidate[0] == '\0')
-		what = "Failover could be performed only to a specific candidate";
+		what =
+		    "Failover could be performed only to a specific candidate";
 	else if (!a->failover && a->leader[0] == '\0')
-		what = "Switchover could be performed only from a specific leader";
+		what =
+		    "Switchover could be performed only from a specific leader";
 	else if (scheduled && a->failover)
 		what = "Failover can't be scheduled";
 	else if (scheduled && view_paused(v))
@@ -269,12 +282,14 @@ check_request(struct action *a, const struct view *v, const struct tree *at,
 		code = schedule_parse(at->type == TREE_TEXT ? at->u.s : NULL,
 		    clock_wall_us(), "switchover", &when, a->scheduled_at, text,
 		    size);
-	if (what == NULL && code == 0 && view_paused(v) && a->candidate[0] == '\0')
-		what = "Switchover is possible only to a specific candidate in a "
+	if (what == NULL && code == 0 && view_paused(v) &&
+	    a->candidate[0] == '\0')
+		what =
+		    "Switchover is possible only to a specific candidate in a "
 		    "paused state";
 	if (a->failover && a->leader[0] != '\0') {
 		log_warn("received failover request with leader specified - "
-		    "performing switchover instead");
+			 "performing switchover instead");
 		a->failover = false;
 	}
 	if (what == NULL && code == 0 && a->leader[0] != '\0' &&
@@ -300,14 +315,17 @@ switch_go(struct action *a, const struct view *v)
 	if (candidate == NULL)
 		candidate = action_member(a, "member", NAME_SIZE, &bad);
 	if (bad) {
-		action_text(a, 400, "leader and candidate must be member names");
+		action_text(
+		    a, 400, "leader and candidate must be member names");
 		return;
 	}
 	log_info("received %s request with leader=%s candidate=%s "
-	    "scheduled_at=%s", action_name(a), leader == NULL ? "None" : leader,
+		 "scheduled_at=%s",
+	    action_name(a), leader == NULL ? "None" : leader,
 	    candidate == NULL ? "None" : candidate,
 	    at != NULL && at->type == TREE_TEXT ? at->u.s : "None");
-	(void)text_set(a->leader, sizeof(a->leader), leader == NULL ? "" : leader);
+	(void)text_set(
+	    a->leader, sizeof(a->leader), leader == NULL ? "" : leader);
 	(void)text_set(a->candidate, sizeof(a->candidate),
 	    candidate == NULL ? "" : candidate);
 	memcpy(a->owner, v->leader, sizeof(a->owner));
@@ -340,8 +358,8 @@ deleted(struct rest *r, const struct ipc_msg *m, int lost, void *arg)
 
 	(void)r;
 	(void)lost;
-	if (res == NULL || (res->outcome != OUTCOME_OK &&
-	    res->outcome != OUTCOME_REFUSED))
+	if (res == NULL ||
+	    (res->outcome != OUTCOME_OK && res->outcome != OUTCOME_REFUSED))
 		action_text(a, 503, "DCS is not accessible");
 	else if (res->outcome == OUTCOME_REFUSED)
 		action_page(a, 409);
@@ -363,8 +381,8 @@ delete_go(struct action *a, const struct view *v)
 	memset(&body, 0, sizeof(body));
 	body.with_token = 1;
 	body.token = v->failover_token;
-	if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_SET_FAILOVER, &body, NULL,
-	    0, clock_boot_ns() + WRITE_NS, deleted, a) == 0)
+	if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_SET_FAILOVER, &body,
+		NULL, 0, clock_boot_ns() + WRITE_NS, deleted, a) == 0)
 		action_text(a, 503, "DCS is not accessible");
 }
 

@@ -114,7 +114,7 @@ buf_html(struct buf *b, const char *s)
 static const uint8_t *
 utf8_next(const uint8_t *p, uint32_t *cp)
 {
-	static const uint32_t least[4] = {0, 0x80, 0x800, 0x10000};
+	static const uint32_t least[4] = { 0, 0x80, 0x800, 0x10000 };
 	uint32_t c, n, i;
 
 	c = *p++;
@@ -153,7 +153,8 @@ buf_json_text(struct buf *b, const char *s)
 
 	buf_add(b, "\"", 1);
 	while (*p != '\0') {
-		for (run = p; *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\';)
+		for (run = p;
+		     *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\';)
 			p++;
 		buf_add(b, run, (size_t)(p - run));
 		if (*p == '\0')
@@ -288,8 +289,8 @@ buf_json_set_true(struct buf *b, bool *first, const char *key)
 }
 
 void
-buf_json_set_tree(struct buf *b, bool *first, const char *key,
-    const struct tree *t)
+buf_json_set_tree(
+    struct buf *b, bool *first, const char *key, const struct tree *t)
 {
 	buf_json_key(b, first, key);
 	buf_json_tree(b, t);

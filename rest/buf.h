@@ -17,7 +17,7 @@
 struct buf {
 	char *s; /* NUL-terminated when not NULL */
 	size_t len, cap;
-	bool failed; /* memory short or over BUF_MAX; contents are useless */
+	bool failed;  /* memory short or over BUF_MAX; contents are useless */
 	bool compact; /* JSON without blanks, as documents are stored */
 };
 
@@ -38,11 +38,12 @@ void buf_json_tree(struct buf *, const struct tree *);
 /* Members of an object: a separator where one is due, the key, the value.
  * *first starts as true and belongs to the object being written. */
 void buf_json_key(struct buf *, bool *first, const char *key);
-void buf_json_set_text(struct buf *, bool *first, const char *key, const char *);
+void buf_json_set_text(
+    struct buf *, bool *first, const char *key, const char *);
 void buf_json_set_int(struct buf *, bool *first, const char *key, int64_t);
 void buf_json_set_uint(struct buf *, bool *first, const char *key, uint64_t);
 void buf_json_set_true(struct buf *, bool *first, const char *key);
-void buf_json_set_tree(struct buf *, bool *first, const char *key,
-    const struct tree *);
+void buf_json_set_tree(
+    struct buf *, bool *first, const char *key, const struct tree *);
 
 #endif

@@ -76,7 +76,7 @@ view_standby_cluster(const struct view *v)
 	t = v == NULL ? NULL : tree_get(v->config, "standby_cluster");
 	return t != NULL && t->type == TREE_MAP &&
 	    (truthy(tree_get(t, "host")) || truthy(tree_get(t, "port")) ||
-	    truthy(tree_get(t, "restore_command")));
+		truthy(tree_get(t, "restore_command")));
 }
 
 bool
@@ -108,13 +108,13 @@ add_xlog(struct buf *b, bool *first, const struct msg_status *s)
 	}
 	buf_json_set_uint(b, &in, "received_location", s->received_location);
 	if (s->replayed_known)
-		buf_json_set_uint(b, &in, "replayed_location",
-		    s->replayed_location);
+		buf_json_set_uint(
+		    b, &in, "replayed_location", s->replayed_location);
 	else
 		buf_json_set_tree(b, &in, "replayed_location", NULL);
 	if (s->replayed_timestamp[0] != '\0')
-		buf_json_set_text(b, &in, "replayed_timestamp",
-		    s->replayed_timestamp);
+		buf_json_set_text(
+		    b, &in, "replayed_timestamp", s->replayed_timestamp);
 	else
 		buf_json_set_tree(b, &in, "replayed_timestamp", NULL);
 	buf_json_key(b, &in, "paused");
@@ -139,8 +139,8 @@ add_sql_keys(struct buf *b, bool *first, const struct snapshot *snap,
 	else
 		buf_json_set_tree(b, first, "timeline", NULL);
 	if (s->in_recovery && s->replication_state[0] != '\0')
-		buf_json_set_text(b, first, "replication_state",
-		    s->replication_state);
+		buf_json_set_text(
+		    b, first, "replication_state", s->replication_state);
 	senders = tree_get(snap->doc, "replication");
 	if (tree_count(senders) > 0)
 		buf_json_set_tree(b, first, "replication", senders);
@@ -173,7 +173,8 @@ add_scheduled_restart(struct buf *b, bool *first, const struct tree *t)
 	buf_text(b, "{");
 	for (i = 0; i < tree_count(t); i++) {
 		c = tree_child(t, i);
-		if (c->key == NULL || strcmp(c->key, "postmaster_start_time") == 0)
+		if (c->key == NULL ||
+		    strcmp(c->key, "postmaster_start_time") == 0)
 			continue;
 		buf_json_set_tree(b, &in, c->key, c);
 	}
@@ -200,17 +201,18 @@ add_common_keys(struct buf *b, bool *first, const struct snapshot *snap,
 	if (tree_count(own) > 0)
 		buf_json_set_tree(b, first, "tags", own);
 	if (s->sysid[0] != '\0')
-		buf_json_set_text(b, first, "database_system_identifier",
-		    s->sysid);
+		buf_json_set_text(
+		    b, first, "database_system_identifier", s->sysid);
 	if (s->pending_restart) {
 		buf_json_set_true(b, first, "pending_restart");
 		own = tree_get(snap->doc, "pending_restart_reason");
 		if (own != NULL)
-			buf_json_set_tree(b, first, "pending_restart_reason",
-			    own);
+			buf_json_set_tree(
+			    b, first, "pending_restart_reason", own);
 	}
 	add_patroni(b, first, names);
-	add_scheduled_restart(b, first, tree_get(snap->doc, "scheduled_restart"));
+	add_scheduled_restart(
+	    b, first, tree_get(snap->doc, "scheduled_restart"));
 	if (s->watchdog_failed)
 		buf_json_set_true(b, first, "watchdog_failed");
 }
@@ -326,8 +328,8 @@ add_member(struct buf *b, const struct view *v, const struct view_member *m)
 		buf_json_set_tree(b, &first, "pending_restart_reason",
 		    m->pending_restart_reason);
 	if (m->scheduled_restart != NULL)
-		buf_json_set_tree(b, &first, "scheduled_restart",
-		    m->scheduled_restart);
+		buf_json_set_tree(
+		    b, &first, "scheduled_restart", m->scheduled_restart);
 	if (tree_count(m->tags_doc) > 0)
 		buf_json_set_tree(b, &first, "tags", m->tags_doc);
 	if (!leader) {
@@ -403,8 +405,8 @@ document_history(struct buf *b, const struct view *v)
 	buf_text(b, "[");
 	for (i = 0; v != NULL && i < v->nhistory; i++) {
 		h = &v->history[i];
-		buf_printf(b, "%s[%" PRIu32 ", %" PRIu64 ", ", i > 0 ? ", " : "",
-		    h->timeline, h->lsn);
+		buf_printf(b, "%s[%" PRIu32 ", %" PRIu64 ", ",
+		    i > 0 ? ", " : "", h->timeline, h->lsn);
 		buf_json_text(b, h->reason);
 		if (h->elements > 3) {
 			buf_text(b, ", ");
@@ -427,7 +429,7 @@ document_failsafe(struct buf *b, const struct view *v)
 
 	buf_text(b, "{");
 	for (i = 0; v != NULL && i < v->nfailsafe; i++)
-		buf_json_set_text(b, &first, v->failsafe[i].name,
-		    v->failsafe[i].api_url);
+		buf_json_set_text(
+		    b, &first, v->failsafe[i].name, v->failsafe[i].api_url);
 	buf_text(b, "}");
 }

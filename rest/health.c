@@ -133,7 +133,7 @@ query_parse(char *text, struct query *q)
 	if (text == NULL)
 		return;
 	for (pair = strtok_r(text, "&", &save); pair != NULL;
-	    pair = strtok_r(NULL, "&", &save)) {
+	     pair = strtok_r(NULL, "&", &save)) {
 		if (q->n == QUERY_MAX)
 			return;
 		if ((value = strchr(pair, '=')) == NULL)
@@ -178,8 +178,8 @@ lagging(const struct snapshot *snap, const struct facts *f, const char *lag)
 }
 
 static int
-replica_code(const struct snapshot *snap, const struct facts *f,
-    const struct query *q)
+replica_code(
+    const struct snapshot *snap, const struct facts *f, const struct query *q)
 {
 	const char *want;
 
@@ -191,7 +191,8 @@ replica_code(const struct snapshot *snap, const struct facts *f,
 	if (q->n == 0)
 		return OK;
 	want = query_get(q, "replication_state");
-	if (want != NULL && strcmp(want, f->sql ? snap->s.replication_state : "") != 0)
+	if (want != NULL &&
+	    strcmp(want, f->sql ? snap->s.replication_state : "") != 0)
 		return NO;
 	return lagging(snap, f, query_get(q, "lag")) ? NO : OK;
 }
@@ -213,15 +214,18 @@ standby_leader_code(const struct facts *f)
 	if (!f->leader || !f->standby_cluster || !f->fresh)
 		return NO;
 	return f->role == ROLE_REPLICA || f->role == ROLE_STANDBY_LEADER ? OK :
-	    NO;
+									   NO;
 }
 
 static int
 leader_code(const struct facts *f)
 {
 	if (!f->view && f->pause)
-		return f->fresh && (f->role == ROLE_PRIMARY ||
-		    f->role == ROLE_STANDBY_LEADER) ? OK : NO;
+		return f->fresh &&
+			(f->role == ROLE_PRIMARY ||
+			    f->role == ROLE_STANDBY_LEADER) ?
+		    OK :
+		    NO;
 	return f->leader ? OK : NO;
 }
 
@@ -280,7 +284,8 @@ exact_code(const struct snapshot *snap, const struct facts *f, const char *path,
 	if (strcmp(path, "/quorum") == 0)
 		return f->quorum_standby ? replica_code(snap, f, q) : NO;
 	if (strcmp(path, "/async") == 0 || strcmp(path, "/asynchronous") == 0)
-		return f->sync_standby || f->quorum_standby ? NO :
+		return f->sync_standby || f->quorum_standby ?
+		    NO :
 		    replica_code(snap, f, q);
 	ro = strcmp(path, "/read-only-quorum") == 0;
 	if (!ro && strcmp(path, "/read-only-sync") != 0 &&
@@ -366,16 +371,17 @@ readiness_code(const struct snapshot *snap, const struct facts *f,
 		return NO;
 	}
 	written = mode != NULL && strcmp(mode, "write") == 0;
-	location = written ? s->received_location :
-	    s->replayed_known ? s->replayed_location : 0;
+	location = written    ? s->received_location :
+	    s->replayed_known ? s->replayed_location :
+				0;
 	if (text == NULL || !value_int(text, "B", &limit))
 		limit = s->maximum_lag_on_failover;
 	lsn = leader_lsn(snap, f);
 	lag = (int64_t)(lsn - location);
 	if (lag <= limit)
 		return OK;
-	snprintf(reason, size, "Replication %s lag %" PRId64
-	    " exceeds maximum allowable %" PRId64,
+	snprintf(reason, size,
+	    "Replication %s lag %" PRId64 " exceeds maximum allowable %" PRId64,
 	    written ? "write" : "apply", lag, limit);
 	return NO;
 }

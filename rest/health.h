@@ -36,17 +36,17 @@ struct snapshot {
 
 /* What a snapshot says at one instant. */
 struct facts {
-	bool fresh;	 /* younger than 2 ttl */
-	bool leader;	 /* LEADER: trusted lock not yet run out */
-	bool view;	 /* VIEW: there is a usable cached view */
-	bool unlocked;	 /* cluster_unlocked of the document */
-	bool failsafe;	 /* failsafe record is active */
+	bool fresh;    /* younger than 2 ttl */
+	bool leader;   /* LEADER: trusted lock not yet run out */
+	bool view;     /* VIEW: there is a usable cached view */
+	bool unlocked; /* cluster_unlocked of the document */
+	bool failsafe; /* failsafe record is active */
 	bool standby_cluster;
 	bool pause;
-	bool sql;	 /* numbers of the status query are there */
+	bool sql; /* numbers of the status query are there */
 	bool sync_standby, quorum_standby; /* flags of the document */
-	enum pg_role role;	/* `role` of the document */
-	enum pg_state state;	/* `state` of the document, STATE_UNKNOWN too */
+	enum pg_role role;		   /* `role` of the document */
+	enum pg_state state; /* `state` of the document, STATE_UNKNOWN too */
 };
 
 void health_facts(const struct snapshot *, int64_t now, struct facts *);

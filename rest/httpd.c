@@ -23,7 +23,7 @@
 #include "httpd_conn.h"
 
 #define MAX_CONNS 4096
-#define SPARE_FDS 64 /* links, listeners, the loop itself */
+#define SPARE_FDS 64			/* links, listeners, the loop itself */
 #define MAX_BUFFERED (32 * 1024 * 1024) /* request bytes of all connections */
 #define FIRST_BUFFER 4096
 #define ACCEPT_BURST 64
@@ -231,7 +231,8 @@ conn_flush(struct httpd_conn *c)
 	ssize_t n;
 
 	while (c->out_sent < c->out.len) {
-		n = conn_send(c, c->out.s + c->out_sent, c->out.len - c->out_sent);
+		n = conn_send(
+		    c, c->out.s + c->out_sent, c->out.len - c->out_sent);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -278,8 +279,8 @@ conn_answer(struct httpd_conn *c, const struct buf *b)
 	n = conn_send(c, b->s, b->len);
 	if (n > 0)
 		sent = (size_t)n;
-	else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK &&
-	    errno != EINTR)) {
+	else if (n == 0 ||
+	    (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
 		c->broken = true;
 		if (!c->dispatching)
 			conn_free(c);
@@ -333,8 +334,8 @@ conn_dispatch(struct httpd_conn *c)
 	c->saved_byte = c->in[h->size + c->req.body_len];
 	c->in[h->size + c->req.body_len] = '\0';
 	c->close_after = !h->keep_alive;
-	c->unread = h->size + c->req.body_len < c->in_len ||
-	    h->body == BODY_BAD;
+	c->unread =
+	    h->size + c->req.body_len < c->in_len || h->body == BODY_BAD;
 	c->since = c->server->now;
 	conn_state(c, CONN_HANDLING, 0);
 	c->server->stats.requests++;
@@ -468,8 +469,9 @@ conn_read(struct httpd_conn *c)
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
 			if (c->in_len == 0)
 				conn_release_input(c);
-			conn_watch(c, (short)(EV_READ |
-			    (c->ssl_wants_write ? EV_WRITE : 0)));
+			conn_watch(c,
+			    (short)(EV_READ |
+				(c->ssl_wants_write ? EV_WRITE : 0)));
 			return;
 		}
 		if (n <= 0) {
@@ -496,7 +498,8 @@ conn_handshake(struct httpd_conn *c)
 	ERR_clear_error();
 	n = SSL_accept(c->ssl);
 	if (n == 1) {
-		c->req.client_cert = SSL_get0_peer_certificate(c->ssl) != NULL &&
+		c->req.client_cert =
+		    SSL_get0_peer_certificate(c->ssl) != NULL &&
 		    SSL_get_verify_result(c->ssl) == X509_V_OK;
 		conn_state(c, CONN_READING, HEAD_NS);
 		conn_watch(c, EV_READ);
@@ -515,8 +518,8 @@ conn_handshake(struct httpd_conn *c)
 	if (log_enabled(LOG_LVL_DEBUG)) {
 		httpd_peer_text(&c->req, peer, sizeof(peer));
 		log_debug("Connection from %s was reset during the SSL "
-		    "handshake: %s", peer,
-		    ERR_reason_error_string(ERR_peek_last_error()));
+			  "handshake: %s",
+		    peer, ERR_reason_error_string(ERR_peek_last_error()));
 	}
 	ERR_clear_error();
 	c->broken = true;
@@ -526,7 +529,8 @@ conn_handshake(struct httpd_conn *c)
 static void
 conn_drain(struct httpd_conn *c)
 {
-	ssize_t n = recv(c->fd, c->server->scratch, sizeof(c->server->scratch), 0);
+	ssize_t n =
+	    recv(c->fd, c->server->scratch, sizeof(c->server->scratch), 0);
 
 	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;
@@ -577,7 +581,8 @@ server_make_room(struct httpd_server *s)
 
 	if (s->stats.connections < s->max_conns)
 		return true;
-	TAILQ_FOREACH(c, &s->conns, entry) {
+	TAILQ_FOREACH(c, &s->conns, entry)
+	{
 		if (c->state == CONN_READING || c->state == CONN_HANDSHAKE ||
 		    c->state == CONN_LINGER) {
 			s->stats.refused++;
@@ -590,9 +595,10 @@ server_make_room(struct httpd_server *s)
 }
 
 static void
-server_accepted(struct httpd_server *s, int fd, const struct sockaddr_storage *peer)
+server_accepted(
+    struct httpd_server *s, int fd, const struct sockaddr_storage *peer)
 {
-	static const struct timeval second = {1, 0};
+	static const struct timeval second = { 1, 0 };
 	struct httpd_conn *c;
 
 	if ((c = calloc(1, sizeof(*c))) == NULL ||
@@ -605,8 +611,9 @@ server_accepted(struct httpd_server *s, int fd, const struct sockaddr_storage *p
 	c->fd = fd;
 	c->req.peer = *peer;
 	c->req.tls = s->tls != NULL;
-	if (s->tls != NULL && ((c->ssl = SSL_new(s->tls)) == NULL ||
-	    SSL_set_fd(c->ssl, fd) != 1)) {
+	if (s->tls != NULL &&
+	    ((c->ssl = SSL_new(s->tls)) == NULL ||
+		SSL_set_fd(c->ssl, fd) != 1)) {
 		SSL_free(c->ssl);
 		event_free(c->ev);
 		free(c);
@@ -634,7 +641,7 @@ server_accepted(struct httpd_server *s, int fd, const struct sockaddr_storage *p
 static void
 server_pause_accept(struct httpd_server *s)
 {
-	static const struct timeval second = {1, 0};
+	static const struct timeval second = { 1, 0 };
 	uint32_t i;
 
 	event_add(s->scan, &second);
@@ -689,7 +696,7 @@ server_accept(evutil_socket_t fd, short what, void *arg)
 static void
 server_scan(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval second = {1, 0};
+	static const struct timeval second = { 1, 0 };
 	struct httpd_server *s = arg;
 	struct httpd_conn *c, *next;
 
@@ -725,10 +732,11 @@ httpd_new(struct event_base *base, httpd_handler handler, void *arg)
 	s->arg = arg;
 	TAILQ_INIT(&s->conns);
 	s->max_conns = MAX_CONNS;
-	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY &&
-	    rl.rlim_cur < MAX_CONNS + SPARE_FDS)
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 &&
+	    rl.rlim_cur != RLIM_INFINITY && rl.rlim_cur < MAX_CONNS + SPARE_FDS)
 		s->max_conns = rl.rlim_cur > 2 * SPARE_FDS ?
-		    (uint32_t)rl.rlim_cur - SPARE_FDS : SPARE_FDS;
+		    (uint32_t)rl.rlim_cur - SPARE_FDS :
+		    SPARE_FDS;
 	s->scan = evtimer_new(base, server_scan, s);
 	if (s->scan == NULL) {
 		free(s);
@@ -773,18 +781,18 @@ set_options(int fd)
 	static const struct {
 		int level, name, value;
 	} opt[] = {
-		{SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_USER_TIMEOUT, 10000},
-		{IPPROTO_TCP, TCP_KEEPIDLE, 3},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 2},
-		{IPPROTO_TCP, TCP_KEEPCNT, 3},
-		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 10000 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 3 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 2 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(opt) / sizeof(opt[0]); i++)
 		if (setsockopt(fd, opt[i].level, opt[i].name, &opt[i].value,
-		    sizeof(int)) == -1)
+			sizeof(int)) == -1)
 			log_debug("REST API socket option %d: %s", opt[i].name,
 			    strerror(errno));
 }

@@ -50,8 +50,8 @@ void httpd_unlisten(struct httpd_server *);
 /* TLS for connections accepted from now on; NULL = plain.  Taken over. */
 void httpd_set_tls(struct httpd_server *, SSL_CTX *);
 /* `Server` header and further header lines ("Name: value\r\n"...), copied. */
-void httpd_set_headers(struct httpd_server *, const char *server,
-    const char *extra);
+void httpd_set_headers(
+    struct httpd_server *, const char *server, const char *extra);
 const struct httpd_stats *httpd_stats(const struct httpd_server *);
 
 /* Status line alone (HEAD, OPTIONS, liveness, readiness). */

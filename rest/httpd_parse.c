@@ -58,7 +58,8 @@ parse_version(const char *v, char *text, size_t size)
 {
 	if (strncmp(v, "HTTP/", 5) != 0 || v[5] < '0' || v[5] > '9' ||
 	    v[6] != '.' || v[7] < '0' || v[7] > '9' || v[8] != '\0') {
-		snprintf(text, size, "Bad request version ('%.*s')", MAX_WORD, v);
+		snprintf(
+		    text, size, "Bad request version ('%.*s')", MAX_WORD, v);
 		return -400;
 	}
 	if (v[5] >= '2') {
@@ -68,7 +69,8 @@ parse_version(const char *v, char *text, size_t size)
 	return 0;
 }
 
-/* Only the path and query of an absolute URI count; leading slashes collapse. */
+/* Only the path and query of an absolute URI count; leading slashes collapse.
+ */
 static void
 split_target(char *target, struct httpd_head *head)
 {
@@ -103,7 +105,7 @@ parse_request_line(char *line, struct httpd_head *head, char *text, size_t size)
 	snprintf(head->line_copy, sizeof(head->line_copy), "%s", line);
 	head->line = head->line_copy;
 	for (p = strtok_r(line, " \t", &save); p != NULL && n < 4;
-	    p = strtok_r(NULL, " \t", &save))
+	     p = strtok_r(NULL, " \t", &save))
 		word[n++] = p;
 	if (n == 0)
 		return -1;
@@ -181,10 +183,10 @@ cut_line(char *p, char *end)
 }
 
 static int
-parse_headers(char *p, char *end, struct httpd_head *head, char *text,
-    size_t size)
+parse_headers(
+    char *p, char *end, struct httpd_head *head, char *text, size_t size)
 {
-	struct header_state st = {false, false, false};
+	struct header_state st = { false, false, false };
 	char *next, *colon, *value, *last;
 	int n = 0;
 

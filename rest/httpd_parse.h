@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_MAX_LINE 65536	   /* request line, header line */
-#define HTTP_MAX_HEAD (96 * 1024)  /* whole head */
+#define HTTP_MAX_LINE 65536	  /* request line, header line */
+#define HTTP_MAX_HEAD (96 * 1024) /* whole head */
 #define HTTP_MAX_HEADERS 100
 #define HTTP_MAX_BODY (1024 * 1024)
 
@@ -24,15 +24,15 @@ enum httpd_body {
 };
 
 struct httpd_head {
-	size_t size;	     /* bytes of the head, empty line included */
-	char *line;	     /* request line as received, for logs; may be cut */
+	size_t size; /* bytes of the head, empty line included */
+	char *line;  /* request line as received, for logs; may be cut */
 	char *method;
 	char *path;	     /* begins with one '/' unless the target was odd */
 	char *query;	     /* undecoded text behind '?', or NULL */
 	char *authorization; /* header value or NULL */
 	enum httpd_body body;
 	size_t length;
-	bool keep_alive;     /* asked for, and the body's length is clear */
+	bool keep_alive; /* asked for, and the body's length is clear */
 	char line_copy[256];
 };
 

@@ -16,29 +16,30 @@ static const struct {
 	int code;
 	const char *reason, *explain;
 } codes[] = {
-	{200, "OK", "Request fulfilled, document follows"},
-	{202, "Accepted", "Request accepted, processing continues off-line"},
-	{400, "Bad Request", "Bad request syntax or unsupported method"},
-	{401, "Unauthorized", "No permission -- see authorization schemes"},
-	{403, "Forbidden", "Request forbidden -- authorization will not help"},
-	{404, "Not Found", "Nothing matches the given URI"},
-	{409, "Conflict", "Request conflict"},
-	{411, "Length Required", "Client must specify Content-Length"},
-	{412, "Precondition Failed", "Precondition in headers is false"},
-	{413, "Request Entity Too Large", "Entity is too large"},
-	{414, "Request-URI Too Long", "URI is too long"},
-	{422, "Unprocessable Entity", ""},
-	{431, "Request Header Fields Too Large",
+	{ 200, "OK", "Request fulfilled, document follows" },
+	{ 202, "Accepted", "Request accepted, processing continues off-line" },
+	{ 400, "Bad Request", "Bad request syntax or unsupported method" },
+	{ 401, "Unauthorized", "No permission -- see authorization schemes" },
+	{ 403, "Forbidden",
+	    "Request forbidden -- authorization will not help" },
+	{ 404, "Not Found", "Nothing matches the given URI" },
+	{ 409, "Conflict", "Request conflict" },
+	{ 411, "Length Required", "Client must specify Content-Length" },
+	{ 412, "Precondition Failed", "Precondition in headers is false" },
+	{ 413, "Request Entity Too Large", "Entity is too large" },
+	{ 414, "Request-URI Too Long", "URI is too long" },
+	{ 422, "Unprocessable Entity", "" },
+	{ 431, "Request Header Fields Too Large",
 	    "The server is unwilling to process the request because its header "
-	    "fields are too large"},
-	{500, "Internal Server Error", "Server got itself in trouble"},
-	{501, "Not Implemented", "Server does not support this operation"},
-	{502, "Bad Gateway", "Invalid responses from another server/proxy"},
-	{503, "Service Unavailable",
-	    "The server cannot process the request due to a high load"},
-	{504, "Gateway Timeout",
-	    "The gateway server did not receive a timely response"},
-	{505, "HTTP Version Not Supported", "Cannot fulfill request"},
+	    "fields are too large" },
+	{ 500, "Internal Server Error", "Server got itself in trouble" },
+	{ 501, "Not Implemented", "Server does not support this operation" },
+	{ 502, "Bad Gateway", "Invalid responses from another server/proxy" },
+	{ 503, "Service Unavailable",
+	    "The server cannot process the request due to a high load" },
+	{ 504, "Gateway Timeout",
+	    "The gateway server did not receive a timely response" },
+	{ 505, "HTTP Version Not Supported", "Cannot fulfill request" },
 };
 
 static size_t
@@ -99,7 +100,8 @@ log_answer(struct httpd_conn *c, int code, const char *page)
 	ms = (double)(clock_boot_ns() - c->since) / 1e6;
 	if (page != NULL)
 		log_debug("API thread: %s - - code %d, message %s latency: "
-		    "%.3f ms", peer, code, page, ms);
+			  "%.3f ms",
+		    peer, code, page, ms);
 	log_debug("API thread: %s - - \"%s\" %d - latency: %.3f ms", peer,
 	    c->req.head.line, code, ms);
 }
@@ -107,10 +109,10 @@ log_answer(struct httpd_conn *c, int code, const char *page)
 static const char *
 date_text(struct httpd_server *s)
 {
-	static const char day[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri",
-	    "Sat"};
-	static const char month[12][4] = {"Jan", "Feb", "Mar", "Apr", "May",
-	    "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static const char day[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu",
+		"Fri", "Sat" };
+	static const char month[12][4] = { "Jan", "Feb", "Mar", "Apr", "May",
+		"Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t now = (time_t)(clock_wall_us() / 1000000);
 	struct tm tm;
 
@@ -211,26 +213,30 @@ httpd_reply_text(struct httpd_request *r, int code, const char *text)
 void
 httpd_error(struct httpd_request *r, int code, const char *message)
 {
-	struct buf page = {0};
+	struct buf page = { 0 };
 	struct httpd_conn *c;
 	struct buf *b;
 	size_t i = code_index(code);
 
 	if (message == NULL)
 		message = codes[i].reason;
-	buf_text(&page, "<!DOCTYPE HTML>\n<html lang=\"en\">\n<head><meta "
+	buf_text(&page,
+	    "<!DOCTYPE HTML>\n<html lang=\"en\">\n<head><meta "
 	    "charset=\"utf-8\"><title>Error response</title></head>\n<body>\n"
 	    "<h1>Error response</h1>\n");
 	buf_printf(&page, "<p>Error code: %d</p>\n<p>Message: ", code);
 	buf_html(&page, message);
-	buf_printf(&page, ".</p>\n<p>Error code explanation: %d - %s.</p>\n"
-	    "</body>\n</html>\n", code, codes[i].explain);
+	buf_printf(&page,
+	    ".</p>\n<p>Error code explanation: %d - %s.</p>\n"
+	    "</body>\n</html>\n",
+	    code, codes[i].explain);
 	/* Pages always close: the client is out of step more often than not. */
 	((struct httpd_conn *)r)->close_after = true;
 	c = begin(r, code, message);
 	b = &c->server->reply;
 	standard_headers(c, b);
-	buf_text(b, "Connection: close\r\n"
+	buf_text(b,
+	    "Connection: close\r\n"
 	    "Content-Type: text/html;charset=utf-8\r\n");
 	length_header(b, page.len);
 	buf_add(b, "\r\n", 2);

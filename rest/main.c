@@ -16,7 +16,7 @@
 #include "../ipc/log.h"
 #include "rest.h"
 
-#define MAX_FILES 4352	 /* connections and everything else */
+#define MAX_FILES 4352 /* connections and everything else */
 #define MAX_PEM (1024 * 1024)
 #define MAX_PENDING_LISTEN 16
 #define INFO_SECONDS 10
@@ -72,7 +72,7 @@ static int
 app_notify(void *ctx, enum notify_kind kind)
 {
 	struct app *a = ctx;
-	struct msg_notify n = {.kind = (uint32_t)kind, .value = 0};
+	struct msg_notify n = { .kind = (uint32_t)kind, .value = 0 };
 
 	return helper_send(a->helper, PROC_MASTER, MSG_NOTIFY, &n, NULL, 0, -1);
 }
@@ -99,7 +99,8 @@ serve_pending(struct app *a)
 	for (i = 0; i < a->nlisten; i++) {
 		if (httpd_listen(a->rest->http, a->listen[i]) == 0)
 			continue;
-		log_error("REST API cannot serve a socket: %s", strerror(errno));
+		log_error(
+		    "REST API cannot serve a socket: %s", strerror(errno));
 		close(a->listen[i]);
 	}
 	a->nlisten = 0;
@@ -121,7 +122,8 @@ take_listen(struct app *a, const struct msg_descriptor *d, int fd)
 		return;
 	}
 	if (a->nlisten == MAX_PENDING_LISTEN) {
-		log_error("REST API got more than %d sockets", MAX_PENDING_LISTEN);
+		log_error(
+		    "REST API got more than %d sockets", MAX_PENDING_LISTEN);
 		close(fd);
 		return;
 	}
@@ -151,7 +153,8 @@ read_file(int fd, size_t *len)
 	if ((text = malloc((size_t)st.st_size + 1)) == NULL)
 		return NULL;
 	while (*len < (size_t)st.st_size) {
-		n = pread(fd, text + *len, (size_t)st.st_size - *len, (off_t)*len);
+		n = pread(
+		    fd, text + *len, (size_t)st.st_size - *len, (off_t)*len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
@@ -167,8 +170,8 @@ read_file(int fd, size_t *len)
 }
 
 static void
-take_pem(struct app *a, const struct msg_descriptor *d, int fd,
-    enum tls_file which)
+take_pem(
+    struct app *a, const struct msg_descriptor *d, int fd, enum tls_file which)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -238,7 +241,8 @@ take_view(struct app *a, const struct ipc_msg *m)
 }
 
 static void
-app_message(struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
+app_message(
+    struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
 {
 	struct app *a = arg;
 
@@ -260,8 +264,8 @@ app_message(struct helper *h, enum proc from, const struct ipc_msg *m, void *arg
 }
 
 static const char *
-app_config(struct helper *h, struct tree *conf, const struct msg_config *m,
-    void *arg)
+app_config(
+    struct helper *h, struct tree *conf, const struct msg_config *m, void *arg)
 {
 	struct app *a = arg;
 	const char *error;
@@ -331,7 +335,7 @@ main(int argc, char **argv)
 		.sandbox = app_sandbox,
 		.shutdown = app_shutdown,
 	};
-	static const struct timeval period = {INFO_SECONDS, 0};
+	static const struct timeval period = { INFO_SECONDS, 0 };
 	static struct app app;
 	struct rest_ops rest_ops = {
 		.request = app_request,
@@ -343,8 +347,8 @@ main(int argc, char **argv)
 	raise_file_limit();
 	app.helper = helper_start(PROC_REST, &ops, &app, argc, argv);
 	app.rest = rest_open(helper_base(app.helper), &rest_ops);
-	app.info = event_new(helper_base(app.helper), -1, EV_PERSIST, send_info,
-	    &app);
+	app.info =
+	    event_new(helper_base(app.helper), -1, EV_PERSIST, send_info, &app);
 	if (app.rest == NULL || app.info == NULL ||
 	    event_add(app.info, &period) == -1)
 		fatal("memory is short");

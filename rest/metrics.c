@@ -70,7 +70,7 @@ epoch_text(const char *t, char *out, size_t size)
 
 	snprintf(out, size, "0");
 	if (sscanf(t, "%4d-%2d-%2d %2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &s,
-	    &n) != 6)
+		&n) != 6)
 		return;
 	t += n;
 	if (*t == '.') {
@@ -113,14 +113,21 @@ static int
 state_index(enum pg_state st)
 {
 	static const int8_t index[STATE_COUNT] = {
-		[STATE_UNKNOWN] = -1, [STATE_INITDB] = 0,
-		[STATE_INITDB_FAILED] = 1, [STATE_CUSTOM_BOOTSTRAP] = 2,
+		[STATE_UNKNOWN] = -1,
+		[STATE_INITDB] = 0,
+		[STATE_INITDB_FAILED] = 1,
+		[STATE_CUSTOM_BOOTSTRAP] = 2,
 		[STATE_CUSTOM_BOOTSTRAP_FAILED] = 3,
-		[STATE_CREATING_REPLICA] = 4, [STATE_RUNNING] = 5,
-		[STATE_STARTING] = 6, [STATE_STARTING_CUSTOM] = 7,
-		[STATE_START_FAILED] = 8, [STATE_RESTARTING] = 9,
-		[STATE_RESTART_FAILED] = 10, [STATE_STOPPING] = 11,
-		[STATE_STOPPED] = 12, [STATE_STOP_FAILED] = 13,
+		[STATE_CREATING_REPLICA] = 4,
+		[STATE_RUNNING] = 5,
+		[STATE_STARTING] = 6,
+		[STATE_STARTING_CUSTOM] = 7,
+		[STATE_START_FAILED] = 8,
+		[STATE_RESTARTING] = 9,
+		[STATE_RESTART_FAILED] = 10,
+		[STATE_STOPPING] = 11,
+		[STATE_STOPPED] = 12,
+		[STATE_STOP_FAILED] = 13,
 		[STATE_CRASHED] = 14,
 	};
 
@@ -133,14 +140,14 @@ version_metric(struct out *o)
 	unsigned a = 0, b = 0, c = 0;
 
 	sscanf(COMPAT_VERSION, "%u.%u.%u", &a, &b, &c);
-	head(o, "patroni_version", "gauge",
-	    "Patroni semver without periods.", "");
+	head(o, "patroni_version", "gauge", "Patroni semver without periods.",
+	    "");
 	buf_printf(o->b, "%02u%02u%02u\n", a, b, c);
 }
 
 static void
-postgres_metrics(struct out *o, const struct snapshot *snap,
-    const struct facts *f)
+postgres_metrics(
+    struct out *o, const struct snapshot *snap, const struct facts *f)
 {
 	const struct msg_status *s = &snap->s;
 	bool rec = f->sql && s->in_recovery;
@@ -156,7 +163,8 @@ postgres_metrics(struct out *o, const struct snapshot *snap,
 	    f->role == ROLE_PRIMARY);
 	counter(o, "patroni_xlog_location",
 	    "Current location of the Postgres transaction log, 0 if this node "
-	    "is not the leader.", f->sql && !rec ? s->xlog_location : 0);
+	    "is not the leader.",
+	    f->sql && !rec ? s->xlog_location : 0);
 	gauge(o, "patroni_standby_leader",
 	    "Value is 1 if this node is the standby_leader, 0 otherwise.",
 	    f->role == ROLE_STANDBY_LEADER);
@@ -171,14 +179,16 @@ postgres_metrics(struct out *o, const struct snapshot *snap,
 	    f->quorum_standby);
 	counter(o, "patroni_xlog_received_location",
 	    "Current location of the received Postgres transaction log, 0 if "
-	    "this node is not a replica.", rec ? s->received_location : 0);
+	    "this node is not a replica.",
+	    rec ? s->received_location : 0);
 	counter(o, "patroni_xlog_replayed_location",
 	    "Current location of the replayed Postgres transaction log, 0 if "
 	    "this node is not a replica.",
 	    rec && s->replayed_known ? s->replayed_location : 0);
 	timestamp(o, "patroni_xlog_replayed_timestamp",
 	    "Current timestamp of the replayed Postgres transaction log, 0 if "
-	    "null.", rec ? s->replayed_timestamp : "");
+	    "null.",
+	    rec ? s->replayed_timestamp : "");
 	gauge(o, "patroni_xlog_paused",
 	    "Value is 1 if the Postgres xlog is paused, 0 otherwise.",
 	    rec && s->replay_paused);
@@ -188,8 +198,10 @@ postgres_metrics(struct out *o, const struct snapshot *snap,
 		    rec && strcmp(s->replication_state, "streaming") == 0);
 		gauge(o, "patroni_postgres_in_archive_recovery",
 		    "Value is 1 if Postgres is replicating from archive, 0 "
-		    "otherwise.", rec && strcmp(s->replication_state,
-		    "in archive recovery") == 0);
+		    "otherwise.",
+		    rec &&
+			strcmp(s->replication_state, "in archive recovery") ==
+			    0);
 	}
 	gauge(o, "patroni_postgres_server_version",
 	    "Version of Postgres (if running), 0 otherwise.",
@@ -228,7 +240,8 @@ cluster_metrics(struct out *o, const struct snapshot *snap,
 	    s->failsafe_mode != 0);
 	gauge(o, "patroni_failsafe_member",
 	    "Value is 1 if this node is a member of the failsafe topology, 0 "
-	    "otherwise.", member);
+	    "otherwise.",
+	    member);
 	gauge(o, "patroni_postgres_timeline",
 	    "Postgres timeline of this node (if running), 0 otherwise.",
 	    f->sql ? s->timeline : 0);
@@ -240,15 +253,17 @@ cluster_metrics(struct out *o, const struct snapshot *snap,
 	    s->pending_restart != 0);
 	gauge(o, "patroni_is_paused",
 	    "Value is 1 if auto failover is disabled, 0 otherwise.", f->pause);
-	head(o, "patroni_postgres_state", "gauge", "Numeric representation of "
-	    "Postgres state.", "# Values: 0=initdb, 1=initdb_failed, "
+	head(o, "patroni_postgres_state", "gauge",
+	    "Numeric representation of "
+	    "Postgres state.",
+	    "# Values: 0=initdb, 1=initdb_failed, "
 	    "2=custom_bootstrap, 3=custom_bootstrap_failed, "
 	    "4=creating_replica, 5=running, 6=starting, 7=bootstrap_starting, "
 	    "8=start_failed, 9=restarting, 10=restart_failed, 11=stopping, "
 	    "12=stopped, 13=stop_failed, 14=crashed\n");
 	buf_printf(o->b, "%d\n", state_index(f->state));
-	gauge(o, "patroni_failover_priority",
-	    "Failover priority of this node.", failover_priority(tags));
+	gauge(o, "patroni_failover_priority", "Failover priority of this node.",
+	    failover_priority(tags));
 }
 
 static void
@@ -294,12 +309,12 @@ document_metrics(struct buf *b, const struct snapshot *snap,
     const struct own_metrics *own)
 {
 	char scope[2 * NAME_SIZE], name[2 * NAME_SIZE];
-	struct out o = {.b = b};
+	struct out o = { .b = b };
 
 	escape_label(scope, sizeof(scope), names->scope);
 	escape_label(name, sizeof(name), names->name);
-	snprintf(o.labels, sizeof(o.labels), "{scope=\"%s\",name=\"%s\"}", scope,
-	    name);
+	snprintf(o.labels, sizeof(o.labels), "{scope=\"%s\",name=\"%s\"}",
+	    scope, name);
 	version_metric(&o);
 	postgres_metrics(&o, snap, f);
 	cluster_metrics(&o, snap, f, v, names, tags);

@@ -78,8 +78,8 @@ ask(struct rest *r, int64_t now)
 	memset(&req, 0, sizeof(req));
 	req.kind = REQUEST_STATUS;
 	req.timeout = -1;
-	if (r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &req, NULL, 0,
-	    now + ASK_NS, answered, NULL) == 0)
+	if (r->ops.request(r->ops.ctx, PROC_POSTGRES, MSG_REQUEST, &req, NULL,
+		0, now + ASK_NS, answered, NULL) == 0)
 		return false;
 	r->asking = true;
 	return true;

@@ -19,8 +19,8 @@
 struct rest;
 
 /* Answer to a request, or NULL with the reason (ETIMEDOUT, EPIPE). */
-typedef void (*rest_reply_cb)(struct rest *, const struct ipc_msg *, int lost,
-    void *arg);
+typedef void (*rest_reply_cb)(
+    struct rest *, const struct ipc_msg *, int lost, void *arg);
 
 struct rest_ops {
 	/* As helper_request(): cb runs exactly once, later; 0 = not queued. */
@@ -123,8 +123,8 @@ void rest_patroni_free(struct rest *);
 const struct buf *rest_document(struct rest *, const struct facts *);
 
 /* Unsafe requests (action*.c).  False when nothing handles method + name. */
-bool rest_action(struct rest *, struct httpd_request *, const char *name,
-    size_t len);
+bool rest_action(
+    struct rest *, struct httpd_request *, const char *name, size_t len);
 
 /* TLS context from the PEM texts; NULL with *error (static text) set. */
 SSL_CTX *tls_context(const struct rest *, const struct tree *restapi,

@@ -35,13 +35,14 @@ static void
 get_metrics(struct rest *r, struct httpd_request *q)
 {
 	int64_t now = clock_boot_ns();
-	struct own_metrics own = {.restarts = r->restarts};
+	struct own_metrics own = { .restarts = r->restarts };
 	struct facts f;
 
 	health_facts(&r->snap, now, &f);
 	if (r->metrics_ns == 0 || now - r->metrics_ns > METRICS_AGE_NS ||
 	    r->metrics_bits != facts_bits(&f)) {
-		own.queued = r->ops.queued == NULL ? 0 : r->ops.queued(r->ops.ctx);
+		own.queued =
+		    r->ops.queued == NULL ? 0 : r->ops.queued(r->ops.ctx);
 		own.view_latency_ns = r->view_latency;
 		own.http = httpd_stats(r->http);
 		buf_reset(&r->metrics);
@@ -77,7 +78,7 @@ cluster_ready(struct rest *r, const struct view *v, void *arg)
 static void
 history_ready(struct rest *r, const struct view *v, void *arg)
 {
-	struct buf b = {0};
+	struct buf b = { 0 };
 
 	(void)r;
 	if (v == NULL) {
@@ -92,7 +93,7 @@ history_ready(struct rest *r, const struct view *v, void *arg)
 static void
 config_ready(struct rest *r, const struct view *v, void *arg)
 {
-	struct buf b = {0};
+	struct buf b = { 0 };
 
 	(void)r;
 	if (v == NULL) {
@@ -123,11 +124,11 @@ cached_or_live(struct rest *r, struct httpd_request *q, rest_view_cb cb)
 static void
 get_failsafe(struct rest *r, struct httpd_request *q)
 {
-	struct buf b = {0};
+	struct buf b = { 0 };
 
 	/* The last seen object, also when the store is gone now. */
-	if (r->view != NULL && (!r->view->has_failsafe ||
-	    !r->view->failsafe_object)) {
+	if (r->view != NULL &&
+	    (!r->view->has_failsafe || !r->view->failsafe_object)) {
 		httpd_error(q, 502, NULL);
 		return;
 	}
@@ -255,7 +256,7 @@ rest_handle(struct httpd_request *q, void *arg)
 	name = segment(q->head.path, &len);
 	if (rest_action(r, q, name, len))
 		return;
-	snprintf(text, sizeof(text), "Unsupported method ('%.64s')",
-	    q->head.method);
+	snprintf(
+	    text, sizeof(text), "Unsupported method ('%.64s')", q->head.method);
 	httpd_error(q, 501, text);
 }

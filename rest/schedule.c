@@ -159,8 +159,9 @@ parse_zone(const char *p, struct stamp *t)
 	if (n == 0 || n > 5)
 		return false;
 	if ((n == 1 && (*p | 0x20) == 'z') ||
-	    (n == 3 && (strncasecmp(p, "utc", 3) == 0 ||
-	    strncasecmp(p, "gmt", 3) == 0))) {
+	    (n == 3 &&
+		(strncasecmp(p, "utc", 3) == 0 ||
+		    strncasecmp(p, "gmt", 3) == 0))) {
 		t->zone = true;
 		p += n;
 		/* "UTC+3" is read the POSIX way, west of Greenwich */
@@ -175,7 +176,8 @@ parse_zone(const char *p, struct stamp *t)
 static bool
 valid(const struct stamp *t)
 {
-	static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	static const int days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31,
+		30, 31 };
 	bool leap;
 
 	if (t->month < 1 || t->month > 12 || t->day < 1)
@@ -243,13 +245,16 @@ schedule_parse(const char *text, int64_t now_us, const char *action,
 	} else if (t.year == 0)
 		today(&t, now_us);
 	if (!valid(&t)) {
-		snprintf(error, size, "Unable to parse scheduled timestamp. It "
+		snprintf(error, size,
+		    "Unable to parse scheduled timestamp. It "
 		    "should be in an unambiguous format, e.g. ISO 8601");
 		return 422;
 	}
 	if (!t.zone) {
-		snprintf(error, size, "Timezone information is mandatory for the "
-		    "scheduled %s", action);
+		snprintf(error, size,
+		    "Timezone information is mandatory for the "
+		    "scheduled %s",
+		    action);
 		return 400;
 	}
 	memset(&tm, 0, sizeof(tm));
@@ -259,7 +264,8 @@ schedule_parse(const char *text, int64_t now_us, const char *action,
 	tm.tm_hour = t.hour;
 	tm.tm_min = t.minute;
 	tm.tm_sec = t.second;
-	*at_us = ((int64_t)timegm(&tm) - (int64_t)t.offset * 60) * 1000000 + t.us;
+	*at_us =
+	    ((int64_t)timegm(&tm) - (int64_t)t.offset * 60) * 1000000 + t.us;
 	if (*at_us < now_us) {
 		snprintf(error, size, "Cannot schedule %s in the past", action);
 		return 422;

@@ -36,8 +36,9 @@ load_chain(SSL_CTX *ctx, BIO *bio, const char *password)
 		return false;
 	ok = SSL_CTX_use_certificate(ctx, x) == 1;
 	X509_free(x);
-	while (ok && (x = PEM_read_bio_X509(bio, NULL, give_password,
-	    (void *)password)) != NULL) {
+	while (ok &&
+	    (x = PEM_read_bio_X509(
+		 bio, NULL, give_password, (void *)password)) != NULL) {
 		if (SSL_CTX_add0_chain_cert(ctx, x) != 1) {
 			X509_free(x);
 			ok = false;
@@ -53,7 +54,8 @@ load_key(SSL_CTX *ctx, BIO *bio, const char *password)
 	EVP_PKEY *key;
 	bool ok;
 
-	key = PEM_read_bio_PrivateKey(bio, NULL, give_password, (void *)password);
+	key =
+	    PEM_read_bio_PrivateKey(bio, NULL, give_password, (void *)password);
 	if (key == NULL)
 		return false;
 	ok = SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
@@ -110,7 +112,7 @@ load_files(const struct rest *r, SSL_CTX *ctx, const char *password)
 	BIO_free(bio);
 	if (!ok)
 		return "restapi.keyfile holds no private key that fits the "
-		    "certificate, or its password is wrong";
+		       "certificate, or its password is wrong";
 	if ((bio = open_pem(r, TLS_CA)) == NULL)
 		return NULL;
 	ok = load_cas(ctx, bio);
@@ -122,18 +124,20 @@ static void
 set_modes(SSL_CTX *ctx, enum verify_client verify)
 {
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION |
-	    SSL_OP_IGNORE_UNEXPECTED_EOF);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_options(
+	    ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(ctx,
+	    SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	/* Sessions would cost memory per client; tickets resume without. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"patroni", 7);
+	SSL_CTX_set_session_id_context(
+	    ctx, (const unsigned char *)"patroni", 7);
 	if (verify == VERIFY_OPTIONAL)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	else if (verify == VERIFY_REQUIRED)
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER |
-		    SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+		SSL_CTX_set_verify(ctx,
+		    SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 }
 
 SSL_CTX *
@@ -151,8 +155,8 @@ tls_context(const struct rest *r, const struct tree *restapi,
 	if (ciphers[0] != '\0' && SSL_CTX_set_cipher_list(ctx, ciphers) != 1)
 		*error = "restapi.ciphers holds no usable cipher";
 	else
-		*error = load_files(r, ctx,
-		    tree_path_text(restapi, "keyfile_password", NULL));
+		*error = load_files(
+		    r, ctx, tree_path_text(restapi, "keyfile_password", NULL));
 	if (*error == NULL)
 		return ctx;
 	if (ERR_peek_last_error() != 0)

@@ -44,8 +44,8 @@ print_value(const struct tree *t, bool nested, FILE *f)
 }
 
 void
-check_problem(struct check *c, const char *path, const struct tree *t,
-    const char *error)
+check_problem(
+    struct check *c, const char *path, const struct tree *t, const char *error)
 {
 	c->problems++;
 	fprintf(c->err, "%s ", path);
@@ -61,8 +61,7 @@ check_missing(struct check *c, const char *path)
 }
 
 static void
-failed(struct check *c, const char *path, const struct tree *t,
-    const char *why)
+failed(struct check *c, const char *path, const struct tree *t, const char *why)
 {
 	char text[URL_SIZE + 128];
 
@@ -148,9 +147,9 @@ check_word(struct check *c, const struct conf_key *k, const struct tree *t)
 		if (strlen(t->u.s) != len)
 			continue;
 		if ((k->flags & CONF_NOCASE) != 0 &&
-		    strcmp(k->path, "restapi.verify_client") != 0 ?
-		    strncasecmp(p, t->u.s, len) == 0 :
-		    strncmp(p, t->u.s, len) == 0)
+			    strcmp(k->path, "restapi.verify_client") != 0 ?
+			strncasecmp(p, t->u.s, len) == 0 :
+			strncmp(p, t->u.s, len) == 0)
 			return;
 	}
 	failed(c, k->path, t, "Wrong value");
@@ -236,8 +235,8 @@ check_type(struct check *c, const struct conf_key *k, const struct tree *t)
 static bool
 is_loopback(const char *host)
 {
-	static const char *const hosts[] = {"127.0.0.1", "0.0.0.0", "*",
-	    "::1", "localhost"};
+	static const char *const hosts[] = { "127.0.0.1", "0.0.0.0", "*", "::1",
+		"localhost" };
 
 	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
 		if (strcmp(host, hosts[i]) == 0)
@@ -269,7 +268,8 @@ check_connect(struct check *c, const char *path, const struct tree *t)
 
 	if (split(c, path, t, 1, host, sizeof(host), &port) &&
 	    is_loopback(host))
-		failed(c, path, t, "must not contain \"127.0.0.1\", "
+		failed(c, path, t,
+		    "must not contain \"127.0.0.1\", "
 		    "\"0.0.0.0\", \"*\", \"::1\", \"localhost\"");
 }
 
@@ -284,8 +284,8 @@ check_free_port(struct check *c, const char *path, const struct tree *t,
 	if (rc == -1) {
 		failed(c, path, t, why);
 	} else if (rc == 1 && !c->ignore_listen_port) {
-		snprintf(text, sizeof(text), "Port %d is already in use.",
-		    port);
+		snprintf(
+		    text, sizeof(text), "Port %d is already in use.", port);
 		failed(c, path, t, text);
 	}
 }
@@ -297,8 +297,7 @@ check_bind(struct check *c, const struct conf_key *k, const struct tree *t)
 	char hosts[URL_SIZE], *p, *save = NULL;
 	int port;
 
-	if (!split(c, k->path, t, many ? 5432 : 0, hosts, sizeof(hosts),
-	    &port))
+	if (!split(c, k->path, t, many ? 5432 : 0, hosts, sizeof(hosts), &port))
 		return;
 	if (many && strchr(hosts, ',') != NULL && strchr(hosts, '*') != NULL) {
 		failed(c, k->path, t, "expecting '*' alone");
@@ -309,7 +308,7 @@ check_bind(struct check *c, const struct conf_key *k, const struct tree *t)
 		return;
 	}
 	for (p = strtok_r(hosts, ", ", &save); p != NULL;
-	    p = strtok_r(NULL, ", ", &save))
+	     p = strtok_r(NULL, ", ", &save))
 		check_free_port(c, k->path, t, p, port);
 }
 
@@ -333,16 +332,16 @@ check_reach_text(struct check *c, const char *path, const struct tree *t,
 		failed(c, path, t, "is an empty string");
 		return;
 	}
-	if (!value_host_port(address, default_port(path), host, sizeof(host),
-	    &port)) {
+	if (!value_host_port(
+		address, default_port(path), host, sizeof(host), &port)) {
 		failed(c, path, t, "contains a wrong value");
 		return;
 	}
 	if ((rc = probe_connect(host, port, &why)) == -1) {
 		failed(c, path, t, why);
 	} else if (rc == 0) {
-		snprintf(text, sizeof(text), "%s:%d is not reachable", host,
-		    port);
+		snprintf(
+		    text, sizeof(text), "%s:%d is not reachable", host, port);
 		failed(c, path, t, text);
 	}
 }
@@ -382,7 +381,7 @@ check_reach_any(struct check *c, const char *path, const struct tree *t)
 	if (strspn(copy, ", ") == strlen(copy))
 		failed(c, path, t, "is an empty string");
 	for (p = strtok_r(copy, ", ", &save); p != NULL;
-	    p = strtok_r(NULL, ", ", &save))
+	     p = strtok_r(NULL, ", ", &save))
 		check_reach_text(c, path, t, p);
 	free(copy);
 }
@@ -392,8 +391,7 @@ check_ip(struct check *c, const char *path, const struct tree *t)
 {
 	unsigned char addr[16];
 
-	if (!need_text(c, path, t) ||
-	    inet_pton(AF_INET, t->u.s, addr) == 1 ||
+	if (!need_text(c, path, t) || inet_pton(AF_INET, t->u.s, addr) == 1 ||
 	    inet_pton(AF_INET6, t->u.s, addr) == 1)
 		return;
 	failed(c, path, t, "Is not a valid ipv4 address");
@@ -434,11 +432,12 @@ check_format(struct check *c, const char *path, const struct tree *t)
 	for (uint32_t i = 0; i < tree_count(t); i++) {
 		const struct tree *e = tree_child(t, i);
 
-		if (e->type == TREE_TEXT || (e->type == TREE_MAP &&
-		    tree_count(e) == 1 &&
-		    tree_child(e, 0)->type == TREE_TEXT))
+		if (e->type == TREE_TEXT ||
+		    (e->type == TREE_MAP && tree_count(e) == 1 &&
+			tree_child(e, 0)->type == TREE_TEXT))
 			continue;
-		failed(c, path, t, "each item should be a string or a "
+		failed(c, path, t,
+		    "each item should be a string or a "
 		    "dictionary with string values");
 		return;
 	}
@@ -450,8 +449,8 @@ check_sync_mode(struct check *c, const char *path, const struct tree *t)
 	char text[64];
 
 	tree_scalar_text(t, text, sizeof(text));
-	if (tree_count(t) > 0 || (value_bool(text) < 0 &&
-	    strcasecmp(text, "quorum") != 0))
+	if (tree_count(t) > 0 ||
+	    (value_bool(text) < 0 && strcasecmp(text, "quorum") != 0))
 		failed(c, path, t, "invalid value for synchronous_mode");
 }
 
@@ -460,9 +459,9 @@ check_watchdog_mode(struct check *c, const char *path, const struct tree *t)
 {
 	if (t->type == TREE_BOOL && !t->u.b)
 		return;
-	if (t->type == TREE_TEXT && (strcmp(t->u.s, "off") == 0 ||
-	    strcmp(t->u.s, "automatic") == 0 ||
-	    strcmp(t->u.s, "required") == 0))
+	if (t->type == TREE_TEXT &&
+	    (strcmp(t->u.s, "off") == 0 || strcmp(t->u.s, "automatic") == 0 ||
+		strcmp(t->u.s, "required") == 0))
 		return;
 	failed(c, path, t, "Wrong value");
 }
@@ -561,11 +560,10 @@ check_bin_name(struct check *c, const char *path, const struct tree *t)
 }
 
 void
-check_programs(struct check *c, const struct conf_key *k,
-    const struct tree *t)
+check_programs(struct check *c, const struct conf_key *k, const struct tree *t)
 {
-	static const char *const words[] = {"pg_ctl", "initdb",
-	    "pg_controldata", "pg_basebackup", "postgres", "pg_isready"};
+	static const char *const words[] = { "pg_ctl", "initdb",
+		"pg_controldata", "pg_basebackup", "postgres", "pg_isready" };
 	char text[TEXT_SIZE], program[PATH_SIZE];
 	const char *dir;
 
@@ -573,8 +571,8 @@ check_programs(struct check *c, const struct conf_key *k,
 		return;
 	dir = t != NULL ? t->u.s : "";
 	if (*dir != '\0' && !probe_exists(dir)) {
-		snprintf(text, sizeof(text), "Directory '%s' does not exist.",
-		    dir);
+		snprintf(
+		    text, sizeof(text), "Directory '%s' does not exist.", dir);
 		check_problem(c, k->path, NULL, text);
 		return;
 	}
@@ -635,24 +633,26 @@ check_data_dir(struct check *c, const char *path, const struct tree *t)
 	if (probe_dir_empty(t->u.s))
 		return;
 	if (!data_version(t->u.s, version, sizeof(version))) {
-		failed(c, path, t,
-		    "doesn't look like a valid data directory");
+		failed(c, path, t, "doesn't look like a valid data directory");
 		return;
 	}
 	wal = strtod(version, NULL) >= 10 ? "pg_wal" : "pg_xlog";
 	n = snprintf(sub, sizeof(sub), "%s/%s", t->u.s, wal);
 	if (n < 0 || (size_t)n >= sizeof(sub) || !probe_is_dir(sub)) {
-		snprintf(text, sizeof(text), "data dir for the cluster is not "
-		    "empty, but doesn't contain \"%s\" directory", wal);
+		snprintf(text, sizeof(text),
+		    "data dir for the cluster is not "
+		    "empty, but doesn't contain \"%s\" directory",
+		    wal);
 		failed(c, path, t, text);
 		return;
 	}
 	if (!probe_program(bin_dir(c), program_name(c, "postgres"), program,
-	    sizeof(program)) ||
+		sizeof(program)) ||
 	    !probe_postgres_version(program, mine, sizeof(mine)) ||
 	    strcmp(version, mine) == 0)
 		return;
-	snprintf(text, sizeof(text), "data_dir directory postgresql version "
+	snprintf(text, sizeof(text),
+	    "data_dir directory postgresql version "
 	    "(%s) doesn't match with 'postgres --version' output (%s)",
 	    version, mine);
 	failed(c, path, t, text);

@@ -14,14 +14,13 @@ struct check {
 };
 
 /* "<path> <value> <error>"; t NULL: empty value. */
-void check_problem(struct check *, const char *path, const struct tree *t,
-    const char *error);
+void check_problem(
+    struct check *, const char *path, const struct tree *t, const char *error);
 void check_missing(struct check *, const char *path);
 /* A value against its row. */
-void check_value(struct check *, const struct conf_key *,
-    const struct tree *);
+void check_value(struct check *, const struct conf_key *, const struct tree *);
 /* postgresql.bin_dir (t may be NULL) and the programs in it. */
-void check_programs(struct check *, const struct conf_key *,
-    const struct tree *t);
+void check_programs(
+    struct check *, const struct conf_key *, const struct tree *t);
 
 #endif

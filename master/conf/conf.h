@@ -77,26 +77,26 @@ enum conf_class {
 
 /* What --validate-config looks at (spec/config.md 15.2). */
 enum conf_check {
-	CHECK_NOT = 0,	   /* not looked at */
-	CHECK_TYPE,	   /* type, limits and words of the row */
-	CHECK_NAME,	   /* text, not the reserved name */
-	CHECK_BIND,	   /* host:port that nobody listens on */
-	CHECK_BIND_MANY,   /* the same with several hosts */
-	CHECK_CONNECT,	   /* host:port that others can connect to */
-	CHECK_REACH,	   /* host:port that answers */
-	CHECK_REACH_ANY,   /* comma text or list of those */
-	CHECK_REACH_LIST,  /* list of those */
-	CHECK_IP,	   /* IPv4 or IPv6 address */
+	CHECK_NOT = 0,	  /* not looked at */
+	CHECK_TYPE,	  /* type, limits and words of the row */
+	CHECK_NAME,	  /* text, not the reserved name */
+	CHECK_BIND,	  /* host:port that nobody listens on */
+	CHECK_BIND_MANY,  /* the same with several hosts */
+	CHECK_CONNECT,	  /* host:port that others can connect to */
+	CHECK_REACH,	  /* host:port that answers */
+	CHECK_REACH_ANY,  /* comma text or list of those */
+	CHECK_REACH_LIST, /* list of those */
+	CHECK_IP,	  /* IPv4 or IPv6 address */
 	CHECK_DATA_DIR,
 	CHECK_BIN_DIR,
 	CHECK_BIN_NAME,
-	CHECK_OPTIONS,	   /* list of strings or one-pair maps */
-	CHECK_FORMAT,	   /* log.format */
-	CHECK_SYNC_MODE,   /* boolean word or quorum */
+	CHECK_OPTIONS,	 /* list of strings or one-pair maps */
+	CHECK_FORMAT,	 /* log.format */
+	CHECK_SYNC_MODE, /* boolean word or quorum */
 	CHECK_WATCHDOG_MODE,
-	CHECK_PORTS,	   /* kubernetes.ports */
-	CHECK_CODES,	   /* integer or list of integers */
-	CHECK_TAGS	   /* a tag of an exclusive pair */
+	CHECK_PORTS, /* kubernetes.ports */
+	CHECK_CODES, /* integer or list of integers */
+	CHECK_TAGS   /* a tag of an exclusive pair */
 };
 
 #define CONF_REQUIRED 1u /* --validate-config demands it */
@@ -116,7 +116,7 @@ struct conf_key {
 	int64_t min, max;  /* of numbers, in the base unit; 0,0: no limits */
 	const char *words; /* accepted words, separated by spaces, or NULL */
 	enum conf_class class;
-	const char *env; /* without PATRONI_; "-": generic rule of spec 5 */
+	const char *env;  /* without PATRONI_; "-": generic rule of spec 5 */
 	unsigned helpers; /* FOR() bits: which process needs it */
 	enum conf_check check;
 	unsigned flags;
@@ -148,8 +148,8 @@ void conf_key_accepted(const struct conf_key *, char *buf, size_t size);
  * then err is "line N: what" (or "what").  Bounded in depth, nodes and bytes,
  * aliases included.
  */
-struct tree *conf_yaml_parse(const char *text, size_t len, uint32_t file,
-    char *err, size_t errsize);
+struct tree *conf_yaml_parse(
+    const char *text, size_t len, uint32_t file, char *err, size_t errsize);
 /* What a plain scalar of this text is: the resolver of spec 3.1 alone. */
 struct tree *conf_yaml_scalar(const char *text);
 /* Block style, keys sorted when asked for, at `indent` columns.  Text is
@@ -172,14 +172,14 @@ const struct tree *conf_env_document(const struct conf_env *);
 void conf_env_free(struct conf_env *); /* wipes */
 
 struct conf {
-	struct tree *local; /* file and environment merged: what is compared
-			     * at a reload and printed by -p */
+	struct tree *local;	/* file and environment merged: what is compared
+				 * at a reload and printed by -p */
 	struct tree *effective; /* local part of spec 2.4, known values in
 				 * their own types, legacy forms translated */
-	bool from_file;	       /* false: environment only, nothing to re-read */
-	char path[PATH_SIZE];  /* as given; "" without one */
-	char dir[PATH_SIZE];   /* absolute directory of the configuration; "" */
-	char **files;	       /* by CONF_FILE() number; [0] is the environment */
+	bool from_file;	      /* false: environment only, nothing to re-read */
+	char path[PATH_SIZE]; /* as given; "" without one */
+	char dir[PATH_SIZE];  /* absolute directory of the configuration; "" */
+	char **files; /* by CONF_FILE() number; [0] is the environment */
 	uint32_t nfiles;
 };
 
@@ -194,16 +194,16 @@ struct conf *conf_load(const char *path, const struct conf_env *,
     unsigned flags, struct conf_notes *);
 /*
  * The same for a reload (NULL without an error: the configuration came from
- * the environment alone, nothing is read again): keys that are read at start only keep the value they
- * have in `old` (noted), and *changed tells whether the local part differs
- * (spec 3.5).  `old` is left alone whatever happens.
+ * the environment alone, nothing is read again): keys that are read at start
+ * only keep the value they have in `old` (noted), and *changed tells whether
+ * the local part differs (spec 3.5).  `old` is left alone whatever happens.
  */
 struct conf *conf_reload(const struct conf *old, const struct conf_env *,
     bool *changed, struct conf_notes *);
 void conf_free(struct conf *); /* wipes; NULL allowed */
 /* "file line N" of a node; "environment" when it came from there. */
-const char *conf_where(const struct conf *, const struct tree *, char *buf,
-    size_t size);
+const char *conf_where(
+    const struct conf *, const struct tree *, char *buf, size_t size);
 
 /* First store section in the order of spec 1.3 step 5, or NULL. */
 const char *conf_store(const struct conf *);
@@ -235,8 +235,8 @@ const char *conf_database_user(const struct conf *);
  * first that exists.  Candidates too long for a Unix socket are left out.
  */
 #define CONF_SOCKET_CANDIDATES 2
-uint32_t conf_control_sockets(const struct conf *,
-    char out[CONF_SOCKET_CANDIDATES][PATH_SIZE]);
+uint32_t conf_control_sockets(
+    const struct conf *, char out[CONF_SOCKET_CANDIDATES][PATH_SIZE]);
 
 /* ---- modes of the command line ---- */
 

@@ -115,8 +115,7 @@ uri_hosts(struct tree *out, const char *s, size_t len)
 			len--;
 		}
 	}
-	if (*hosts != '\0' && !set_encoded(out, "host", hosts,
-	    strlen(hosts)))
+	if (*hosts != '\0' && !set_encoded(out, "host", hosts, strlen(hosts)))
 		return false;
 	return !any_port || tree_set(out, "port", tree_text(ports));
 }
@@ -134,8 +133,9 @@ parse_uri(struct tree *out, const char *s)
 		size_t n = (size_t)(at - s);
 
 		colon = memchr(s, ':', n);
-		if (colon != NULL && !set_encoded(out, "password", colon + 1,
-		    (size_t)(at - colon) - 1))
+		if (colon != NULL &&
+		    !set_encoded(
+			out, "password", colon + 1, (size_t)(at - colon) - 1))
 			return false;
 		if (colon != NULL)
 			n = (size_t)(colon - s);
@@ -166,8 +166,8 @@ word_value(const char *s, char *buf)
 
 	if (quoted)
 		s++;
-	while (*s != '\0' && (quoted ? *s != '\'' :
-	    !isspace((unsigned char)*s))) {
+	while (
+	    *s != '\0' && (quoted ? *s != '\'' : !isspace((unsigned char)*s))) {
 		if (*s == '\\' && s[1] != '\0')
 			s++;
 		buf[n++] = *s++;

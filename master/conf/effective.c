@@ -12,9 +12,9 @@
 #include "internal.h"
 
 /* spec 2.4.6 */
-static const char *const auth_keys[] = {"username", "password", "sslmode",
-    "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslcrldir",
-    "gssencmode", "channel_binding", "sslnegotiation"};
+static const char *const auth_keys[] = { "username", "password", "sslmode",
+	"sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl",
+	"sslcrldir", "gssencmode", "channel_binding", "sslnegotiation" };
 
 /* ---- older forms ---- */
 
@@ -35,7 +35,7 @@ static void
 old_accounts(struct tree *root)
 {
 	struct tree *pg = tree_get(root, "postgresql"), *rewind;
-	static const char *const names[] = {"replication", "superuser"};
+	static const char *const names[] = { "replication", "superuser" };
 	char path[CONF_PATH_SIZE];
 
 	if (pg == NULL || pg->type != TREE_MAP)
@@ -54,8 +54,8 @@ old_accounts(struct tree *root)
 		conf_set_path(root, "postgresql.use_pg_rewind",
 		    tree_bool(rewind != NULL));
 	}
-	if (rewind != NULL && rewind->type == TREE_MAP && tree_path(root,
-	    "postgresql.authentication.superuser") == NULL)
+	if (rewind != NULL && rewind->type == TREE_MAP &&
+	    tree_path(root, "postgresql.authentication.superuser") == NULL)
 		conf_set_path(root, "postgresql.authentication.superuser",
 		    tree_copy(rewind));
 	tree_remove(pg, "replication");
@@ -66,7 +66,7 @@ old_accounts(struct tree *root)
 static void
 old_forms(struct tree *root)
 {
-	static const char *const srv[] = {"discovery_srv", "srv_domain"};
+	static const char *const srv[] = { "discovery_srv", "srv_domain" };
 	char from[CONF_PATH_SIZE], to[CONF_PATH_SIZE];
 	struct tree *t;
 
@@ -85,8 +85,8 @@ old_forms(struct tree *root)
 		for (int e = 0; e < 2; e++) {
 			snprintf(from, sizeof(from), "etcd%s.%s",
 			    e == 1 ? "3" : "", srv[i]);
-			snprintf(to, sizeof(to), "etcd%s.srv",
-			    e == 1 ? "3" : "");
+			snprintf(
+			    to, sizeof(to), "etcd%s.srv", e == 1 ? "3" : "");
 			move_to(root, from, to);
 		}
 	}
@@ -167,8 +167,9 @@ check_citus(struct tree *root)
 	if (tree_get(root, "citus") == NULL)
 		return;
 	if (group == NULL || db == NULL || db->type != TREE_TEXT ||
-	    !(group->type == TREE_INT || (group->type == TREE_TEXT &&
-	    value_int(group->u.s, NULL, &n)))) {
+	    !(group->type == TREE_INT ||
+		(group->type == TREE_TEXT &&
+		    value_int(group->u.s, NULL, &n)))) {
 		tree_remove(root, "citus");
 		return;
 	}
@@ -220,8 +221,9 @@ drop_dynamic(struct tree *root)
 	while (i < tree_count(root)) {
 		const struct tree *t = tree_child(root, i);
 
-		if (conf_path_join(path, sizeof(path), "bootstrap.dcs",
-		    t->key) && conf_key_find(path) != NULL &&
+		if (conf_path_join(
+			path, sizeof(path), "bootstrap.dcs", t->key) &&
+		    conf_key_find(path) != NULL &&
 		    conf_key_find(t->key) == NULL)
 			tree_remove(root, t->key);
 		else
@@ -252,7 +254,8 @@ tag_conflict(const struct tree *tags, const char *flag, const char *priority,
 		return;
 	conf_note(notes, CONF_WARNING,
 	    "Conflicting configuration between %s: %s and %s: %s. "
-	    "Defaulting to %s: %s", flag, ftext, priority, text, flag, ftext);
+	    "Defaulting to %s: %s",
+	    flag, ftext, priority, text, flag, ftext);
 }
 
 /* ---- what a daemon cannot do without ---- */
@@ -276,8 +279,8 @@ need_text(const struct tree *root, const char *path, struct conf_notes *notes,
 
 /* Names are fields of fixed size in messages. */
 static void
-need_short(const struct tree *root, const char *path,
-    struct conf_notes *notes, bool *ok)
+need_short(const struct tree *root, const char *path, struct conf_notes *notes,
+    bool *ok)
 {
 	if (strlen(tree_path_text(root, path, "")) < NAME_SIZE)
 		return;
@@ -290,7 +293,7 @@ static void
 need_pair(const struct tree *root, const char *section,
     struct conf_notes *notes, bool *ok)
 {
-	static const char *const keys[] = {"username", "password"};
+	static const char *const keys[] = { "username", "password" };
 	char path[CONF_PATH_SIZE];
 
 	if (!conf_path_join(path, sizeof(path), section, "authentication") ||
@@ -311,8 +314,8 @@ check_needed(struct conf *conf, struct conf_notes *notes)
 	bool ok = true;
 
 	if (strcmp(tree_path_text(root, "name", ""), RESERVED_NAME) == 0) {
-		conf_note(notes, CONF_ERROR,
-		    "Node 'name' can't be set to '%s'", RESERVED_NAME);
+		conf_note(notes, CONF_ERROR, "Node 'name' can't be set to '%s'",
+		    RESERVED_NAME);
 		return false;
 	}
 	need_text(root, "name", notes, &ok);

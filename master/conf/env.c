@@ -36,11 +36,11 @@ struct vars {
 static const struct {
 	const char *env, *path;
 } old_names[] = {
-	{"LOGLEVEL", "log.level"},
-	{"LOGFORMAT", "log.format"},
-	{"LOG_DATEFMT", "log.dateformat"},
-	{"POSTGRESQL_BIN_IS_READY", "postgresql.bin_name.pg_isready"},
-	{"RETRIABLE_HTTP_CODES", "kubernetes.retriable_http_codes"},
+	{ "LOGLEVEL", "log.level" },
+	{ "LOGFORMAT", "log.format" },
+	{ "LOG_DATEFMT", "log.dateformat" },
+	{ "POSTGRESQL_BIN_IS_READY", "postgresql.bin_name.pg_isready" },
+	{ "RETRIABLE_HTTP_CODES", "kubernetes.retriable_http_codes" },
 };
 
 enum form { FORM_TEXT, FORM_INT, FORM_LIST, FORM_MAP, FORM_BOOL };
@@ -50,27 +50,48 @@ static const struct {
 	const char *suffix;
 	enum form form;
 } suffixes[] = {
-	{"HOST", FORM_TEXT}, {"URL", FORM_TEXT}, {"PROXY", FORM_TEXT},
-	{"SRV", FORM_TEXT}, {"SRV_SUFFIX", FORM_TEXT},
-	{"PROTOCOL", FORM_TEXT}, {"CACERT", FORM_TEXT}, {"CERT", FORM_TEXT},
-	{"KEY", FORM_TEXT}, {"KEY_PASSWORD", FORM_TEXT},
-	{"TOKEN", FORM_TEXT}, {"DC", FORM_TEXT}, {"CONSISTENCY", FORM_TEXT},
-	{"SERVICE_CHECK_INTERVAL", FORM_TEXT},
-	{"SERVICE_CHECK_TLS_SERVER_NAME", FORM_TEXT},
-	{"NAMESPACE", FORM_TEXT}, {"CONTEXT", FORM_TEXT},
-	{"SCOPE_LABEL", FORM_TEXT}, {"ROLE_LABEL", FORM_TEXT},
-	{"POD_IP", FORM_TEXT}, {"LEADER_LABEL_VALUE", FORM_TEXT},
-	{"FOLLOWER_LABEL_VALUE", FORM_TEXT},
-	{"STANDBY_LEADER_LABEL_VALUE", FORM_TEXT},
-	{"TMP_ROLE_LABEL", FORM_TEXT}, {"GROUP", FORM_TEXT},
-	{"DATABASE", FORM_TEXT}, {"PORT", FORM_INT}, {"HOSTS", FORM_LIST},
-	{"PORTS", FORM_LIST}, {"CHECKS", FORM_LIST},
-	{"SERVICE_TAGS", FORM_LIST}, {"RETRIABLE_HTTP_CODES", FORM_LIST},
-	{"LABELS", FORM_MAP}, {"SET_ACLS", FORM_MAP},
-	{"AUTH_DATA", FORM_MAP}, {"BOOTSTRAP_LABELS", FORM_MAP},
-	{"USE_SSL", FORM_BOOL}, {"USE_PROXIES", FORM_BOOL},
-	{"REGISTER_SERVICE", FORM_BOOL}, {"USE_ENDPOINTS", FORM_BOOL},
-	{"BYPASS_API_SERVICE", FORM_BOOL}, {"VERIFY", FORM_BOOL},
+	{ "HOST", FORM_TEXT },
+	{ "URL", FORM_TEXT },
+	{ "PROXY", FORM_TEXT },
+	{ "SRV", FORM_TEXT },
+	{ "SRV_SUFFIX", FORM_TEXT },
+	{ "PROTOCOL", FORM_TEXT },
+	{ "CACERT", FORM_TEXT },
+	{ "CERT", FORM_TEXT },
+	{ "KEY", FORM_TEXT },
+	{ "KEY_PASSWORD", FORM_TEXT },
+	{ "TOKEN", FORM_TEXT },
+	{ "DC", FORM_TEXT },
+	{ "CONSISTENCY", FORM_TEXT },
+	{ "SERVICE_CHECK_INTERVAL", FORM_TEXT },
+	{ "SERVICE_CHECK_TLS_SERVER_NAME", FORM_TEXT },
+	{ "NAMESPACE", FORM_TEXT },
+	{ "CONTEXT", FORM_TEXT },
+	{ "SCOPE_LABEL", FORM_TEXT },
+	{ "ROLE_LABEL", FORM_TEXT },
+	{ "POD_IP", FORM_TEXT },
+	{ "LEADER_LABEL_VALUE", FORM_TEXT },
+	{ "FOLLOWER_LABEL_VALUE", FORM_TEXT },
+	{ "STANDBY_LEADER_LABEL_VALUE", FORM_TEXT },
+	{ "TMP_ROLE_LABEL", FORM_TEXT },
+	{ "GROUP", FORM_TEXT },
+	{ "DATABASE", FORM_TEXT },
+	{ "PORT", FORM_INT },
+	{ "HOSTS", FORM_LIST },
+	{ "PORTS", FORM_LIST },
+	{ "CHECKS", FORM_LIST },
+	{ "SERVICE_TAGS", FORM_LIST },
+	{ "RETRIABLE_HTTP_CODES", FORM_LIST },
+	{ "LABELS", FORM_MAP },
+	{ "SET_ACLS", FORM_MAP },
+	{ "AUTH_DATA", FORM_MAP },
+	{ "BOOTSTRAP_LABELS", FORM_MAP },
+	{ "USE_SSL", FORM_BOOL },
+	{ "USE_PROXIES", FORM_BOOL },
+	{ "REGISTER_SERVICE", FORM_BOOL },
+	{ "USE_ENDPOINTS", FORM_BOOL },
+	{ "BYPASS_API_SERVICE", FORM_BOOL },
+	{ "VERIFY", FORM_BOOL },
 };
 
 /* Copy PATRONI_* away, overwrite the originals and unset them. */
@@ -153,8 +174,8 @@ conf_env_collection(const char *text, bool map, char *err, size_t errsize)
 	while (isspace((unsigned char)*text))
 		text++;
 	as_is = map ? *text == '{' : *text == '-' || strchr(text, '[') != NULL;
-	n = asprintf(&doc, "%s%s%s", as_is ? "" : open, text,
-	    as_is ? "" : close);
+	n = asprintf(
+	    &doc, "%s%s%s", as_is ? "" : open, text, as_is ? "" : close);
 	if (n < 0) {
 		snprintf(err, errsize, "out of memory");
 		return NULL;
@@ -217,8 +238,8 @@ parse_format(const struct var *v, struct conf_notes *notes)
 	size_t n;
 
 	while ((p = strstr(p, "%(")) != NULL) {
-		for (n = 0; isalnum((unsigned char)p[2 + n]) ||
-		    p[2 + n] == '_'; n++)
+		for (n = 0; isalnum((unsigned char)p[2 + n]) || p[2 + n] == '_';
+		     n++)
 			;
 		if (n > 0 && p[2 + n] == ')')
 			return tree_text(v->value);
@@ -229,8 +250,8 @@ parse_format(const struct var *v, struct conf_notes *notes)
 
 /* The value of a variable that belongs to one key.  NULL: not set. */
 static struct tree *
-parse_for_key(const struct conf_key *k, const struct var *v,
-    struct conf_notes *notes)
+parse_for_key(
+    const struct conf_key *k, const struct var *v, struct conf_notes *notes)
 {
 	double r;
 	int64_t i;
@@ -244,7 +265,7 @@ parse_for_key(const struct conf_key *k, const struct var *v,
 		return tree_text(v->value);
 	case CONF_BYTES:
 		return value_int(v->value, NULL, &i) ? tree_int(i) :
-		    tree_text(v->value);
+						       tree_text(v->value);
 	case CONF_INT:
 	case CONF_NUMBER:
 		return parse_int(v, notes);
@@ -312,10 +333,10 @@ parse_form(enum form form, const struct var *v, struct conf_notes *notes)
 		return *v->value != '\0' ? parse_int(v, notes) : NULL;
 	case FORM_LIST:
 		return *v->value != '\0' ? parse_collection(v, false, notes) :
-		    NULL;
+					   NULL;
 	case FORM_MAP:
 		return *v->value != '\0' ? parse_collection(v, true, notes) :
-		    tree_map();
+					   tree_map();
 	case FORM_BOOL:
 		return *v->value != '\0' ? parse_bool(v, notes) : NULL;
 	}
@@ -323,8 +344,8 @@ parse_form(enum form form, const struct var *v, struct conf_notes *notes)
 }
 
 static void
-lower_path(const char *word, size_t len, const char *suffix, char *path,
-    size_t size)
+lower_path(
+    const char *word, size_t len, const char *suffix, char *path, size_t size)
 {
 	snprintf(path, size, "%.*s.%s", (int)len, word, suffix);
 	for (char *p = path; *p != '\0'; p++)
@@ -332,8 +353,8 @@ lower_path(const char *word, size_t len, const char *suffix, char *path,
 }
 
 static void
-apply_generic(struct tree *overlay, const struct var *v,
-    struct conf_notes *notes)
+apply_generic(
+    struct tree *overlay, const struct var *v, struct conf_notes *notes)
 {
 	const char *mark = strchr(v->name, '_');
 	char path[CONF_PATH_SIZE];
@@ -350,8 +371,8 @@ apply_generic(struct tree *overlay, const struct var *v,
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		if (strcmp(mark + 1, suffixes[i].suffix) != 0)
 			continue;
-		lower_path(v->name, len, suffixes[i].suffix, path,
-		    sizeof(path));
+		lower_path(
+		    v->name, len, suffixes[i].suffix, path, sizeof(path));
 		if ((t = parse_form(suffixes[i].form, v, notes)) != NULL)
 			conf_set_path(overlay, path, t);
 		return;
@@ -365,10 +386,10 @@ apply_etcd_accounts(struct tree *overlay, struct vars *vars)
 	static const struct {
 		const char *section, *env, *path;
 	} accounts[] = {
-		{"etcd", "ETCD_USERNAME", "etcd.username"},
-		{"etcd", "ETCD_PASSWORD", "etcd.password"},
-		{"etcd3", "ETCD3_USERNAME", "etcd3.username"},
-		{"etcd3", "ETCD3_PASSWORD", "etcd3.password"},
+		{ "etcd", "ETCD_USERNAME", "etcd.username" },
+		{ "etcd", "ETCD_PASSWORD", "etcd.password" },
+		{ "etcd3", "ETCD3_USERNAME", "etcd3.username" },
+		{ "etcd3", "ETCD3_PASSWORD", "etcd3.password" },
 	};
 	struct var *v;
 
@@ -393,8 +414,7 @@ parse_document(struct vars *vars, struct conf_notes *notes)
 	v->used = true;
 	t = conf_yaml_parse(v->value, strlen(v->value), 0, err, sizeof(err));
 	if (t == NULL) {
-		conf_note(notes, CONF_WARNING, PREFIX "CONFIGURATION: %s",
-		    err);
+		conf_note(notes, CONF_WARNING, PREFIX "CONFIGURATION: %s", err);
 		return NULL;
 	}
 	if (t->type == TREE_MAP) {

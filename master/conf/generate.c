@@ -18,10 +18,10 @@
 #define FIXME "#FIXME"
 
 /* Sections in the order of the output. */
-static const char *const sections[] = {"scope", "namespace", "name", "log",
-    "restapi", "ctl", "citus", "consul", "etcd", "etcd3", "exhibitor",
-    "kubernetes", "raft", "zookeeper", "bootstrap", "postgresql", "watchdog",
-    "tags", NULL};
+static const char *const sections[] = { "scope", "namespace", "name", "log",
+	"restapi", "ctl", "citus", "consul", "etcd", "etcd3", "exhibitor",
+	"kubernetes", "raft", "zookeeper", "bootstrap", "postgresql",
+	"watchdog", "tags", NULL };
 
 void
 generate_text(struct generate *g, const char *path, const char *value)
@@ -58,12 +58,13 @@ find_address(struct generate *g, const char *host)
 		return;
 	}
 	for (ai = list; ai != NULL; ai = ai->ai_next) {
-		if (best == NULL || (best->ai_family != AF_INET &&
-		    ai->ai_family == AF_INET))
+		if (best == NULL ||
+		    (best->ai_family != AF_INET && ai->ai_family == AF_INET))
 			best = ai;
 	}
-	if (best == NULL || getnameinfo(best->ai_addr, best->ai_addrlen,
-	    g->ip, sizeof(g->ip), NULL, 0, NI_NUMERICHOST) != 0)
+	if (best == NULL ||
+	    getnameinfo(best->ai_addr, best->ai_addrlen, g->ip, sizeof(g->ip),
+		NULL, 0, NI_NUMERICHOST) != 0)
 		snprintf(g->ip, sizeof(g->ip), "%s", FIXME);
 	freeaddrinfo(list);
 }
@@ -76,8 +77,9 @@ set_address(struct generate *g, const char *path, int port)
 	if (strcmp(g->ip, FIXME) == 0)
 		snprintf(text, sizeof(text), "%s", FIXME);
 	else
-		snprintf(text, sizeof(text), strchr(g->ip, ':') != NULL ?
-		    "[%s]:%d" : "%s:%d", g->ip, port);
+		snprintf(text, sizeof(text),
+		    strchr(g->ip, ':') != NULL ? "[%s]:%d" : "%s:%d", g->ip,
+		    port);
 	generate_text(g, path, text);
 }
 
@@ -107,8 +109,8 @@ template_node(struct generate *g)
 	generate_text(g, "log.type", "plain");
 	generate_text(g, "log.level", "INFO");
 	generate_text(g, "log.traceback_level", "ERROR");
-	generate_text(g, "log.format",
-	    "%(asctime)s %(levelname)s: %(message)s");
+	generate_text(
+	    g, "log.format", "%(asctime)s %(levelname)s: %(message)s");
 	generate_int(g, "log.max_queue_size", 1000);
 	set_address(g, "restapi.listen", 8008);
 	set_address(g, "restapi.connect_address", 8008);
@@ -154,15 +156,15 @@ for_version(struct generate *g, int version)
 {
 	const struct tree *hints = tree_path(g->doc, PARAM "wal_log_hints");
 	const char *method = version >= 100000 ? "scram-sha-256" : "md5";
-	const char *replication = tree_path_text(g->doc,
-	    AUTHENTICATION "replication.username", "replicator");
+	const char *replication = tree_path_text(
+	    g->doc, AUTHENTICATION "replication.username", "replicator");
 	char line[256];
 	struct tree *hba;
 
-	if (version >= 110000 && tree_path(g->doc,
-	    AUTHENTICATION "rewind") == NULL) {
-		generate_text(g, AUTHENTICATION "rewind.username",
-		    "rewind_user");
+	if (version >= 110000 &&
+	    tree_path(g->doc, AUTHENTICATION "rewind") == NULL) {
+		generate_text(
+		    g, AUTHENTICATION "rewind.username", "rewind_user");
 		generate_text(g, AUTHENTICATION "rewind.password", FIXME);
 	}
 	generate_text(g, "postgresql.parameters.password_encryption", method);
@@ -178,11 +180,11 @@ for_version(struct generate *g, int version)
 		generate_int(g, PARAM "wal_keep_segments", 8);
 	else
 		generate_text(g, PARAM "wal_keep_size", "128MB");
-	generate_text(g, PARAM "wal_level",
-	    version < 90600 ? "hot_standby" : "replica");
+	generate_text(
+	    g, PARAM "wal_level", version < 90600 ? "hot_standby" : "replica");
 	generate_bool(g, "bootstrap.dcs.postgresql.use_pg_rewind",
-	    hints != NULL && !conf_falsy(hints) && !(hints->type == TREE_TEXT &&
-	    strcmp(hints->u.s, "off") == 0));
+	    hints != NULL && !conf_falsy(hints) &&
+		!(hints->type == TREE_TEXT && strcmp(hints->u.s, "off") == 0));
 }
 
 /* ---- output ---- */
@@ -201,15 +203,16 @@ write_key(const struct tree *map, const char *key, int indent, FILE *f)
 static void
 write_bootstrap(const struct tree *bootstrap, FILE *f)
 {
-	static const char *const first[] = {"loop_wait", "retry_timeout",
-	    "ttl"};
+	static const char *const first[] = { "loop_wait", "retry_timeout",
+		"ttl" };
 	struct tree *dcs = tree_copy(tree_get(bootstrap, "dcs"));
 
 	fputs("bootstrap:\n"
-	    "  # This section is written to the store as the dynamic\n"
-	    "  # configuration once, after the cluster was initialised.\n"
-	    "  # Later changes are made with \"patronictl edit-config\".\n"
-	    "  dcs:\n", f);
+	      "  # This section is written to the store as the dynamic\n"
+	      "  # configuration once, after the cluster was initialised.\n"
+	      "  # Later changes are made with \"patronictl edit-config\".\n"
+	      "  dcs:\n",
+	    f);
 	if (dcs == NULL)
 		return;
 	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
@@ -231,8 +234,7 @@ write_document(const struct tree *doc, FILE *f)
 			continue;
 		if (t->type == TREE_MAP)
 			fputc('\n', f);
-		if (strcmp(*s, "bootstrap") == 0 &&
-		    tree_get(t, "dcs") != NULL)
+		if (strcmp(*s, "bootstrap") == 0 && tree_get(t, "dcs") != NULL)
 			write_bootstrap(t, f);
 		else
 			write_key(doc, *s, 0, f);
@@ -248,7 +250,7 @@ make_parents(const char *path)
 	if (!text_set(dir, sizeof(dir), path))
 		return false;
 	for (char *p = strchr(dir + 1, '/'); p != NULL;
-	    p = strchr(p + 1, '/')) {
+	     p = strchr(p + 1, '/')) {
 		*p = '\0';
 		if (mkdir(dir, 0777) == -1 && errno != EEXIST)
 			return false;
@@ -283,12 +285,12 @@ static bool
 sample(struct generate *g)
 {
 	char program[PATH_SIZE], version[32];
-	const char *name = tree_path_text(g->doc,
-	    "postgresql.bin_name.postgres", "postgres");
+	const char *name =
+	    tree_path_text(g->doc, "postgresql.bin_name.postgres", "postgres");
 	int major = 0, minor = 0;
 
 	if (!probe_program(tree_path_text(g->doc, "postgresql.bin_dir", ""),
-	    name, program, sizeof(program)) ||
+		name, program, sizeof(program)) ||
 	    !probe_postgres_version(program, version, sizeof(version)) ||
 	    sscanf(version, "%d.%d", &major, &minor) < 1) {
 		fprintf(g->err,
@@ -303,7 +305,7 @@ int
 conf_generate_main(const struct conf_generate_options *options,
     const struct conf_env *env, FILE *out, FILE *err)
 {
-	struct generate g = {.options = options, .err = err};
+	struct generate g = { .options = options, .err = err };
 	char *text = NULL;
 	size_t len = 0;
 	bool ok;

@@ -35,29 +35,30 @@ static const char query[] =
     "'track_commit_timestamp', 'max_replication_slots', "
     "'max_worker_processes', 'wal_log_hints')";
 
-static const char *const local_parameters[] = {"archive_command",
-    "restore_command", "archive_cleanup_command", "recovery_end_command",
-    "ssl_passphrase_command", "hba_file", "ident_file", "config_file", NULL};
+static const char *const local_parameters[] = { "archive_command",
+	"restore_command", "archive_cleanup_command", "recovery_end_command",
+	"ssl_passphrase_command", "hba_file", "ident_file", "config_file",
+	NULL };
 
 /* Keys of the superuser account; `since`: first version that knows them. */
 static const struct {
 	const char *key, *dsn, *env, *dflt;
 	int since;
 } account[] = {
-	{"username", "user", "PGUSER", NULL, 0},
-	{"password", "password", "PGPASSWORD", NULL, 0},
-	{"sslmode", "sslmode", "PGSSLMODE", "prefer", 0},
-	{"sslcert", "sslcert", "PGSSLCERT", NULL, 0},
-	{"sslkey", "sslkey", "PGSSLKEY", NULL, 0},
-	{"sslpassword", "sslpassword", NULL, NULL, 130000},
-	{"sslrootcert", "sslrootcert", "PGSSLROOTCERT", NULL, 0},
-	{"sslcrl", "sslcrl", "PGSSLCRL", NULL, 0},
-	{"sslcrldir", "sslcrldir", "PGSSLCRLDIR", NULL, 140000},
-	{"gssencmode", "gssencmode", "PGGSSENCMODE", "prefer", 120000},
-	{"channel_binding", "channel_binding", "PGCHANNELBINDING", "prefer",
-	    130000},
-	{"sslnegotiation", "sslnegotiation", "PGSSLNEGOTIATION", "postgres",
-	    170000},
+	{ "username", "user", "PGUSER", NULL, 0 },
+	{ "password", "password", "PGPASSWORD", NULL, 0 },
+	{ "sslmode", "sslmode", "PGSSLMODE", "prefer", 0 },
+	{ "sslcert", "sslcert", "PGSSLCERT", NULL, 0 },
+	{ "sslkey", "sslkey", "PGSSLKEY", NULL, 0 },
+	{ "sslpassword", "sslpassword", NULL, NULL, 130000 },
+	{ "sslrootcert", "sslrootcert", "PGSSLROOTCERT", NULL, 0 },
+	{ "sslcrl", "sslcrl", "PGSSLCRL", NULL, 0 },
+	{ "sslcrldir", "sslcrldir", "PGSSLCRLDIR", NULL, 140000 },
+	{ "gssencmode", "gssencmode", "PGGSSENCMODE", "prefer", 120000 },
+	{ "channel_binding", "channel_binding", "PGCHANNELBINDING", "prefer",
+	    130000 },
+	{ "sslnegotiation", "sslnegotiation", "PGSSLNEGOTIATION", "postgres",
+	    170000 },
 };
 #define NACCOUNT (sizeof(account) / sizeof(account[0]))
 
@@ -127,7 +128,7 @@ parse_answer(struct server *s, char *answer)
 	if (len > 0 && answer[len - 1] == '\n')
 		answer[len - 1] = '\0';
 	for (char *r = strtok_r(answer, RECORD, &save); r != NULL;
-	    r = strtok_r(NULL, RECORD, &save)) {
+	     r = strtok_r(NULL, RECORD, &save)) {
 		if ((mark = strstr(r, FIELD)) == NULL)
 			return false;
 		*mark = '\0';
@@ -142,10 +143,10 @@ static bool
 ask_server(struct generate *g, struct server *s)
 {
 	char psql[PATH_SIZE], *answer = malloc(ANSWER_SIZE);
-	const char *words[] = {psql, "-X", "-A", "-t", "-w", "-q", "-F", FIELD,
-	    "-R", RECORD, "-v", "ON_ERROR_STOP=1", "-c", query, "-d",
-	    g->options->dsn != NULL ? g->options->dsn : "dbname=postgres",
-	    NULL};
+	const char *words[] = { psql, "-X", "-A", "-t", "-w", "-q", "-F", FIELD,
+		"-R", RECORD, "-v", "ON_ERROR_STOP=1", "-c", query, "-d",
+		g->options->dsn != NULL ? g->options->dsn : "dbname=postgres",
+		NULL };
 	char *argv[sizeof(words) / sizeof(words[0])];
 	bool ok;
 
@@ -156,12 +157,13 @@ ask_server(struct generate *g, struct server *s)
 	if (g->options->dsn == NULL && getenv("PGDATABASE") != NULL)
 		argv[14] = NULL;
 	ok = probe_program(tree_path_text(g->doc, "postgresql.bin_dir", ""),
-	    "psql", psql, sizeof(psql)) &&
+		 "psql", psql, sizeof(psql)) &&
 	    probe_run(argv, QUERY_MS, answer, ANSWER_SIZE) == 0 &&
 	    parse_answer(s, answer);
 	free(answer);
 	if (!ok)
-		fprintf(g->err, "Failed to establish PostgreSQL connection: "
+		fprintf(g->err,
+		    "Failed to establish PostgreSQL connection: "
 		    "see the message of psql above, if any\n");
 	return ok;
 }
@@ -176,8 +178,8 @@ put_account(struct generate *g, const struct server *s)
 	char path[CONF_PATH_SIZE];
 	const char *v;
 
-	conf_set_path(g->doc, "postgresql.authentication.superuser",
-	    tree_map());
+	conf_set_path(
+	    g->doc, "postgresql.authentication.superuser", tree_map());
 	for (size_t i = 0; i < NACCOUNT; i++) {
 		if (s->version < account[i].since)
 			continue;
@@ -194,10 +196,10 @@ put_account(struct generate *g, const struct server *s)
 		    "postgresql.authentication.superuser.%s", account[i].key);
 		generate_text(g, path, v);
 	}
-	generate_text(g, "postgresql.authentication.replication.username",
-	    "#FIXME");
-	generate_text(g, "postgresql.authentication.replication.password",
-	    "#FIXME");
+	generate_text(
+	    g, "postgresql.authentication.replication.username", "#FIXME");
+	generate_text(
+	    g, "postgresql.authentication.replication.password", "#FIXME");
 }
 
 /* Plain decimal numbers become numbers. */
@@ -239,8 +241,8 @@ put_parameter(struct generate *g, const char *section, const char *name,
 static void
 put_parameters(struct generate *g, const struct server *s)
 {
-	static const char *const special[] = {"data_directory",
-	    "cluster_name", "listen_addresses", "port", NULL};
+	static const char *const special[] = { "data_directory", "cluster_name",
+		"listen_addresses", "port", NULL };
 	bool skip;
 
 	for (uint32_t i = 0; i < tree_count(s->settings); i++) {
@@ -251,8 +253,10 @@ put_parameters(struct generate *g, const struct server *s)
 			skip = skip || strcmp(*p, t->key) == 0;
 		if (skip)
 			continue;
-		put_parameter(g, is_local(t->key) ? "postgresql.parameters" :
-		    "bootstrap.dcs.postgresql.parameters", t->key, t->u.s);
+		put_parameter(g,
+		    is_local(t->key) ? "postgresql.parameters" :
+				       "bootstrap.dcs.postgresql.parameters",
+		    t->key, t->u.s);
 	}
 }
 
@@ -266,8 +270,8 @@ put_addresses(struct generate *g, const struct server *s)
 		port = getenv("PGPORT");
 	if (port == NULL)
 		port = setting(s, "port");
-	snprintf(text, sizeof(text), strchr(g->ip, ':') != NULL ? "[%s]:%s" :
-	    "%s:%s", g->ip, port);
+	snprintf(text, sizeof(text),
+	    strchr(g->ip, ':') != NULL ? "[%s]:%s" : "%s:%s", g->ip, port);
 	generate_text(g, "postgresql.connect_address", text);
 	snprintf(text, sizeof(text), "%s:%s", setting(s, "listen_addresses"),
 	    setting(s, "port"));
@@ -282,9 +286,9 @@ put_addresses(struct generate *g, const struct server *s)
 static bool
 is_hba_line(const char *line, int version)
 {
-	static const char *const words[] = {"local", "host", "hostssl",
-	    "hostnossl", "hostgssenc", "hostnogssenc", "include",
-	    "include_if_exists", "include_dir"};
+	static const char *const words[] = { "local", "host", "hostssl",
+		"hostnossl", "hostgssenc", "hostnogssenc", "include",
+		"include_if_exists", "include_dir" };
 	size_t count = version >= 160000 ? 9 : 6;
 	size_t len = strcspn(line, " \t");
 
@@ -305,8 +309,8 @@ put_lines(struct generate *g, const struct server *s, const char *name,
 	size_t size = 0;
 	ssize_t n;
 	FILE *f;
-	int got = snprintf(path, sizeof(path), "%s/%s",
-	    setting(s, "data_directory"), base);
+	int got = snprintf(
+	    path, sizeof(path), "%s/%s", setting(s, "data_directory"), base);
 
 	if (got < 0 || (size_t)got >= sizeof(path) ||
 	    strcmp(setting(s, name), path) != 0)
@@ -319,15 +323,15 @@ put_lines(struct generate *g, const struct server *s, const char *name,
 	while (list != NULL && (n = getline(&line, &size, f)) != -1) {
 		while (n > 0 && strchr(" \t\r\n", line[n - 1]) != NULL)
 			line[--n] = '\0';
-		if (n == 0 || (hba ? !is_hba_line(line, s->version) :
-		    *line == '#'))
+		if (n == 0 ||
+		    (hba ? !is_hba_line(line, s->version) : *line == '#'))
 			continue;
 		tree_append(list, tree_text(line));
 	}
 	free(line);
 	fclose(f);
-	snprintf(key, sizeof(key), "postgresql.%s", hba ? "pg_hba" :
-	    "pg_ident");
+	snprintf(
+	    key, sizeof(key), "postgresql.%s", hba ? "pg_hba" : "pg_ident");
 	if (tree_count(list) > 0)
 		conf_set_path(g->doc, key, list);
 	else
@@ -346,13 +350,14 @@ put_bin_dir(struct generate *g, const struct server *s)
 	snprintf(path, sizeof(path), "%.900s/postmaster.pid",
 	    setting(s, "data_directory"));
 	if ((f = fopen(path, "re")) == NULL) {
-		fprintf(g->err,
-		    "Error while reading postmaster.pid file: %m\n");
+		fprintf(
+		    g->err, "Error while reading postmaster.pid file: %m\n");
 		return false;
 	}
 	if (fscanf(f, "%ld", &pid) != 1 || pid <= 0) {
 		fclose(f);
-		fprintf(g->err, "Failed to obtain postmaster pid from "
+		fprintf(g->err,
+		    "Failed to obtain postmaster pid from "
 		    "postmaster.pid file\n");
 		return false;
 	}
@@ -377,7 +382,8 @@ fill(struct generate *g, struct server *s)
 	if (!ask_server(g, s))
 		return false;
 	if (strcmp(setting(s, ":super"), "true") != 0) {
-		fprintf(g->err, "The provided user does not have superuser "
+		fprintf(g->err,
+		    "The provided user does not have superuser "
 		    "privilege\n");
 		return false;
 	}
@@ -392,11 +398,11 @@ fill(struct generate *g, struct server *s)
 bool
 generate_from_server(struct generate *g)
 {
-	struct server s = {.settings = tree_map()};
+	struct server s = { .settings = tree_map() };
 	bool ok;
 
-	s.dsn = g->options->dsn != NULL ? dsn_parse(g->options->dsn) :
-	    tree_map();
+	s.dsn =
+	    g->options->dsn != NULL ? dsn_parse(g->options->dsn) : tree_map();
 	if (s.dsn == NULL)
 		fprintf(g->err, "Failed to parse DSN string\n");
 	ok = s.dsn != NULL && s.settings != NULL && fill(g, &s);

@@ -22,8 +22,8 @@ bool conf_falsy(const struct tree *); /* NULL counts as falsy */
 /* "a.b" + "c"; false when it does not fit. */
 bool conf_path_join(char *dst, size_t size, const char *path, const char *key);
 /* "x, y and z": the scalar's text for a note, quoted; "(hidden)" if secret. */
-const char *conf_shown(const struct conf_key *, const struct tree *, char *buf,
-    size_t size);
+const char *conf_shown(
+    const struct conf_key *, const struct tree *, char *buf, size_t size);
 /* The last component is a `*`. */
 bool conf_key_wild(const struct conf_key *);
 
@@ -36,7 +36,7 @@ bool conf_normalise(struct conf *, struct conf_notes *);
 void conf_note_unknown(struct conf *, struct conf_notes *);
 
 /* A YAML list or map from a variable (spec 5), or NULL with err set. */
-struct tree *conf_env_collection(const char *text, bool map, char *err,
-    size_t errsize);
+struct tree *conf_env_collection(
+    const char *text, bool map, char *err, size_t errsize);
 
 #endif

@@ -114,8 +114,8 @@ load_file(struct conf *conf, const char *path, struct conf_notes *notes)
 	}
 	if (t->type != TREE_MAP) {
 		tree_free_wiped(t);
-		conf_note(notes, CONF_WARNING, "%s does not contain a dict",
-		    path);
+		conf_note(
+		    notes, CONF_WARNING, "%s does not contain a dict", path);
 		conf_note(notes, CONF_ERROR, "invalid config file %s", path);
 		return false;
 	}
@@ -186,8 +186,8 @@ bad:
 	while (n > 0)
 		free(v[--n]);
 	free(v);
-	conf_note(notes, CONF_ERROR,
-	    "%s: too many files, or out of memory", path);
+	conf_note(
+	    notes, CONF_ERROR, "%s: too many files, or out of memory", path);
 	return -1;
 }
 
@@ -243,8 +243,8 @@ load_path(struct conf *conf, const char *path, const struct conf_env *env,
 	}
 	conf->from_file = true;
 	set_dir(conf, is_dir);
-	ok = is_dir ? load_dir(conf, path, notes) :
-	    load_file(conf, path, notes);
+	ok =
+	    is_dir ? load_dir(conf, path, notes) : load_file(conf, path, notes);
 	if (ok && overlay != NULL)
 		ok = tree_patch(conf->local, overlay, NULL);
 	return ok;
@@ -306,8 +306,8 @@ conf_free(struct conf *conf)
 }
 
 const char *
-conf_where(const struct conf *conf, const struct tree *t, char *buf,
-    size_t size)
+conf_where(
+    const struct conf *conf, const struct tree *t, char *buf, size_t size)
 {
 	uint32_t file = CONF_FILE(t->line), line = CONF_LINE(t->line);
 
@@ -330,8 +330,8 @@ same(const struct tree *a, const struct tree *b)
 
 /* A store section that was not there at the start cannot be used now. */
 static void
-drop_new_stores(struct conf *conf, const struct conf *old,
-    struct conf_notes *notes)
+drop_new_stores(
+    struct conf *conf, const struct conf *old, struct conf_notes *notes)
 {
 	for (const char *const *s = conf_stores; *s != NULL; s++) {
 		if (tree_get(conf->effective, *s) == NULL ||
@@ -345,8 +345,8 @@ drop_new_stores(struct conf *conf, const struct conf *old,
 
 /* Keys that are read at start only keep their value. */
 static void
-keep_start_values(struct conf *conf, const struct conf *old,
-    struct conf_notes *notes)
+keep_start_values(
+    struct conf *conf, const struct conf *old, struct conf_notes *notes)
 {
 	const struct conf_key *k;
 	const struct tree *was, *is;
@@ -362,8 +362,7 @@ keep_start_values(struct conf *conf, const struct conf *old,
 		conf_note(notes, CONF_INFO,
 		    "%s changed: it takes effect at the next start", k->path);
 		if (was != NULL)
-			conf_set_path(conf->effective, k->path,
-			    tree_copy(was));
+			conf_set_path(conf->effective, k->path, tree_copy(was));
 		else
 			conf_remove_path(conf->effective, k->path);
 	}
@@ -380,8 +379,8 @@ conf_reload(const struct conf *old, const struct conf_env *env, bool *changed,
 	if (!old->from_file)
 		return NULL;
 	if (stat(old->path, &st) == -1) {
-		conf_note(notes, CONF_ERROR, "%s: %s", old->path,
-		    strerror(errno));
+		conf_note(
+		    notes, CONF_ERROR, "%s: %s", old->path, strerror(errno));
 		return NULL;
 	}
 	if ((conf = conf_load(old->path, env, 0, notes)) == NULL)

@@ -13,7 +13,6 @@
 #include "../../ipc/values.h"
 #include "internal.h"
 
-
 struct walk {
 	struct conf *conf;
 	struct conf_notes *notes;
@@ -38,7 +37,9 @@ note_wrong(struct walk *w, const struct conf_key *k, const char *path,
 	    "%s: %s: wrong value %s, accepted: %s%s%s",
 	    where(w, t, at, sizeof(at)), path,
 	    conf_shown(k, t, shown, sizeof(shown)), accepted,
-	    fatal_note ? "" : k->dflt != NULL ? "; using " : "; ignored",
+	    fatal_note		? "" :
+		k->dflt != NULL ? "; using " :
+				  "; ignored",
 	    fatal_note || k->dflt == NULL ? "" : k->dflt);
 	if (fatal_note)
 		w->ok = false;
@@ -84,7 +85,8 @@ note_unknown(struct walk *w, const char *path, const struct tree *t)
 	if (is_dynamic_key(path)) {
 		conf_note(w->notes, CONF_WARNING,
 		    "%s: %s has no effect here, it belongs to the dynamic "
-		    "configuration", where(w, t, at, sizeof(at)), path);
+		    "configuration",
+		    where(w, t, at, sizeof(at)), path);
 		return;
 	}
 	if ((near = conf_key_nearest(path)) != NULL)
@@ -108,8 +110,9 @@ find_unknown(struct walk *w, const struct tree *map, const char *path)
 		if (!conf_path_join(sub, sizeof(sub), path, c->key))
 			continue;
 		k = row_for(sub);
-		if (k == NULL || (k->type == CONF_MAP && conf_key_wild(k) &&
-		    c->type != TREE_MAP))
+		if (k == NULL ||
+		    (k->type == CONF_MAP && conf_key_wild(k) &&
+			c->type != TREE_MAP))
 			note_unknown(w, sub, c);
 		else if (k->type == CONF_SECTION && c->type == TREE_MAP)
 			find_unknown(w, c, sub);
@@ -332,7 +335,7 @@ normalise_map(struct walk *w, struct tree *map, const char *path)
 void
 conf_note_unknown(struct conf *conf, struct conf_notes *notes)
 {
-	struct walk w = {conf, notes, true};
+	struct walk w = { conf, notes, true };
 
 	find_unknown(&w, conf->local, "");
 }
@@ -340,7 +343,7 @@ conf_note_unknown(struct conf *conf, struct conf_notes *notes)
 bool
 conf_normalise(struct conf *conf, struct conf_notes *notes)
 {
-	struct walk w = {conf, notes, true};
+	struct walk w = { conf, notes, true };
 
 	conf_note_unknown(conf, notes);
 	normalise_map(&w, conf->effective, "");

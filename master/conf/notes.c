@@ -7,8 +7,8 @@
 #include "conf.h"
 
 void
-conf_note(struct conf_notes *notes, enum conf_severity severity,
-    const char *fmt, ...)
+conf_note(
+    struct conf_notes *notes, enum conf_severity severity, const char *fmt, ...)
 {
 	struct conf_note *v;
 	char *text;
@@ -69,8 +69,8 @@ conf_notes_log(const struct conf_notes *notes)
 		}
 	}
 	if (notes->dropped > 0)
-		log_warn("%u more remarks on the configuration",
-		    notes->dropped);
+		log_warn(
+		    "%u more remarks on the configuration", notes->dropped);
 }
 
 void

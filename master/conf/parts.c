@@ -37,8 +37,8 @@ give(struct tree *out, const char *path, const struct tree *value)
  * the user's own (no row below them) come whole with their row.
  */
 static bool
-give_section(struct tree *out, const struct tree *map, const char *path,
-    unsigned who)
+give_section(
+    struct tree *out, const struct tree *map, const char *path, unsigned who)
 {
 	const struct conf_key *k;
 	char sub[CONF_PATH_SIZE];
@@ -53,8 +53,7 @@ give_section(struct tree *out, const struct tree *map, const char *path,
 		if (!conf_path_join(sub, sizeof(sub), path, t->key) ||
 		    strchr(t->key, '.') != NULL)
 			continue;
-		if ((k = conf_key_find(sub)) == NULL ||
-		    (k->helpers & who) == 0)
+		if ((k = conf_key_find(sub)) == NULL || (k->helpers & who) == 0)
 			continue;
 		if (k->type == CONF_SECTION && t->type == TREE_MAP &&
 		    strcmp(sub, "bootstrap.dcs") != 0) {
@@ -67,8 +66,8 @@ give_section(struct tree *out, const struct tree *map, const char *path,
 }
 
 static bool
-give_top(struct tree *out, const struct conf *conf, unsigned who,
-    const char *store)
+give_top(
+    struct tree *out, const struct conf *conf, unsigned who, const char *store)
 {
 	for (const struct conf_key *k = conf_keys; k->path != NULL; k++) {
 		const struct tree *t;
@@ -102,12 +101,11 @@ give_peer_access(struct tree *out, const struct conf *conf)
 	if (tree_path(out, "ctl.authentication.username") == NULL) {
 		tree_remove(tree_get(out, "ctl"), "authentication");
 		ok = give(out, "ctl.authentication",
-		    tree_path(root, "restapi.authentication")) &&
+			 tree_path(root, "restapi.authentication")) &&
 		    give(out, "ctl.auth", tree_path(root, "restapi.auth"));
 	}
 	if (ok && tree_path(out, "ctl.cacert") == NULL)
-		ok = give(out, "ctl.cacert", tree_path(root,
-		    "restapi.cafile"));
+		ok = give(out, "ctl.cacert", tree_path(root, "restapi.cafile"));
 	return ok;
 }
 
@@ -115,8 +113,8 @@ give_peer_access(struct tree *out, const struct conf *conf)
 static bool
 give_api_address(struct tree *out, const struct conf *conf)
 {
-	static const char *const keys[] = {"restapi.listen",
-	    "restapi.connect_address", "restapi.certfile"};
+	static const char *const keys[] = { "restapi.listen",
+		"restapi.connect_address", "restapi.certfile" };
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!give(out, keys[i], tree_path(conf->effective, keys[i])))
@@ -154,7 +152,7 @@ conf_for(const struct conf *conf, enum proc proc)
 	if (ok && proc != PROC_WATCHDOG)
 		ok = tree_set(out, "store", tree_text(store)) &&
 		    (tree_get(out, "namespace") != NULL ||
-		    tree_set(out, "namespace", tree_text("service")));
+			tree_set(out, "namespace", tree_text("service")));
 	if (ok && proc == PROC_DCS)
 		ok = give_peer_access(out, conf);
 	if (ok && proc == PROC_POSTGRES)
@@ -173,15 +171,16 @@ log_level(const struct tree *t)
 	static const struct {
 		const char *name;
 		int32_t level;
-	} levels[] = {{"DEBUG", LOG_LVL_DEBUG}, {"INFO", LOG_LVL_INFO},
-	    {"WARN", LOG_LVL_WARNING}, {"WARNING", LOG_LVL_WARNING},
-	    {"ERROR", LOG_LVL_ERROR}, {"FATAL", LOG_LVL_CRITICAL},
-	    {"CRITICAL", LOG_LVL_CRITICAL}};
+	} levels[] = { { "DEBUG", LOG_LVL_DEBUG }, { "INFO", LOG_LVL_INFO },
+		{ "WARN", LOG_LVL_WARNING }, { "WARNING", LOG_LVL_WARNING },
+		{ "ERROR", LOG_LVL_ERROR }, { "FATAL", LOG_LVL_CRITICAL },
+		{ "CRITICAL", LOG_LVL_CRITICAL } };
 
 	if (t != NULL && t->type == TREE_INT && t->u.i >= 0 && t->u.i <= 1000)
 		return (int32_t)t->u.i;
 	for (size_t i = 0; t != NULL && t->type == TREE_TEXT &&
-	    i < sizeof(levels) / sizeof(levels[0]); i++)
+	     i < sizeof(levels) / sizeof(levels[0]);
+	     i++)
 		if (strcasecmp(t->u.s, levels[i].name) == 0)
 			return levels[i].level;
 	return LOG_LVL_INFO;
@@ -194,8 +193,8 @@ conf_log_settings(const struct conf *conf, struct log_settings *s)
 
 	memset(s, 0, sizeof(*s));
 	s->level = log_level(tree_path(root, "log.level"));
-	s->json = strcmp(tree_path_text(root, "log.type", "plain"),
-	    "json") == 0;
+	s->json =
+	    strcmp(tree_path_text(root, "log.type", "plain"), "json") == 0;
 	/* too long for the setting: the default is better than a part */
 	text_set(s->format, sizeof(s->format),
 	    tree_path_text(root, "log.format", ""));
@@ -236,13 +235,13 @@ add_socket(char out[][PATH_SIZE], uint32_t n, const char *path)
 }
 
 uint32_t
-conf_control_sockets(const struct conf *conf,
-    char out[CONF_SOCKET_CANDIDATES][PATH_SIZE])
+conf_control_sockets(
+    const struct conf *conf, char out[CONF_SOCKET_CANDIDATES][PATH_SIZE])
 {
-	const char *set = tree_path_text(conf->effective, "control_socket",
-	    NULL);
-	const char *data = tree_path_text(conf->effective,
-	    "postgresql.data_dir", "");
+	const char *set =
+	    tree_path_text(conf->effective, "control_socket", NULL);
+	const char *data =
+	    tree_path_text(conf->effective, "postgresql.data_dir", "");
 	char scope[NAME_SIZE], name[NAME_SIZE], path[PATH_SIZE];
 	size_t len = strlen(data);
 	uint32_t n = 0;
@@ -250,10 +249,10 @@ conf_control_sockets(const struct conf *conf,
 
 	if (set != NULL && *set != '\0')
 		return add_socket(out, 0, set);
-	safe_name(tree_path_text(conf->effective, "scope", ""), scope,
-	    sizeof(scope));
-	safe_name(tree_path_text(conf->effective, "name", ""), name,
-	    sizeof(name));
+	safe_name(
+	    tree_path_text(conf->effective, "scope", ""), scope, sizeof(scope));
+	safe_name(
+	    tree_path_text(conf->effective, "name", ""), name, sizeof(name));
 	snprintf(path, sizeof(path), "/run/patroni/%s-%s.sock", scope, name);
 	n = add_socket(out, n, path);
 	while (len > 1 && data[len - 1] == '/')
@@ -262,8 +261,8 @@ conf_control_sockets(const struct conf *conf,
 		len--;
 	if (len == 0)
 		return n;
-	got = snprintf(path, sizeof(path), "%.*s.patroni-%s.sock", (int)len,
-	    data, name);
+	got = snprintf(
+	    path, sizeof(path), "%.*s.patroni-%s.sock", (int)len, data, name);
 	if (got > 0 && (size_t)got < sizeof(path))
 		n = add_socket(out, n, path);
 	return n;

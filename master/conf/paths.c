@@ -6,14 +6,14 @@
 
 #include "internal.h"
 
-const char *const conf_stores[] = {"consul", "etcd", "etcd3", "exhibitor",
-    "kubernetes", "raft", "zookeeper", NULL};
+const char *const conf_stores[] = { "consul", "etcd", "etcd3", "exhibitor",
+	"kubernetes", "raft", "zookeeper", NULL };
 
 bool
 conf_path_join(char *dst, size_t size, const char *path, const char *key)
 {
-	int n = snprintf(dst, size, "%s%s%s", path, *path != '\0' ? "." : "",
-	    key);
+	int n =
+	    snprintf(dst, size, "%s%s%s", path, *path != '\0' ? "." : "", key);
 
 	return n >= 0 && (size_t)n < size;
 }
@@ -104,8 +104,8 @@ conf_falsy(const struct tree *t)
 }
 
 const char *
-conf_shown(const struct conf_key *k, const struct tree *t, char *buf,
-    size_t size)
+conf_shown(
+    const struct conf_key *k, const struct tree *t, char *buf, size_t size)
 {
 	char text[128];
 

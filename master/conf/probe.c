@@ -30,16 +30,17 @@ connects(const struct addrinfo *ai)
 	struct pollfd p;
 	bool ok;
 
-	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	fd = socket(
+	    ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return false;
 	ok = connect(fd, ai->ai_addr, ai->ai_addrlen) == 0;
 	if (!ok && errno == EINPROGRESS) {
 		p.fd = fd;
 		p.events = POLLOUT;
-		ok = poll(&p, 1, PROBE_MS) == 1 && getsockopt(fd, SOL_SOCKET,
-		    SO_ERROR, &err, &len) == 0 && err == 0;
+		ok = poll(&p, 1, PROBE_MS) == 1 &&
+		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 &&
+		    err == 0;
 	}
 	close(fd);
 	return ok;
@@ -55,8 +56,8 @@ probe_connect(const char *host, int port, const char **why)
 	memset(&hints, 0, sizeof(hints));
 	hints.ai_socktype = SOCK_STREAM;
 	snprintf(service, sizeof(service), "%d", port);
-	rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, service,
-	    &hints, &list);
+	rc = getaddrinfo(
+	    strcmp(host, "*") == 0 ? NULL : host, service, &hints, &list);
 	if (rc != 0) {
 		*why = gai_strerror(rc);
 		return -1;
@@ -115,7 +116,7 @@ probe_program(const char *dir, const char *name, char *path, size_t size)
 
 	if (*dir != '\0' || *name == '/') {
 		n = *name == '/' ? snprintf(path, size, "%s", name) :
-		    snprintf(path, size, "%s/%s", dir, name);
+				   snprintf(path, size, "%s/%s", dir, name);
 		return n > 0 && (size_t)n < size && is_program(path);
 	}
 	if ((all = getenv("PATH")) == NULL)
@@ -146,7 +147,7 @@ drain(int fd, int64_t end, char *out, size_t size)
 	char skip[512];
 	size_t used = 0;
 	ssize_t n;
-	struct pollfd p = {fd, POLLIN, 0};
+	struct pollfd p = { fd, POLLIN, 0 };
 	int64_t left;
 
 	out[0] = '\0';
@@ -200,7 +201,7 @@ probe_run(char *const argv[], int ms, char *out, size_t size)
 bool
 probe_postgres_version(const char *program, char *out, size_t size)
 {
-	char *argv[] = {strdup(program), strdup("--version"), NULL};
+	char *argv[] = { strdup(program), strdup("--version"), NULL };
 	char text[256], *p;
 	int major = 0, minor = 0, n = 0;
 	bool ok = false;

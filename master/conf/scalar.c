@@ -32,8 +32,8 @@ is_word(const char *s, const char *lower)
 static int
 is_bool(const char *s)
 {
-	static const char *const yes[] = {"yes", "on", "true"};
-	static const char *const no[] = {"no", "off", "false"};
+	static const char *const yes[] = { "yes", "on", "true" };
+	static const char *const no[] = { "no", "off", "false" };
 
 	for (size_t i = 0; i < 3; i++) {
 		if (is_word(s, yes[i]))
@@ -129,8 +129,8 @@ is_int(const char *s, int64_t *out)
 	else if (s[0] == '0' && s[1] != '\0')
 		ok = digits(s + 1, 8, &n);
 	else
-		ok = digits(s, 10, &n) || (s[0] != '0' &&
-		    base_sixty(s, &n, &rest) && *rest == '\0');
+		ok = digits(s, 10, &n) ||
+		    (s[0] != '0' && base_sixty(s, &n, &rest) && *rest == '\0');
 	/* beyond 64 bits the text is kept: its text form is the same */
 	if (!ok || n > (uint64_t)INT64_MAX)
 		return false;

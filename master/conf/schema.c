@@ -16,41 +16,53 @@
 #define P FOR(POSTGRES)
 #define W FOR(WATCHDOG)
 
+/* clang-format off: a table */
 /* Sections: map of known keys. */
-#define SECTION(path, who, check, flags, help)                                \
-	{path, CONF_SECTION, NULL, 0, 0, NULL, CONF_RELOADED, NULL, who,       \
-	    check, flags, help}
+#define SECTION(path, who, check, flags, help)                             \
+	{                                                                  \
+		path, CONF_SECTION, NULL, 0, 0, NULL, CONF_RELOADED, NULL, \
+		    who, check, flags, help                                \
+	}
 /* Rows without limits and words. */
-#define ROW(path, type, dflt, class, env, who, check, flags, help)             \
-	{path, type, dflt, 0, 0, NULL, class, env, who, check, flags, help}
+#define ROW(path, type, dflt, class, env, who, check, flags, help)           \
+	{                                                                    \
+		path, type, dflt, 0, 0, NULL, class, env, who, check, flags, \
+		    help                                                     \
+	}
 #define NUM(path, type, dflt, min, max, class, env, who, flags, help)          \
-	{path, type, dflt, min, max, NULL, class, env, who, CHECK_TYPE, flags, \
-	    help}
-#define WORD(path, dflt, words, class, env, who, flags, help)                  \
-	{path, CONF_WORD, dflt, 0, 0, words, class, env, who, CHECK_TYPE,      \
-	    flags, help}
+	{                                                                      \
+		path, type, dflt, min, max, NULL, class, env, who, CHECK_TYPE, \
+		    flags, help                                                \
+	}
+#define WORD(path, dflt, words, class, env, who, flags, help)        \
+	{                                                            \
+		path, CONF_WORD, dflt, 0, 0, words, class, env, who, \
+		    CHECK_TYPE, flags, help                          \
+	}
 
-#define S_TEXT(path, env, who, help)                                           \
+#define S_TEXT(path, env, who, help) \
 	ROW(path, CONF_TEXT, NULL, CONF_AT_START, env, who, CHECK_TYPE, 0, help)
-#define R_TEXT(path, env, who, help)                                           \
+#define R_TEXT(path, env, who, help) \
 	ROW(path, CONF_TEXT, NULL, CONF_RELOADED, env, who, CHECK_TYPE, 0, help)
-#define SECRET(path, class, env, who, help)                                    \
-	ROW(path, CONF_TEXT, NULL, class, env, who, CHECK_TYPE, CONF_SECRET,   \
+#define SECRET(path, class, env, who, help)                                  \
+	ROW(path, CONF_TEXT, NULL, class, env, who, CHECK_TYPE, CONF_SECRET, \
 	    help)
-#define S_BOOL(path, dflt, env, who, help)                                     \
+#define S_BOOL(path, dflt, env, who, help) \
 	ROW(path, CONF_BOOL, dflt, CONF_AT_START, env, who, CHECK_TYPE, 0, help)
-#define R_BOOL(path, dflt, env, who, help)                                     \
+#define R_BOOL(path, dflt, env, who, help) \
 	ROW(path, CONF_BOOL, dflt, CONF_RELOADED, env, who, CHECK_TYPE, 0, help)
 /* Accepted and used, not looked at by --validate-config. */
-#define QUIET(path, type, dflt, class, who, help)                              \
+#define QUIET(path, type, dflt, class, who, help) \
 	ROW(path, type, dflt, class, NULL, who, CHECK_NOT, 0, help)
-#define OLD(path, type, class, who, help)                                      \
+#define OLD(path, type, class, who, help) \
 	ROW(path, type, NULL, class, NULL, who, CHECK_NOT, CONF_OLD, help)
 /* Dynamic configuration below bootstrap.dcs. */
-#define DYN(path, type, dflt, min, max, flags, help)                           \
-	{"bootstrap.dcs." path, type, dflt, min, max, NULL, CONF_BOOTSTRAP,    \
-	    NULL, P, CHECK_TYPE, flags, help}
-#define DYN_QUIET(path, type, dflt, help)                                      \
+#define DYN(path, type, dflt, min, max, flags, help)                 \
+	{                                                            \
+		"bootstrap.dcs." path, type, dflt, min, max, NULL,   \
+		    CONF_BOOTSTRAP, NULL, P, CHECK_TYPE, flags, help \
+	}
+#define DYN_QUIET(path, type, dflt, help) \
 	QUIET("bootstrap.dcs." path, type, dflt, CONF_BOOTSTRAP, P, help)
 
 #define PORT_MAX 65535
@@ -60,95 +72,100 @@
 	SECTION(s, D, CHECK_TYPE, 0,                                           \
 	    "etcd as the store; etcd3 speaks the v3 protocol, etcd the old "   \
 	    "v2 one"),                                                         \
-	ROW(s ".host", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_REACH,    \
-	    CONF_ONE_OF, "host:port of one endpoint; port 2379 when left out"),\
-	ROW(s ".hosts", CONF_ANY, NULL, CONF_AT_START, "-", D,                 \
-	    CHECK_REACH_ANY, CONF_ONE_OF,                                      \
-	    "endpoints to start from, list or text with commas"),              \
-	ROW(s ".srv", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,      \
-	    CONF_ONE_OF, "domain whose SRV records name the endpoints"),       \
-	ROW(s ".srv_suffix", CONF_TEXT, NULL, CONF_AT_START, "-", D,           \
-	    CHECK_TYPE, CONF_ONE_OF, "suffix of the SRV record names"),        \
-	ROW(s ".url", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,      \
-	    CONF_ONE_OF, "URL of one endpoint; may carry credentials"),        \
-	ROW(s ".proxy", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,    \
-	    CONF_ONE_OF, "URL of a proxy; used alone, without discovery"),     \
-	WORD(s ".protocol", "http", "http https", CONF_AT_START, "-", D, 0,    \
-	    "scheme of the endpoints that are given without one"),             \
-	R_TEXT(s ".username", "-", D, "account in etcd"),                      \
-	SECRET(s ".password", CONF_RELOADED, "-", D, "its password"),          \
-	S_TEXT(s ".cacert", "-", D, "CA certificates for the endpoints"),      \
-	S_TEXT(s ".cert", "-", D, "client certificate"),                       \
-	S_TEXT(s ".key", "-", D, "key of the client certificate"),             \
-	ROW(s ".port", CONF_INT, "2379", CONF_AT_START, "-", D, CHECK_NOT, 0,  \
-	    "port of endpoints given without one"),                            \
-	ROW(s ".use_proxies", CONF_BOOL, "false", CONF_AT_START, "-", D,       \
-	    CHECK_NOT, 0, "hosts are proxies: no discovery of members"),       \
-	OLD(s ".discovery_srv", CONF_TEXT, CONF_AT_START, D,                   \
-	    "synonym of srv"),                                                 \
-	OLD(s ".srv_domain", CONF_TEXT, CONF_AT_START, D, "synonym of srv")
+	    ROW(s ".host", CONF_TEXT, NULL, CONF_AT_START, "-", D,             \
+		CHECK_REACH, CONF_ONE_OF,                                      \
+		"host:port of one endpoint; port 2379 when left out"),         \
+	    ROW(s ".hosts", CONF_ANY, NULL, CONF_AT_START, "-", D,             \
+		CHECK_REACH_ANY, CONF_ONE_OF,                                  \
+		"endpoints to start from, list or text with commas"),          \
+	    ROW(s ".srv", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,  \
+		CONF_ONE_OF, "domain whose SRV records name the endpoints"),   \
+	    ROW(s ".srv_suffix", CONF_TEXT, NULL, CONF_AT_START, "-", D,       \
+		CHECK_TYPE, CONF_ONE_OF, "suffix of the SRV record names"),    \
+	    ROW(s ".url", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,  \
+		CONF_ONE_OF, "URL of one endpoint; may carry credentials"),    \
+	    ROW(s ".proxy", CONF_TEXT, NULL, CONF_AT_START, "-", D,            \
+		CHECK_TYPE, CONF_ONE_OF,                                       \
+		"URL of a proxy; used alone, without discovery"),              \
+	    WORD(s ".protocol", "http", "http https", CONF_AT_START, "-", D,   \
+		0, "scheme of the endpoints that are given without one"),      \
+	    R_TEXT(s ".username", "-", D, "account in etcd"),                  \
+	    SECRET(s ".password", CONF_RELOADED, "-", D, "its password"),      \
+	    S_TEXT(s ".cacert", "-", D, "CA certificates for the endpoints"),  \
+	    S_TEXT(s ".cert", "-", D, "client certificate"),                   \
+	    S_TEXT(s ".key", "-", D, "key of the client certificate"),         \
+	    ROW(s ".port", CONF_INT, "2379", CONF_AT_START, "-", D, CHECK_NOT, \
+		0, "port of endpoints given without one"),                     \
+	    ROW(s ".use_proxies", CONF_BOOL, "false", CONF_AT_START, "-", D,   \
+		CHECK_NOT, 0, "hosts are proxies: no discovery of members"),   \
+	    OLD(s ".discovery_srv", CONF_TEXT, CONF_AT_START, D,               \
+		"synonym of srv"),                                             \
+	    OLD(s ".srv_domain", CONF_TEXT, CONF_AT_START, D,                  \
+		"synonym of srv")
 
 /* The TLS and ACL keys that zookeeper and exhibitor share. */
-#define ZK_ROWS(s, check)                                                      \
-	ROW(s ".use_ssl", CONF_BOOL, "false", CONF_AT_START, "-", D, check, 0, \
-	    "TLS to the servers"),                                             \
-	ROW(s ".verify", CONF_BOOL, "true", CONF_AT_START, "-", D, check, 0,   \
-	    "check the servers' certificates"),                                \
-	ROW(s ".cacert", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,     \
-	    "CA certificates for the servers"),                                \
-	ROW(s ".cert", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,       \
-	    "client certificate"),                                             \
-	ROW(s ".key", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,        \
-	    "key of the client certificate"),                                  \
-	ROW(s ".key_password", CONF_TEXT, NULL, CONF_AT_START, "-", D, check,  \
-	    CONF_SECRET, "password of the key"),                               \
-	ROW(s ".set_acls", CONF_MAP, NULL, CONF_AT_START, "-", D, check, 0,    \
-	    "ACL of created nodes: principal to list of CREATE READ WRITE "    \
-	    "DELETE ADMIN ALL"),                                               \
-	ROW(s ".auth_data", CONF_MAP, NULL, CONF_AT_START, "-", D, check,      \
-	    CONF_SECRET, "credentials: scheme to credential")
+#define ZK_ROWS(s, check)                                                       \
+	ROW(s ".use_ssl", CONF_BOOL, "false", CONF_AT_START, "-", D, check, 0,  \
+	    "TLS to the servers"),                                              \
+	    ROW(s ".verify", CONF_BOOL, "true", CONF_AT_START, "-", D, check,   \
+		0, "check the servers' certificates"),                          \
+	    ROW(s ".cacert", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,  \
+		"CA certificates for the servers"),                             \
+	    ROW(s ".cert", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,    \
+		"client certificate"),                                          \
+	    ROW(s ".key", CONF_TEXT, NULL, CONF_AT_START, "-", D, check, 0,     \
+		"key of the client certificate"),                               \
+	    ROW(s ".key_password", CONF_TEXT, NULL, CONF_AT_START, "-", D,      \
+		check, CONF_SECRET, "password of the key"),                     \
+	    ROW(s ".set_acls", CONF_MAP, NULL, CONF_AT_START, "-", D, check,    \
+		0,                                                              \
+		"ACL of created nodes: principal to list of CREATE READ WRITE " \
+		"DELETE ADMIN ALL"),                                            \
+	    ROW(s ".auth_data", CONF_MAP, NULL, CONF_AT_START, "-", D, check,   \
+		CONF_SECRET, "credentials: scheme to credential")
 
 /* One account of postgresql.authentication. */
 #define AUTH(a, E, flag, who)                                                  \
 	SECTION("postgresql.authentication." a, P, CHECK_TYPE, flag, who),     \
-	ROW("postgresql.authentication." a ".username", CONF_TEXT, NULL,       \
-	    CONF_RELOADED, E "_USERNAME", P, CHECK_TYPE, CONF_REQUIRED,        \
-	    "name of the role"),                                               \
-	SECRET("postgresql.authentication." a ".password", CONF_RELOADED,      \
-	    E "_PASSWORD", P, "its password"),                                 \
-	AUTH_KEY(a, "sslmode", E "_SSLMODE", 0, "libpq sslmode"),              \
-	AUTH_KEY(a, "sslcert", E "_SSLCERT", 0, "client certificate"),         \
-	AUTH_KEY(a, "sslkey", E "_SSLKEY", 0, "key of the certificate"),       \
-	AUTH_KEY(a, "sslpassword", E "_SSLPASSWORD", CONF_SECRET,              \
-	    "password of the key"),                                            \
-	AUTH_KEY(a, "sslrootcert", E "_SSLROOTCERT", 0, "CA certificates"),    \
-	AUTH_KEY(a, "sslcrl", E "_SSLCRL", 0, "revocation list"),              \
-	AUTH_KEY(a, "sslcrldir", E "_SSLCRLDIR", 0,                            \
-	    "directory of revocation lists"),                                  \
-	AUTH_KEY(a, "gssencmode", E "_GSSENCMODE", 0, "libpq gssencmode"),     \
-	AUTH_KEY(a, "channel_binding", E "_CHANNEL_BINDING", 0,                \
-	    "libpq channel_binding"),                                          \
-	AUTH_KEY(a, "sslnegotiation", E "_SSLNEGOTIATION", 0,                  \
-	    "libpq sslnegotiation")
-#define AUTH_KEY(a, k, env, flag, help)                                        \
-	ROW("postgresql.authentication." a "." k, CONF_TEXT, NULL,             \
+	    ROW("postgresql.authentication." a ".username", CONF_TEXT, NULL,   \
+		CONF_RELOADED, E "_USERNAME", P, CHECK_TYPE, CONF_REQUIRED,    \
+		"name of the role"),                                           \
+	    SECRET("postgresql.authentication." a ".password", CONF_RELOADED,  \
+		E "_PASSWORD", P, "its password"),                             \
+	    AUTH_KEY(a, "sslmode", E "_SSLMODE", 0, "libpq sslmode"),          \
+	    AUTH_KEY(a, "sslcert", E "_SSLCERT", 0, "client certificate"),     \
+	    AUTH_KEY(a, "sslkey", E "_SSLKEY", 0, "key of the certificate"),   \
+	    AUTH_KEY(a, "sslpassword", E "_SSLPASSWORD", CONF_SECRET,          \
+		"password of the key"),                                        \
+	    AUTH_KEY(                                                          \
+		a, "sslrootcert", E "_SSLROOTCERT", 0, "CA certificates"),     \
+	    AUTH_KEY(a, "sslcrl", E "_SSLCRL", 0, "revocation list"),          \
+	    AUTH_KEY(a, "sslcrldir", E "_SSLCRLDIR", 0,                        \
+		"directory of revocation lists"),                              \
+	    AUTH_KEY(a, "gssencmode", E "_GSSENCMODE", 0, "libpq gssencmode"), \
+	    AUTH_KEY(a, "channel_binding", E "_CHANNEL_BINDING", 0,            \
+		"libpq channel_binding"),                                      \
+	    AUTH_KEY(a, "sslnegotiation", E "_SSLNEGOTIATION", 0,              \
+		"libpq sslnegotiation")
+#define AUTH_KEY(a, k, env, flag, help)                            \
+	ROW("postgresql.authentication." a "." k, CONF_TEXT, NULL, \
 	    CONF_RELOADED, env, P, CHECK_NOT, flag, help)
 
 /* Parameters and host based authentication by role. */
-#define BY_ROLE(k, type, help)                                                 \
-	QUIET("postgresql." k "_primary", type, NULL, CONF_RELOADED, P,        \
-	    help " while primary"),                                            \
-	QUIET("postgresql." k "_replica", type, NULL, CONF_RELOADED, P,        \
-	    help " while replica"),                                            \
-	QUIET("postgresql." k "_standby_leader", type, NULL, CONF_RELOADED, P, \
-	    help " while standby leader")
+#define BY_ROLE(k, type, help)                                              \
+	QUIET("postgresql." k "_primary", type, NULL, CONF_RELOADED, P,     \
+	    help " while primary"),                                         \
+	    QUIET("postgresql." k "_replica", type, NULL, CONF_RELOADED, P, \
+		help " while replica"),                                     \
+	    QUIET("postgresql." k "_standby_leader", type, NULL,            \
+		CONF_RELOADED, P, help " while standby leader")
 
-#define BINARY(k, env)                                                         \
-	ROW("postgresql.bin_name." k, CONF_TEXT, k, CONF_RELOADED, env, P,     \
+#define BINARY(k, env)                                                     \
+	ROW("postgresql.bin_name." k, CONF_TEXT, k, CONF_RELOADED, env, P, \
 	    CHECK_BIN_NAME, 0, "name of the program " k)
 
-#define DYN_MAX(k, dflt, min, max)                                             \
-	DYN("postgresql.parameters." k, CONF_NUMBER, dflt, min, max, 0,        \
+#define DYN_MAX(k, dflt, min, max)                                      \
+	DYN("postgresql.parameters." k, CONF_NUMBER, dflt, min, max, 0, \
 	    "the PostgreSQL parameter, equal on all nodes")
 
 const struct conf_key conf_keys[] = {
@@ -169,8 +186,8 @@ const struct conf_key conf_keys[] = {
 	ROW("user", CONF_TEXT, "_patroni", CONF_AT_START, NULL, 0, CHECK_NOT,
 	    CONF_OURS,
 	    "account of the store and REST helpers when started as root"),
-	ROW("database_user", CONF_TEXT, NULL, CONF_AT_START, NULL, 0,
-	    CHECK_NOT, CONF_OURS,
+	ROW("database_user", CONF_TEXT, NULL, CONF_AT_START, NULL, 0, CHECK_NOT,
+	    CONF_OURS,
 	    "account of PostgreSQL and the keeper when started as root; "
 	    "default: owner of data_dir, else postgres"),
 	ROW("control_socket", CONF_TEXT, NULL, CONF_AT_START, NULL, 0,
@@ -187,9 +204,8 @@ const struct conf_key conf_keys[] = {
 	WORD("log.traceback_level", "ERROR", "DEBUG ERROR", CONF_RELOADED,
 	    "LOG_TRACEBACK_LEVEL", P, CONF_NOCASE | CONF_LENIENT,
 	    "accepted for compatibility; there are no tracebacks"),
-	ROW("log.format", CONF_ANY,
-	    "'%(asctime)s %(levelname)s: %(message)s'", CONF_RELOADED,
-	    "LOG_FORMAT", P, CHECK_FORMAT, 0,
+	ROW("log.format", CONF_ANY, "'%(asctime)s %(levelname)s: %(message)s'",
+	    CONF_RELOADED, "LOG_FORMAT", P, CHECK_FORMAT, 0,
 	    "pattern of a line; a list of fields when type is json"),
 	R_TEXT("log.dateformat", "LOG_DATEFORMAT", P,
 	    "strftime pattern of the time; without it milliseconds follow"),
@@ -201,8 +217,8 @@ const struct conf_key conf_keys[] = {
 	    "accepted for compatibility; lines are not queued"),
 	R_TEXT("log.dir", "LOG_DIR", P,
 	    "directory of patroni.log; without it lines go to stderr"),
-	NUM("log.file_num", CONF_INT, "4", 0, 0, CONF_RELOADED,
-	    "LOG_FILE_NUM", P, CONF_LENIENT, "old log files kept"),
+	NUM("log.file_num", CONF_INT, "4", 0, 0, CONF_RELOADED, "LOG_FILE_NUM",
+	    P, CONF_LENIENT, "old log files kept"),
 	NUM("log.file_size", CONF_INT, "25000000", 0, 0, CONF_RELOADED,
 	    "LOG_FILE_SIZE", P, CONF_LENIENT,
 	    "bytes after which the log file is rotated; 0: never"),
@@ -224,8 +240,8 @@ const struct conf_key conf_keys[] = {
 	    "CA certificates for the members; default restapi.cafile"),
 	R_TEXT("ctl.certfile", "CTL_CERTFILE", D, "client certificate"),
 	R_TEXT("ctl.keyfile", "CTL_KEYFILE", D, "key of the certificate"),
-	SECRET("ctl.keyfile_password", CONF_RELOADED, "CTL_KEYFILE_PASSWORD",
-	    D, "password of the key"),
+	SECRET("ctl.keyfile_password", CONF_RELOADED, "CTL_KEYFILE_PASSWORD", D,
+	    "password of the key"),
 	ROW("ctl.authentication", CONF_SECTION, NULL, CONF_RELOADED, NULL, D,
 	    CHECK_NOT, 0,
 	    "credentials for the members; default restapi.authentication"),
@@ -242,9 +258,8 @@ const struct conf_key conf_keys[] = {
 	ROW("restapi.thread_pool_size", CONF_INT, "5", CONF_AT_START,
 	    "RESTAPI_THREAD_POOL_SIZE", 0, CHECK_TYPE, CONF_LENIENT,
 	    "accepted for compatibility; there are no threads"),
-	ROW("restapi.listen", CONF_TEXT, NULL, CONF_RELOADED,
-	    "RESTAPI_LISTEN", R | P, CHECK_BIND, CONF_REQUIRED,
-	    "host:port to listen on"),
+	ROW("restapi.listen", CONF_TEXT, NULL, CONF_RELOADED, "RESTAPI_LISTEN",
+	    R | P, CHECK_BIND, CONF_REQUIRED, "host:port to listen on"),
 	ROW("restapi.connect_address", CONF_TEXT, NULL, CONF_RELOADED,
 	    "RESTAPI_CONNECT_ADDRESS", R | P, CHECK_CONNECT, CONF_REQUIRED,
 	    "host:port that others use; default listen"),
@@ -263,8 +278,7 @@ const struct conf_key conf_keys[] = {
 	    "RESTAPI_KEYFILE_PASSWORD", R, "password of the key"),
 	R_TEXT("restapi.cafile", "RESTAPI_CAFILE", R,
 	    "CA certificates of clients"),
-	R_TEXT("restapi.ciphers", "RESTAPI_CIPHERS", R,
-	    "OpenSSL cipher list"),
+	R_TEXT("restapi.ciphers", "RESTAPI_CIPHERS", R, "OpenSSL cipher list"),
 	WORD("restapi.verify_client", "none", "none optional required",
 	    CONF_RELOADED, "RESTAPI_VERIFY_CLIENT", R, CONF_NOCASE,
 	    "whether clients show a certificate"),
@@ -280,15 +294,15 @@ const struct conf_key conf_keys[] = {
 	ROW("restapi.https_extra_headers", CONF_MAP, NULL, CONF_RELOADED,
 	    "RESTAPI_HTTPS_EXTRA_HEADERS", R, CHECK_TYPE, 0,
 	    "headers added to every answer over TLS"),
-	NUM("restapi.request_queue_size", CONF_INT, "5", 0, 4096,
-	    CONF_AT_START, "RESTAPI_REQUEST_QUEUE_SIZE", R, CONF_LENIENT,
+	NUM("restapi.request_queue_size", CONF_INT, "5", 0, 4096, CONF_AT_START,
+	    "RESTAPI_REQUEST_QUEUE_SIZE", R, CONF_LENIENT,
 	    "connections that the kernel keeps waiting"),
 	WORD("restapi.server_tokens", "Original",
 	    "Original Minimal ProductOnly", CONF_RELOADED,
 	    "RESTAPI_SERVER_TOKENS", R, CONF_NOCASE | CONF_LENIENT,
 	    "how much the Server header tells"),
-	ROW("restapi.auth", CONF_TEXT, NULL, CONF_RELOADED, NULL, R,
-	    CHECK_NOT, CONF_OLD | CONF_SECRET, "old form: user:password"),
+	ROW("restapi.auth", CONF_TEXT, NULL, CONF_RELOADED, NULL, R, CHECK_NOT,
+	    CONF_OLD | CONF_SECRET, "old form: user:password"),
 
 	/* ---- bootstrap ---- */
 	SECTION("bootstrap", P, CHECK_TYPE, 0,
@@ -301,8 +315,8 @@ const struct conf_key conf_keys[] = {
 	    "seconds between two runs of the HA loop"),
 	DYN("retry_timeout", CONF_NUMBER, "10", 3, INT_TOP, 0,
 	    "seconds that store and PostgreSQL operations are retried"),
-	DYN("maximum_lag_on_failover", CONF_NUMBER, "1048576", 0, INT64_MAX,
-	    0, "bytes that a candidate may lag behind"),
+	DYN("maximum_lag_on_failover", CONF_NUMBER, "1048576", 0, INT64_MAX, 0,
+	    "bytes that a candidate may lag behind"),
 	DYN("maximum_lag_on_syncnode", CONF_NUMBER, "-1", -1, INT64_MAX, 0,
 	    "bytes after which a synchronous standby is replaced"),
 	DYN("member_slots_ttl", CONF_DURATION, "1800", 0, INT_TOP, 0,
@@ -319,9 +333,8 @@ const struct conf_key conf_keys[] = {
 	DYN_MAX("max_worker_processes", "8", 0, 262143),
 	DYN("postgresql.use_pg_rewind", CONF_BOOL, "false", 0, 0, 0,
 	    "rejoin a former primary by pg_rewind"),
-	ROW("bootstrap.dcs.postgresql.rewind", CONF_LIST, NULL,
-	    CONF_BOOTSTRAP, NULL, P, CHECK_OPTIONS, 0,
-	    "options of pg_rewind"),
+	ROW("bootstrap.dcs.postgresql.rewind", CONF_LIST, NULL, CONF_BOOTSTRAP,
+	    NULL, P, CHECK_OPTIONS, 0, "options of pg_rewind"),
 	ROW("bootstrap.dcs.postgresql.basebackup", CONF_LIST, NULL,
 	    CONF_BOOTSTRAP, NULL, P, CHECK_OPTIONS, 0,
 	    "options of pg_basebackup"),
@@ -348,10 +361,10 @@ const struct conf_key conf_keys[] = {
 	    CONF_ONE_OF, "command that fetches archived WAL"),
 	DYN("standby_cluster.primary_slot_name", CONF_TEXT, NULL, 0, 0, 0,
 	    "slot on the remote primary"),
-	DYN("standby_cluster.create_replica_methods", CONF_STRINGS, NULL, 0,
-	    0, 0, "how the standby leader is made"),
-	DYN("standby_cluster.archive_cleanup_command", CONF_TEXT, NULL, 0, 0,
-	    0, "command that removes archived WAL"),
+	DYN("standby_cluster.create_replica_methods", CONF_STRINGS, NULL, 0, 0,
+	    0, "how the standby leader is made"),
+	DYN("standby_cluster.archive_cleanup_command", CONF_TEXT, NULL, 0, 0, 0,
+	    "command that removes archived WAL"),
 	DYN("standby_cluster.recovery_min_apply_delay", CONF_TEXT, NULL, 0, 0,
 	    0, "delay of the standby leader"),
 	ROW("bootstrap.dcs.synchronous_mode", CONF_ANY, "off", CONF_BOOTSTRAP,
@@ -376,8 +389,8 @@ const struct conf_key conf_keys[] = {
 	    "slots that are left alone: {name, type, database, plugin}"),
 	OLD("bootstrap.dcs.master_start_timeout", CONF_NUMBER, CONF_BOOTSTRAP,
 	    P, "old name of primary_start_timeout"),
-	OLD("bootstrap.dcs.master_stop_timeout", CONF_NUMBER, CONF_BOOTSTRAP,
-	    P, "old name of primary_stop_timeout"),
+	OLD("bootstrap.dcs.master_stop_timeout", CONF_NUMBER, CONF_BOOTSTRAP, P,
+	    "old name of primary_stop_timeout"),
 	OLD("bootstrap.dcs.permanent_slots", CONF_MAP, CONF_BOOTSTRAP, P,
 	    "old name of slots"),
 	OLD("bootstrap.dcs.permanent_replication_slots", CONF_MAP,
@@ -404,8 +417,8 @@ const struct conf_key conf_keys[] = {
 	    CHECK_REACH, CONF_ONE_OF, "host:port of the agent"),
 	ROW("consul.url", CONF_TEXT, NULL, CONF_AT_START, "-", D, CHECK_TYPE,
 	    CONF_ONE_OF, "URL of the agent; wins over host"),
-	NUM("consul.port", CONF_INT, "8500", 0, PORT_MAX, CONF_AT_START, "-",
-	    D, 0, "port when host has none"),
+	NUM("consul.port", CONF_INT, "8500", 0, PORT_MAX, CONF_AT_START, "-", D,
+	    0, "port when host has none"),
 	WORD("consul.scheme", "http", "http https", CONF_AT_START,
 	    "CONSUL_SCHEME", D, 0, "scheme of the agent"),
 	SECRET("consul.token", CONF_RELOADED, "-", D, "ACL token"),
@@ -417,8 +430,8 @@ const struct conf_key conf_keys[] = {
 	    "-", D, CHECK_TYPE, 0, "how often Consul checks the service"),
 	S_TEXT("consul.service_check_tls_server_name", "-", D,
 	    "SNI name of the check"),
-	S_BOOL("consul.verify", "true", "-", D,
-	    "check the agent's certificate"),
+	S_BOOL(
+	    "consul.verify", "true", "-", D, "check the agent's certificate"),
 	R_BOOL("consul.register_service", "false", "-", D,
 	    "register a service with the role as tag"),
 	ROW("consul.checks", CONF_STRINGS, "[]", CONF_AT_START, "-", D,
@@ -431,24 +444,21 @@ const struct conf_key conf_keys[] = {
 	ETCD_ROWS("etcd"),
 	ETCD_ROWS("etcd3"),
 
-	SECTION("exhibitor", D, CHECK_TYPE, 0,
-	    "ZooKeeper found through Exhibitor"),
+	SECTION(
+	    "exhibitor", D, CHECK_TYPE, 0, "ZooKeeper found through Exhibitor"),
 	ROW("exhibitor.hosts", CONF_STRINGS, NULL, CONF_AT_START, "-", D,
 	    CHECK_TYPE, CONF_REQUIRED, "Exhibitor hosts to start from"),
-	{"exhibitor.port", CONF_INT, NULL, 0, PORT_MAX, NULL, CONF_AT_START,
-	    "-", D, CHECK_TYPE, CONF_REQUIRED, "port of Exhibitor"},
+	{ "exhibitor.port", CONF_INT, NULL, 0, PORT_MAX, NULL, CONF_AT_START,
+	    "-", D, CHECK_TYPE, CONF_REQUIRED, "port of Exhibitor" },
 	NUM("exhibitor.poll_interval", CONF_INT, "300", 1, INT_TOP,
 	    CONF_AT_START, NULL, D, 0, "seconds between two polls"),
 	ZK_ROWS("exhibitor", CHECK_NOT),
 
-	SECTION("raft", D, CHECK_TYPE, 0,
-	    "built-in Raft of older versions"),
-	ROW("raft.self_addr", CONF_TEXT, NULL, CONF_AT_START,
-	    "RAFT_SELF_ADDR", D, CHECK_CONNECT, CONF_REQUIRED,
-	    "host:port of this node"),
-	ROW("raft.bind_addr", CONF_TEXT, NULL, CONF_AT_START,
-	    "RAFT_BIND_ADDR", D, CHECK_BIND, 0,
-	    "host:port to listen on; default self_addr"),
+	SECTION("raft", D, CHECK_TYPE, 0, "built-in Raft of older versions"),
+	ROW("raft.self_addr", CONF_TEXT, NULL, CONF_AT_START, "RAFT_SELF_ADDR",
+	    D, CHECK_CONNECT, CONF_REQUIRED, "host:port of this node"),
+	ROW("raft.bind_addr", CONF_TEXT, NULL, CONF_AT_START, "RAFT_BIND_ADDR",
+	    D, CHECK_BIND, 0, "host:port to listen on; default self_addr"),
 	ROW("raft.partner_addrs", CONF_STRINGS, NULL, CONF_AT_START,
 	    "RAFT_PARTNER_ADDRS", D, CHECK_REACH_LIST, CONF_REQUIRED,
 	    "host:port of the others"),
@@ -480,19 +490,18 @@ const struct conf_key conf_keys[] = {
 	OLD("zookeeper.exhibitor", CONF_MAP, CONF_AT_START, D,
 	    "old place of exhibitor"),
 
-	SECTION("kubernetes", D, CHECK_TYPE, 0,
-	    "the Kubernetes API as the store"),
+	SECTION(
+	    "kubernetes", D, CHECK_TYPE, 0, "the Kubernetes API as the store"),
 	ROW("kubernetes.labels", CONF_MAP, NULL, CONF_AT_START, "-", D,
 	    CHECK_TYPE, CONF_REQUIRED, "labels that find the cluster's pods"),
 	S_BOOL("kubernetes.bypass_api_service", "false", "-", D,
 	    "connect to the API servers' own addresses"),
 	S_BOOL("kubernetes.use_endpoints", "false", "-", D,
 	    "Endpoints instead of ConfigMaps"),
-	ROW("kubernetes.namespace", CONF_TEXT, "default", CONF_AT_START, "-",
-	    D, CHECK_TYPE, 0, "namespace of the objects"),
-	ROW("kubernetes.scope_label", CONF_TEXT, "cluster-name",
-	    CONF_AT_START, "-", D, CHECK_TYPE, 0,
-	    "label that holds the scope"),
+	ROW("kubernetes.namespace", CONF_TEXT, "default", CONF_AT_START, "-", D,
+	    CHECK_TYPE, 0, "namespace of the objects"),
+	ROW("kubernetes.scope_label", CONF_TEXT, "cluster-name", CONF_AT_START,
+	    "-", D, CHECK_TYPE, 0, "label that holds the scope"),
 	ROW("kubernetes.role_label", CONF_TEXT, "role", CONF_AT_START, "-", D,
 	    CHECK_TYPE, 0, "label that holds the role"),
 	ROW("kubernetes.leader_label_value", CONF_TEXT, "primary",
@@ -515,18 +524,18 @@ const struct conf_key conf_keys[] = {
 	    "more HTTP codes after which a request is repeated"),
 	ROW("kubernetes.bootstrap_labels", CONF_MAP, NULL, CONF_AT_START, "-",
 	    D, CHECK_TYPE, 0, "labels of the pod while it is made"),
-	ROW("kubernetes.context", CONF_TEXT, "kind-kind", CONF_AT_START, "-",
-	    D, CHECK_NOT, 0, "context of kubeconfig, outside a cluster"),
+	ROW("kubernetes.context", CONF_TEXT, "kind-kind", CONF_AT_START, "-", D,
+	    CHECK_NOT, 0, "context of kubeconfig, outside a cluster"),
 
 	/* ---- citus ---- */
 	SECTION("citus", D | R | P, CHECK_TYPE, 0,
 	    "this cluster is one group of a Citus cluster"),
-	ROW("citus.database", CONF_TEXT, NULL, CONF_AT_START,
-	    "CITUS_DATABASE", D | R | P, CHECK_TYPE, CONF_REQUIRED,
+	ROW("citus.database", CONF_TEXT, NULL, CONF_AT_START, "CITUS_DATABASE",
+	    D | R | P, CHECK_TYPE, CONF_REQUIRED,
 	    "database with the extension"),
-	{"citus.group", CONF_INT, NULL, 0, INT_TOP, NULL, CONF_AT_START,
+	{ "citus.group", CONF_INT, NULL, 0, INT_TOP, NULL, CONF_AT_START,
 	    "CITUS_GROUP", D | R | P, CHECK_TYPE, CONF_REQUIRED,
-	    "group number; 0 is the coordinator"},
+	    "group number; 0 is the coordinator" },
 
 	/* ---- postgresql ---- */
 	SECTION("postgresql", P, CHECK_TYPE, CONF_REQUIRED,
@@ -546,8 +555,7 @@ const struct conf_key conf_keys[] = {
 	    "role that replicas connect with"),
 	AUTH("superuser", "SUPERUSER", CONF_REQUIRED,
 	    "role for everything else"),
-	AUTH("rewind", "REWIND", 0,
-	    "role of pg_rewind, from PostgreSQL 11"),
+	AUTH("rewind", "REWIND", 0, "role of pg_rewind, from PostgreSQL 11"),
 	ROW("postgresql.data_dir", CONF_TEXT, NULL, CONF_AT_START,
 	    "POSTGRESQL_DATA_DIR", P, CHECK_DATA_DIR, CONF_REQUIRED,
 	    "the data directory"),
@@ -573,8 +581,7 @@ const struct conf_key conf_keys[] = {
 	ROW("postgresql.pg_ident", CONF_STRINGS, NULL, CONF_RELOADED, NULL, P,
 	    CHECK_TYPE, 0, "lines of pg_ident.conf"),
 	NUM("postgresql.pg_ctl_timeout", CONF_NUMBER, "60", 0, INT_TOP,
-	    CONF_RELOADED, NULL, P, CONF_LENIENT,
-	    "seconds to wait for pg_ctl"),
+	    CONF_RELOADED, NULL, P, CONF_LENIENT, "seconds to wait for pg_ctl"),
 	R_BOOL("postgresql.use_pg_rewind", "false", NULL, P,
 	    "rejoin a former primary by pg_rewind"),
 	ROW("postgresql.rewind", CONF_ANY, NULL, CONF_RELOADED, NULL, P,
@@ -606,19 +613,18 @@ const struct conf_key conf_keys[] = {
 	    "Kerberos service name"),
 	QUIET("postgresql.callbacks", CONF_SECTION, NULL, CONF_RELOADED, P,
 	    "commands run after an event, with event, role and scope"),
-	QUIET("postgresql.callbacks.on_reload", CONF_TEXT, NULL,
-	    CONF_RELOADED, P, "after a reload"),
-	QUIET("postgresql.callbacks.on_restart", CONF_TEXT, NULL,
-	    CONF_RELOADED, P, "after a restart"),
+	QUIET("postgresql.callbacks.on_reload", CONF_TEXT, NULL, CONF_RELOADED,
+	    P, "after a reload"),
+	QUIET("postgresql.callbacks.on_restart", CONF_TEXT, NULL, CONF_RELOADED,
+	    P, "after a restart"),
 	QUIET("postgresql.callbacks.on_role_change", CONF_TEXT, NULL,
 	    CONF_RELOADED, P, "after promotion or demotion"),
 	QUIET("postgresql.callbacks.on_start", CONF_TEXT, NULL, CONF_RELOADED,
 	    P, "after a start"),
-	QUIET("postgresql.callbacks.on_stop", CONF_TEXT, NULL, CONF_RELOADED,
-	    P, "after a stop"),
-	QUIET("postgresql.create_replica_methods", CONF_STRINGS,
-	    "[basebackup]", CONF_RELOADED, P,
-	    "methods tried in turn to make a replica"),
+	QUIET("postgresql.callbacks.on_stop", CONF_TEXT, NULL, CONF_RELOADED, P,
+	    "after a stop"),
+	QUIET("postgresql.create_replica_methods", CONF_STRINGS, "[basebackup]",
+	    CONF_RELOADED, P, "methods tried in turn to make a replica"),
 	QUIET("postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL,
 	    "false", CONF_RELOADED, P,
 	    "make the node anew when pg_rewind fails"),
@@ -631,8 +637,8 @@ const struct conf_key conf_keys[] = {
 	    "command run before PostgreSQL is stopped"),
 	ROW("postgresql.use_slots", CONF_BOOL, "true", CONF_DYNAMIC, NULL, P,
 	    CHECK_NOT, 0, "dynamic configuration only"),
-	OLD("postgresql.create_replica_method", CONF_STRINGS, CONF_RELOADED,
-	    P, "old name of create_replica_methods"),
+	OLD("postgresql.create_replica_method", CONF_STRINGS, CONF_RELOADED, P,
+	    "old name of create_replica_methods"),
 	OLD("postgresql.name", CONF_TEXT, CONF_AT_START, P,
 	    "old place of name"),
 	OLD("postgresql.replication", CONF_MAP, CONF_RELOADED, P,
@@ -648,13 +654,13 @@ const struct conf_key conf_keys[] = {
 	/* ---- watchdog ---- */
 	SECTION("watchdog", W | P, CHECK_TYPE, 0,
 	    "what stops a primary whose manager hangs"),
-	ROW("watchdog.mode", CONF_ANY, "automatic", CONF_RELOADED, NULL,
-	    W | P, CHECK_WATCHDOG_MODE, CONF_LENIENT,
+	ROW("watchdog.mode", CONF_ANY, "automatic", CONF_RELOADED, NULL, W | P,
+	    CHECK_WATCHDOG_MODE, CONF_LENIENT,
 	    "off, automatic or required: use of the device"),
-	ROW("watchdog.device", CONF_TEXT, "/dev/watchdog", CONF_RELOADED,
-	    NULL, W | P, CHECK_TYPE, 0, "the device"),
-	NUM("watchdog.safety_margin", CONF_INT, "5", -1, INT_TOP,
-	    CONF_RELOADED, NULL, W | P, 0,
+	ROW("watchdog.device", CONF_TEXT, "/dev/watchdog", CONF_RELOADED, NULL,
+	    W | P, CHECK_TYPE, 0, "the device"),
+	NUM("watchdog.safety_margin", CONF_INT, "5", -1, INT_TOP, CONF_RELOADED,
+	    NULL, W | P, 0,
 	    "seconds between its timeout and ttl; -1: half of ttl"),
 	QUIET("watchdog.driver", CONF_TEXT, "default", CONF_RELOADED, W | P,
 	    "default, or testing for a named pipe"),
@@ -666,27 +672,27 @@ const struct conf_key conf_keys[] = {
 	SECTION("tags", P | R, CHECK_TYPE, 0, "what this node may become"),
 	ROW("tags.nofailover", CONF_BOOL, "false", CONF_RELOADED, NULL, P | R,
 	    CHECK_TAGS, 0, "never becomes primary"),
-	{"tags.failover_priority", CONF_INT, "1", 0, INT_TOP, NULL,
+	{ "tags.failover_priority", CONF_INT, "1", 0, INT_TOP, NULL,
 	    CONF_RELOADED, NULL, P | R, CHECK_TAGS, 0,
-	    "higher is preferred in a race; 0: never"},
+	    "higher is preferred in a race; 0: never" },
 	R_BOOL("tags.clonefrom", "false", NULL, P | R,
 	    "preferred source of new replicas"),
 	R_BOOL("tags.noloadbalance", "false", NULL, P | R,
 	    "GET /replica answers 503"),
-	R_TEXT("tags.replicatefrom", NULL, P | R,
-	    "member to replicate from"),
+	R_TEXT("tags.replicatefrom", NULL, P | R, "member to replicate from"),
 	ROW("tags.nosync", CONF_BOOL, "false", CONF_RELOADED, NULL, P | R,
 	    CHECK_TAGS, 0, "never a synchronous standby"),
-	{"tags.sync_priority", CONF_INT, "1", 0, INT_TOP, NULL, CONF_RELOADED,
+	{ "tags.sync_priority", CONF_INT, "1", 0, INT_TOP, NULL, CONF_RELOADED,
 	    NULL, P | R, CHECK_TAGS, 0,
-	    "higher is preferred as synchronous standby; 0: never"},
+	    "higher is preferred as synchronous standby; 0: never" },
 	R_BOOL("tags.nostream", "false", NULL, P | R,
 	    "replicates from the archive alone"),
 	QUIET("tags.*", CONF_ANY, NULL, CONF_RELOADED, P | R,
 	    "a tag of one's own, published with the member"),
-	{NULL, CONF_SECTION, NULL, 0, 0, NULL, CONF_RELOADED, NULL, 0,
-	    CHECK_NOT, 0, NULL},
+	{ NULL, CONF_SECTION, NULL, 0, 0, NULL, CONF_RELOADED, NULL, 0,
+	    CHECK_NOT, 0, NULL },
 };
+/* clang-format on */
 
 /* Does the row's path stand for this path? *wild: by way of a `*`. */
 static bool
@@ -789,14 +795,14 @@ conf_key_nearest(const char *path)
 }
 
 static void
-accepted_number(const struct conf_key *k, const char *kind, char *buf,
-    size_t size)
+accepted_number(
+    const struct conf_key *k, const char *kind, char *buf, size_t size)
 {
 	if (k->min == 0 && k->max == 0)
 		snprintf(buf, size, "%s", kind);
 	else if (k->max == INT_TOP || k->max == INT64_MAX)
-		snprintf(buf, size, "%s, %lld or more", kind,
-		    (long long)k->min);
+		snprintf(
+		    buf, size, "%s, %lld or more", kind, (long long)k->min);
 	else
 		snprintf(buf, size, "%s from %lld to %lld", kind,
 		    (long long)k->min, (long long)k->max);
@@ -824,12 +830,12 @@ conf_key_accepted(const struct conf_key *k, char *buf, size_t size)
 		snprintf(buf, size, "on, off, true, false, yes or no");
 		return;
 	case CONF_BYTES:
-		accepted_number(k, "bytes, or a number with B kB MB GB TB",
-		    buf, size);
+		accepted_number(
+		    k, "bytes, or a number with B kB MB GB TB", buf, size);
 		return;
 	case CONF_DURATION:
-		accepted_number(k, "seconds, or a number with ms s min h d",
-		    buf, size);
+		accepted_number(
+		    k, "seconds, or a number with ms s min h d", buf, size);
 		return;
 	case CONF_WORD:
 		snprintf(buf, size, "one of: %s", k->words);

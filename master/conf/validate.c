@@ -88,21 +88,19 @@ check_one_of(struct check *c, const char *section, const struct tree *map)
 			return;
 	}
 	for (k = conf_keys; marked && k->path != NULL; k++)
-		if ((k->flags & CONF_ONE_OF) != 0 &&
-		    is_child(section, k->path))
+		if ((k->flags & CONF_ONE_OF) != 0 && is_child(section, k->path))
 			check_missing(c, k->path);
 }
 
 static void
-check_exclusive(struct check *c, const struct tree *tags, const char *a,
-    const char *b)
+check_exclusive(
+    struct check *c, const struct tree *tags, const char *a, const char *b)
 {
 	char text[TEXT_SIZE];
 
 	if (tree_get(tags, a) == NULL || tree_get(tags, b) == NULL)
 		return;
-	snprintf(text, sizeof(text), "Multiple of ('%s', '%s') provided", a,
-	    b);
+	snprintf(text, sizeof(text), "Multiple of ('%s', '%s') provided", a, b);
 	check_problem(c, "tags", NULL, text);
 }
 
@@ -117,8 +115,8 @@ check_section(struct check *c, const char *section, const struct tree *map)
 		if (!is_child(section, k->path) || conf_key_wild(k))
 			continue;
 		if (strcmp(k->path, "tags.nofailover") == 0)
-			check_exclusive(c, map, "nofailover",
-			    "failover_priority");
+			check_exclusive(
+			    c, map, "nofailover", "failover_priority");
 		if (strcmp(k->path, "tags.nosync") == 0)
 			check_exclusive(c, map, "nosync", "sync_priority");
 		if (is_store(k->path)) {
@@ -159,7 +157,7 @@ print_local(const struct conf *conf, FILE *out)
 static bool
 check_build(struct conf *conf, FILE *err, bool problems)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	bool ok = true;
 
 	if (problems)
@@ -176,9 +174,9 @@ int
 conf_validate_main(const struct conf_validate_options *o,
     const struct conf_env *env, FILE *out, FILE *err)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *conf = conf_load(o->path, env, CONF_LOAD_VALIDATE, &notes);
-	struct check c = {0};
+	struct check c = { 0 };
 	bool ok;
 
 	if (conf == NULL) {

@@ -33,8 +33,7 @@ struct loader {
 
 static struct tree *parse_node(struct loader *, yaml_event_t *, int);
 
-static struct tree *
-fail(struct loader *l, size_t line, const char *fmt, ...)
+static struct tree *fail(struct loader *l, size_t line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 static struct tree *
@@ -185,8 +184,8 @@ tag_is(const char *tag, const char *type)
 static bool
 tag_resolves(const char *tag)
 {
-	static const char *const types[] = {"int", "float", "bool", "null",
-	    "timestamp"};
+	static const char *const types[] = { "int", "float", "bool", "null",
+		"timestamp" };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (tag_is(tag, types[i]))
@@ -272,8 +271,8 @@ merge_map(struct loader *l, struct tree *map, const struct tree *from,
 
 /* The value of `<<`: a map, or a list of maps, the first one strongest. */
 static bool
-merge(struct loader *l, struct tree *map, const struct tree *value,
-    size_t line, int depth)
+merge(struct loader *l, struct tree *map, const struct tree *value, size_t line,
+    int depth)
 {
 	if (value->type == TREE_MAP)
 		return merge_map(l, map, value, line, depth);
@@ -321,8 +320,9 @@ parse_key(struct loader *l, const yaml_event_t *ev, bool *merging)
 	if (ev->data.scalar.anchor != NULL) {
 		struct tree *t = tree_text(key);
 
-		if (t == NULL || !remember(l,
-		    (const char *)ev->data.scalar.anchor, t, line)) {
+		if (t == NULL ||
+		    !remember(
+			l, (const char *)ev->data.scalar.anchor, t, line)) {
 			tree_free(t);
 			free(key);
 			return NULL;
@@ -375,8 +375,7 @@ parse_map(struct loader *l, const yaml_event_t *start, int depth)
 
 	if (tag != NULL && strcmp(tag, "!") != 0 && !tag_is(tag, "map"))
 		return fail(l, line, "unknown tag %.100s", tag);
-	if (!spend(l, line, 1, 8) ||
-	    (map = place(l, tree_map(), line)) == NULL)
+	if (!spend(l, line, 1, 8) || (map = place(l, tree_map(), line)) == NULL)
 		return NULL;
 	if ((merges = tree_list()) == NULL) {
 		tree_free(map);
@@ -482,8 +481,8 @@ parse_stream(struct loader *l)
 }
 
 struct tree *
-conf_yaml_parse(const char *text, size_t len, uint32_t file, char *err,
-    size_t errsize)
+conf_yaml_parse(
+    const char *text, size_t len, uint32_t file, char *err, size_t errsize)
 {
 	struct loader *l;
 	struct tree *t = NULL;
@@ -505,8 +504,8 @@ conf_yaml_parse(const char *text, size_t len, uint32_t file, char *err,
 		free(l);
 		return NULL;
 	}
-	yaml_parser_set_input_string(&l->parser, (const unsigned char *)text,
-	    len);
+	yaml_parser_set_input_string(
+	    &l->parser, (const unsigned char *)text, len);
 	t = parse_stream(l);
 	yaml_parser_delete(&l->parser);
 	for (uint32_t i = 0; i < l->nanchors; i++) {

@@ -22,8 +22,8 @@ is_plain(const char *s)
 	bool text;
 	size_t len = strlen(s);
 
-	if (len == 0 || s[0] == ' ' || s[len - 1] == ' ' ||
-	    s[len - 1] == ':' || strcmp(s, "=") == 0 || strcmp(s, "<<") == 0 ||
+	if (len == 0 || s[0] == ' ' || s[len - 1] == ' ' || s[len - 1] == ':' ||
+	    strcmp(s, "=") == 0 || strcmp(s, "<<") == 0 ||
 	    strncmp(s, "---", 3) == 0 || strncmp(s, "...", 3) == 0)
 		return false;
 	if (strchr(",[]{}#&*!|>'\"%@`", s[0]) != NULL)
@@ -176,8 +176,8 @@ write_map(const struct tree *t, int indent, bool sorted, bool first, FILE *f)
 			continue;
 		}
 		fputc('\n', f);
-		write_node(c, c->type == TREE_MAP ? indent + 2 : indent,
-		    sorted, false, f);
+		write_node(c, c->type == TREE_MAP ? indent + 2 : indent, sorted,
+		    false, f);
 	}
 	free(v);
 }

@@ -29,9 +29,9 @@
 
 struct conn {
 	int fd;
-	int64_t sent;	 /* ns */
-	size_t have;	 /* bytes of the answer so far */
-	size_t want;	 /* 0 = head not complete */
+	int64_t sent; /* ns */
+	size_t have;  /* bytes of the answer so far */
+	size_t want;  /* 0 = head not complete */
 	char buf[65536];
 };
 
@@ -54,13 +54,14 @@ now_ns(void)
 static void
 conn_start(int ep, struct conn *c)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data = {.ptr = c}};
+	struct epoll_event ev = { .events = EPOLLIN, .data = { .ptr = c } };
 	int one = 1;
 
 	if (c->fd == -1) {
 		c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (c->fd == -1 || connect(c->fd, (struct sockaddr *)&addr,
-		    sizeof(addr)) == -1) {
+		if (c->fd == -1 ||
+		    connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)) ==
+			-1) {
 			perror("connect");
 			exit(1);
 		}
@@ -154,7 +155,8 @@ main(int argc, char **argv)
 	int ep, i, n, count, secs;
 
 	if (argc < 6) {
-		fprintf(stderr, "usage: http_load host port path connections "
+		fprintf(stderr,
+		    "usage: http_load host port path connections "
 		    "seconds [close]\n");
 		return 2;
 	}
@@ -168,9 +170,10 @@ main(int argc, char **argv)
 		fprintf(stderr, "http_load: bad argument\n");
 		return 2;
 	}
-	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s\r\n"
-	    "Connection: %s\r\n\r\n", argv[3], argv[1],
-	    closing ? "close" : "keep-alive");
+	snprintf(request, sizeof(request),
+	    "GET %s HTTP/1.1\r\nHost: %s\r\n"
+	    "Connection: %s\r\n\r\n",
+	    argv[3], argv[1], closing ? "close" : "keep-alive");
 	conns = calloc((size_t)count, sizeof(*conns));
 	histogram = calloc(BUCKETS, sizeof(*histogram));
 	if (conns == NULL || histogram == NULL ||
@@ -187,9 +190,10 @@ main(int argc, char **argv)
 		for (i = 0; i < n; i++)
 			conn_read(ep, ev[i].data.ptr);
 	}
-	printf("%.0f %lld %lld %lld %llu %llu\n", (double)done /
-	    ((double)(now_ns() - start) / 1e9), (long long)percentile(0.5),
-	    (long long)percentile(0.99), (long long)percentile(1.0),
-	    (unsigned long long)done, (unsigned long long)errors);
+	printf("%.0f %lld %lld %lld %llu %llu\n",
+	    (double)done / ((double)(now_ns() - start) / 1e9),
+	    (long long)percentile(0.5), (long long)percentile(0.99),
+	    (long long)percentile(1.0), (unsigned long long)done,
+	    (unsigned long long)errors);
 	return errors == 0 ? 0 : 1;
 }

@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 static bool
 document(const json_t *j, void *arg)
 {
-	const json_t *events = json_object_get(json_object_get(j, "result"),
-	    "events");
+	const json_t *events =
+	    json_object_get(json_object_get(j, "result"), "events");
 	char msg[TEXT_SIZE];
 	struct etcd_kv kv;
 	size_t i;
@@ -22,8 +22,8 @@ document(const json_t *j, void *arg)
 	etcd_error(j, &code, msg, sizeof(msg));
 	etcd_revision(j);
 	for (i = 0; i < json_array_size(events); i++)
-		if (etcd_kv_parse(json_object_get(json_array_get(events, i),
-		    "kv"), &kv))
+		if (etcd_kv_parse(
+			json_object_get(json_array_get(events, i), "kv"), &kv))
 			etcd_kv_clear(&kv);
 	return true;
 }
@@ -40,8 +40,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	step = (size_t)data[0] + 1; /* first byte: size of the chunks */
 	for (pos = 1; pos < size; pos += n) {
 		n = size - pos < step ? size - pos : step;
-		if (!etcd_stream_feed(&s, (const char *)data + pos, n,
-		    document, NULL))
+		if (!etcd_stream_feed(
+			&s, (const char *)data + pos, n, document, NULL))
 			break;
 	}
 	etcd_stream_reset(&s);

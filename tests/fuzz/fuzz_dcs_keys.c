@@ -29,7 +29,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		kv[n].value = copy + pos + 1;
 		end = memchr(data + pos + 1, 0xff, size - pos - 1);
 		kv[n].len = end == NULL ? size - pos - 1 :
-		    (size_t)(end - data) - pos - 1;
+					  (size_t)(end - data) - pos - 1;
 		pos += kv[n].len + 2;
 		n++;
 	}

@@ -43,8 +43,8 @@ use_head(struct httpd_head *head, size_t len)
 	code = readiness_code(&snap, &facts, &query, text, sizeof(text));
 	if (code != 200 && code != 503)
 		abort();
-	code = schedule_parse(head->path + 1, 0, "restart", &at, iso, text,
-	    sizeof(text));
+	code = schedule_parse(
+	    head->path + 1, 0, "restart", &at, iso, text, sizeof(text));
 	if (code == 0 && strlen(iso) < 25)
 		abort();
 	(void)allow_parse(head->path + 1, &allow);

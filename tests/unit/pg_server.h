@@ -53,9 +53,10 @@ pg_server_start(void **state)
 		return -1;
 	snprintf(srv.data, sizeof srv.data, "%s/data", srv.dir);
 	snprintf(srv.port, sizeof srv.port, "%d", 28800 + getpid() % 100);
-	snprintf(cmd, sizeof cmd, "cd /tmp && " PG_BIN
-	    "/initdb -D %s -U postgres -A trust -N -k >%s/initdb.log 2>&1 && "
-	    PG_BIN "/pg_ctl -D %s -w -l %s/log -o '-p %s -k %s -c listen_addresses= -c fsync=off' start >/dev/null",
+	snprintf(cmd, sizeof cmd,
+	    "cd /tmp && " PG_BIN
+	    "/initdb -D %s -U postgres -A trust -N -k >%s/initdb.log 2>&1 && " PG_BIN
+	    "/pg_ctl -D %s -w -l %s/log -o '-p %s -k %s -c listen_addresses= -c fsync=off' start >/dev/null",
 	    srv.data, srv.dir, srv.data, srv.dir, srv.port, srv.dir);
 	*state = &srv;
 	return system(cmd) == 0 ? 0 : -1;
@@ -67,7 +68,8 @@ pg_server_stop(void **state)
 	struct pg_server *srv = *state;
 	char cmd[512];
 
-	snprintf(cmd, sizeof cmd, "cd /tmp; " PG_BIN
+	snprintf(cmd, sizeof cmd,
+	    "cd /tmp; " PG_BIN
 	    "/pg_ctl -D %s -m immediate stop >/dev/null 2>&1; rm -rf %s",
 	    srv->data, srv->dir);
 	return system(cmd) == -1 ? -1 : 0;

@@ -37,7 +37,7 @@ slurp(const char *path)
 static void
 test_example(void **state)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *c = conf_load("patroni.conf.example", NULL, 0, &notes);
 
 	(void)state;
@@ -50,8 +50,9 @@ test_example(void **state)
 static void
 test_example_options(void **state)
 {
-	char *text = slurp("patroni.conf.example"), *p, path[64] = "/tmp/test_conff_XXXXXX";
-	struct conf_notes notes = {0};
+	char *text = slurp("patroni.conf.example"), *p,
+	     path[64] = "/tmp/test_conff_XXXXXX";
+	struct conf_notes notes = { 0 };
 	struct conf *c;
 	int fd = mkstemp(path);
 	FILE *f = fdopen(fd, "w");
@@ -60,7 +61,7 @@ test_example_options(void **state)
 	(void)state;
 	assert_non_null(f);
 	for (p = strtok_r(text, "\n", &save); p != NULL;
-	    p = strtok_r(NULL, "\n", &save)) {
+	     p = strtok_r(NULL, "\n", &save)) {
 		size_t n = strspn(p, "#");
 
 		/* "#key" and "#  key" are options, "# Text" is a comment */
@@ -101,8 +102,8 @@ static void
 test_generate_sample(void **state)
 {
 	char bin[64] = "/tmp/test_confg_XXXXXX", path[128], *out, *err;
-	struct conf_generate_options o = {.sample = true};
-	struct conf_notes notes = {0};
+	struct conf_generate_options o = { .sample = true };
+	struct conf_notes notes = { 0 };
 	struct conf_env *env;
 	struct tree *t;
 	size_t len, elen;
@@ -131,13 +132,17 @@ test_generate_sample(void **state)
 	assert_non_null(t);
 	assert_string_equal(tree_path_text(t, "scope", ""), "#FIXME");
 	assert_string_equal(tree_path_text(t, "etcd3.host", ""), "h:2379");
-	assert_string_equal(tree_path_text(t,
-	    "bootstrap.dcs.postgresql.parameters.wal_keep_size", ""), "128MB");
-	assert_true(tree_path_bool(t, "bootstrap.dcs.postgresql.use_pg_rewind",
-	    false));
-	assert_string_equal(tree_child(tree_path(t, "postgresql.pg_hba"),
-	    0)->u.s, "host all all all scram-sha-256");
-	assert_non_null(strstr(out, "    loop_wait: 10\n    retry_timeout: 10\n"
+	assert_string_equal(
+	    tree_path_text(
+		t, "bootstrap.dcs.postgresql.parameters.wal_keep_size", ""),
+	    "128MB");
+	assert_true(
+	    tree_path_bool(t, "bootstrap.dcs.postgresql.use_pg_rewind", false));
+	assert_string_equal(
+	    tree_child(tree_path(t, "postgresql.pg_hba"), 0)->u.s,
+	    "host all all all scram-sha-256");
+	assert_non_null(strstr(out,
+	    "    loop_wait: 10\n    retry_timeout: 10\n"
 	    "    ttl: 30\n    postgresql:\n"));
 	tree_free(t);
 	unlink(path);
@@ -161,19 +166,21 @@ test_dsn(void **state)
 {
 	static const struct {
 		const char *dsn, *key, *want; /* want NULL: refused */
-	} t[] = {{"host=a user='b c' password=d\\'e", "user", "b c"},
-	    {"host=a user='b c' password=d\\'e", "password", "d'e"},
-	    {"host = a", "host", "a"},
-	    {"postgres://u:p%40@h:5433/db?sslmode=require", "password", "p@"},
-	    {"postgres://u:p@h:5433/db?sslmode=require", "port", "5433"},
-	    {"postgres://u:p@h:5433/db?sslmode=require", "dbname", "db"},
-	    {"postgres://u:p@h:5433/db?sslmode=require", "sslmode", "require"},
-	    {"postgresql://[::1]:1,b/", "host", "::1,b"},
-	    {"postgresql://[::1]:1,b/", "port", "1,"},
-	    {"postgresql:///db?ssl=true", "sslmode", "require"},
-	    {"nonsense", NULL, NULL}, {"a='b", NULL, NULL},
-	    {"postgres://%zz@h", NULL, NULL},
-	    {"postgres://[::1", NULL, NULL}};
+	} t[] = { { "host=a user='b c' password=d\\'e", "user", "b c" },
+		{ "host=a user='b c' password=d\\'e", "password", "d'e" },
+		{ "host = a", "host", "a" },
+		{ "postgres://u:p%40@h:5433/db?sslmode=require", "password",
+		    "p@" },
+		{ "postgres://u:p@h:5433/db?sslmode=require", "port", "5433" },
+		{ "postgres://u:p@h:5433/db?sslmode=require", "dbname", "db" },
+		{ "postgres://u:p@h:5433/db?sslmode=require", "sslmode",
+		    "require" },
+		{ "postgresql://[::1]:1,b/", "host", "::1,b" },
+		{ "postgresql://[::1]:1,b/", "port", "1," },
+		{ "postgresql:///db?ssl=true", "sslmode", "require" },
+		{ "nonsense", NULL, NULL }, { "a='b", NULL, NULL },
+		{ "postgres://%zz@h", NULL, NULL },
+		{ "postgres://[::1", NULL, NULL } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -182,8 +189,8 @@ test_dsn(void **state)
 		if ((d != NULL) != (t[i].want != NULL))
 			fail_msg("%s", t[i].dsn);
 		if (d != NULL)
-			assert_string_equal(tree_path_text(d, t[i].key, ""),
-			    t[i].want);
+			assert_string_equal(
+			    tree_path_text(d, t[i].key, ""), t[i].want);
 		tree_free(d);
 	}
 }
@@ -191,11 +198,11 @@ test_dsn(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_example),
-	    cmocka_unit_test(test_example_options),
-	    cmocka_unit_test(test_manual),
-	    cmocka_unit_test(test_generate_sample),
-	    cmocka_unit_test(test_dsn)};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_example),
+		cmocka_unit_test(test_example_options),
+		cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_generate_sample),
+		cmocka_unit_test(test_dsn) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

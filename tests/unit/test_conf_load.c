@@ -19,15 +19,15 @@
 
 static char dir[] = "/tmp/test_conf_XXXXXX";
 
-#define BASE                                                                   \
-	"name: n1\nscope: s1\n"                                                \
-	"etcd3: {hosts: '127.0.0.1:2379', password: storesecret}\n"            \
-	"restapi:\n  listen: 127.0.0.1:8008\n"                                 \
-	"  authentication: {username: u, password: restsecret}\n"              \
-	"  cafile: /ca\n"                                                      \
-	"postgresql:\n  listen: 127.0.0.1:5432\n  data_dir: /data/pg\n"         \
-	"  authentication:\n"                                                  \
-	"    replication: {username: r, password: replsecret}\n"      \
+#define BASE                                                            \
+	"name: n1\nscope: s1\n"                                         \
+	"etcd3: {hosts: '127.0.0.1:2379', password: storesecret}\n"     \
+	"restapi:\n  listen: 127.0.0.1:8008\n"                          \
+	"  authentication: {username: u, password: restsecret}\n"       \
+	"  cafile: /ca\n"                                               \
+	"postgresql:\n  listen: 127.0.0.1:5432\n  data_dir: /data/pg\n" \
+	"  authentication:\n"                                           \
+	"    replication: {username: r, password: replsecret}\n"        \
 	"    superuser: {username: p, password: supersecret}\n"
 
 static const char *
@@ -62,7 +62,7 @@ load(const char *text, struct conf_notes *notes)
 static struct conf *
 load_ok(const char *text)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *c = load(text, &notes);
 
 	if (c == NULL)
@@ -74,7 +74,7 @@ load_ok(const char *text)
 static void
 assert_refused(const char *text, const char *why)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *c = load(text, &notes);
 
 	assert_null(c);
@@ -102,10 +102,10 @@ test_base(void **state)
 	struct conf *c = load_ok(BASE "    rewind: {username: x, junk: 1}\n");
 
 	(void)state;
-	assert_string_equal(tree_path_text(c->effective, "restapi.auth", ""),
-	    "u:restsecret");
-	assert_null(tree_path(c->effective,
-	    "postgresql.authentication.rewind.junk"));
+	assert_string_equal(
+	    tree_path_text(c->effective, "restapi.auth", ""), "u:restsecret");
+	assert_null(
+	    tree_path(c->effective, "postgresql.authentication.rewind.junk"));
 	assert_string_equal(c->dir, dir);
 	assert_string_equal(conf_store(c), "etcd3");
 	assert_string_equal(conf_user(c), "_patroni");
@@ -134,7 +134,7 @@ test_refused(void **state)
 	    "line 14: citus.group: wrong value \"-1\", accepted: an integer, "
 	    "0 or more");
 	assert_refused("name: n\nscope: s\nrestapi: {listen: 'h:1'}\n"
-	    "postgresql: {listen: 'h:1', data_dir: /d}\n",
+		       "postgresql: {listen: 'h:1', data_dir: /d}\n",
 	    "Available implementations: consul, etcd, etcd3");
 	assert_refused(BASE "watchdog: 5\n",
 	    "line 14: watchdog: wrong value \"5\", accepted: a mapping");
@@ -146,36 +146,36 @@ test_notes(void **state)
 	static const struct {
 		const char *text, *note;
 	} t[] = {
-		{"postgresl: {}\n",
+		{ "postgresl: {}\n",
 		    "patroni.yml line 14: unknown key postgresl, did you mean "
-		    "postgresql?"},
-		{"watchdog:\n  devise: /x\n",
+		    "postgresql?" },
+		{ "watchdog:\n  devise: /x\n",
 		    "line 15: unknown key watchdog.devise, did you mean "
-		    "watchdog.device?"},
-		{"zzzzzzz: 1\n", "unknown key zzzzzzz"},
-		{"ttl: 30\n", "ttl has no effect here"},
-		{"watchdog: {mode: sometimes}\n",
+		    "watchdog.device?" },
+		{ "zzzzzzz: 1\n", "unknown key zzzzzzz" },
+		{ "ttl: 30\n", "ttl has no effect here" },
+		{ "watchdog: {mode: sometimes}\n",
 		    "Watchdog mode sometimes not recognized, disabling "
-		    "watchdog"},
-		{"log: {level: LOUD}\n",
+		    "watchdog" },
+		{ "log: {level: LOUD}\n",
 		    "line 14: log.level: wrong value \"LOUD\", accepted: one "
-		    "of: DEBUG INFO"},
-		{"thread_pool_size: x\n",
-		    "Failed to parse thread_pool_size value \"x\""},
-		{"tags: {nofailover: true, failover_priority: 2}\n",
+		    "of: DEBUG INFO" },
+		{ "thread_pool_size: x\n",
+		    "Failed to parse thread_pool_size value \"x\"" },
+		{ "tags: {nofailover: true, failover_priority: 2}\n",
 		    "Conflicting configuration between nofailover: True and "
-		    "failover_priority: 2. Defaulting to nofailover: True"},
-		{"tags: {nosync: false, sync_priority: 0}\n",
+		    "failover_priority: 2. Defaulting to nofailover: True" },
+		{ "tags: {nosync: false, sync_priority: 0}\n",
 		    "Conflicting configuration between nosync: False and "
-		    "sync_priority: 0. Defaulting to nosync: False"},
-		{"bootstrap:\n  dcs:\n    postgresql:\n      use_pg_rewnd: on\n",
-		    "unknown key bootstrap.dcs.postgresql.use_pg_rewnd"},
+		    "sync_priority: 0. Defaulting to nosync: False" },
+		{ "bootstrap:\n  dcs:\n    postgresql:\n      use_pg_rewnd: on\n",
+		    "unknown key bootstrap.dcs.postgresql.use_pg_rewnd" },
 	};
 	char text[2048];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		struct conf_notes notes = {0};
+		struct conf_notes notes = { 0 };
 		struct conf *c;
 
 		snprintf(text, sizeof(text), "%s%s", BASE, t[i].text);
@@ -192,16 +192,16 @@ test_notes(void **state)
 static void
 test_quiet(void **state)
 {
-	static const char *const t[] = {"tags: {mine: x, nofailover: true}\n",
-	    "x-anchors: {a: 1}\n",
-	    ("bootstrap:\n  method: wal\n  wal: {command: c, odd: 1}\n"
-	    "  dcs: {postgresql: {wal_e: {command: c}, callbacks: {}}}\n"),
-	    "log: {level: debug}\n", "thread_stack_size: 512kB\n"};
+	static const char *const t[] = { "tags: {mine: x, nofailover: true}\n",
+		"x-anchors: {a: 1}\n",
+		("bootstrap:\n  method: wal\n  wal: {command: c, odd: 1}\n"
+		 "  dcs: {postgresql: {wal_e: {command: c}, callbacks: {}}}\n"),
+		"log: {level: debug}\n", "thread_stack_size: 512kB\n" };
 	char text[2048];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		struct conf_notes notes = {0};
+		struct conf_notes notes = { 0 };
 		struct conf *c;
 
 		snprintf(text, sizeof(text), "%s%s", BASE, t[i]);
@@ -217,7 +217,9 @@ test_quiet(void **state)
 static void
 test_types(void **state)
 {
-	struct conf *c = load_ok("name: 12\n" "scope: s1\n"
+	struct conf *c = load_ok(
+	    "name: 12\n"
+	    "scope: s1\n"
 	    "etcd3: {host: h, port: '2379', password: 0123}\n"
 	    "restapi: {listen: 'h:1', allowlist_include_members: 'yes',\n"
 	    "  verify_client: Required}\n"
@@ -234,10 +236,10 @@ test_types(void **state)
 	assert_string_equal(tree_path_text(e, "name", ""), "12");
 	assert_int_equal(tree_path_int(e, "etcd3.port", 0), 2379);
 	assert_string_equal(tree_path_text(e, "etcd3.password", ""), "83");
-	assert_true(tree_path_bool(e, "restapi.allowlist_include_members",
-	    false));
-	assert_string_equal(tree_path_text(e, "restapi.verify_client", ""),
-	    "required");
+	assert_true(
+	    tree_path_bool(e, "restapi.allowlist_include_members", false));
+	assert_string_equal(
+	    tree_path_text(e, "restapi.verify_client", ""), "required");
 	assert_string_equal(tree_path_text(e, "watchdog.mode", ""), "off");
 	assert_int_equal(tree_path_int(e, "watchdog.safety_margin", 0), -1);
 	assert_false(tree_path_bool(e, "watchdog.fence", true));
@@ -254,7 +256,8 @@ test_types(void **state)
 static void
 test_legacy(void **state)
 {
-	struct conf *c = load_ok("scope: s1\nzookeeper: {exhibitor: {hosts: "
+	struct conf *c = load_ok(
+	    "scope: s1\nzookeeper: {exhibitor: {hosts: "
 	    "[a], port: 8181}}\nrestapi: {listen: 'h:1', auth: 'u:p:q'}\n"
 	    "postgresql: {name: old, listen: 'h:1', data_dir: /d,\n"
 	    "  replication: {username: r}, pg_rewind: {username: rw},\n"
@@ -264,22 +267,26 @@ test_legacy(void **state)
 	(void)state;
 	assert_string_equal(tree_path_text(e, "name", ""), "old");
 	assert_string_equal(conf_store(c), "exhibitor");
-	assert_string_equal(tree_path_text(e,
-	    "postgresql.authentication.replication.username", ""), "r");
-	assert_string_equal(tree_path_text(e,
-	    "postgresql.authentication.superuser.username", ""), "rw");
+	assert_string_equal(
+	    tree_path_text(
+		e, "postgresql.authentication.replication.username", ""),
+	    "r");
+	assert_string_equal(
+	    tree_path_text(
+		e, "postgresql.authentication.superuser.username", ""),
+	    "rw");
 	assert_true(tree_path_bool(e, "postgresql.use_pg_rewind", false));
-	assert_string_equal(tree_path_text(e,
-	    "restapi.authentication.password", ""), "p:q");
-	assert_int_equal(tree_count(tree_path(e,
-	    "postgresql.create_replica_methods")), 1);
+	assert_string_equal(
+	    tree_path_text(e, "restapi.authentication.password", ""), "p:q");
+	assert_int_equal(
+	    tree_count(tree_path(e, "postgresql.create_replica_methods")), 1);
 	conf_free(c);
 }
 
 static void
 test_directory(void **state)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *c;
 	char sub[128];
 
@@ -312,34 +319,34 @@ test_env(void **state)
 	static const struct {
 		const char *name, *value, *path, *form;
 	} t[] = {
-		{"NAME", "n9", "name", "n9"},
-		{"SCOPE", "", "scope", NULL},
-		{"LOG_LEVEL", "DEBUG", "log.level", "DEBUG"},
-		{"LOGLEVEL", "ERROR", "log.level", "DEBUG"},
-		{"LOGFORMAT", "%(message)s", "log.format", "%(message)s"},
-		{"LOG_MODE", "0644", "log.mode", "420"},
-		{"LOG_FILE_NUM", "x", "log.file_num", NULL},
-		{"RESTAPI_USERNAME", "u", "restapi.authentication.username",
-		    "u"},
-		{"SUPERUSER_PASSWORD", "p",
-		    "postgresql.authentication.superuser.password", "p"},
-		{"POSTGRESQL_BIN_IS_READY", "x",
-		    "postgresql.bin_name.pg_isready", "x"},
-		{"ETCD3_HOST", "h:1", "etcd3.host", "h:1"},
-		{"ETCD3_USERNAME", "eu", "etcd3.username", "eu"},
-		{"ETCD_PASSWORD", "x", "etcd", NULL},
-		{"CONSUL_PORT", "8501", "consul.port", "8501"},
-		{"CONSUL_SCHEME", "https", "consul.scheme", "https"},
-		{"CONSUL_VERIFY", "maybe", "consul.verify", NULL},
-		{"ZOOKEEPER_USE_SSL", "false", "zookeeper.use_ssl", "False"},
-		{"KUBERNETES_CACERT", "", "kubernetes.cacert", ""},
-		{"FOO_HOST", "f", "foo.host", "f"},
-		{"CITUS_GROUP", "2", "citus.group", "2"},
-		{"CITUS_HOST", "2", "citus.host", NULL},
-		{"ETCD3_HOSTS", "[::1]:2379", "etcd3.hosts", NULL},
-		{"RAFT_MIN_TIMEOUT", "0.5", "raft.min_timeout", "0.5"},
+		{ "NAME", "n9", "name", "n9" },
+		{ "SCOPE", "", "scope", NULL },
+		{ "LOG_LEVEL", "DEBUG", "log.level", "DEBUG" },
+		{ "LOGLEVEL", "ERROR", "log.level", "DEBUG" },
+		{ "LOGFORMAT", "%(message)s", "log.format", "%(message)s" },
+		{ "LOG_MODE", "0644", "log.mode", "420" },
+		{ "LOG_FILE_NUM", "x", "log.file_num", NULL },
+		{ "RESTAPI_USERNAME", "u", "restapi.authentication.username",
+		    "u" },
+		{ "SUPERUSER_PASSWORD", "p",
+		    "postgresql.authentication.superuser.password", "p" },
+		{ "POSTGRESQL_BIN_IS_READY", "x",
+		    "postgresql.bin_name.pg_isready", "x" },
+		{ "ETCD3_HOST", "h:1", "etcd3.host", "h:1" },
+		{ "ETCD3_USERNAME", "eu", "etcd3.username", "eu" },
+		{ "ETCD_PASSWORD", "x", "etcd", NULL },
+		{ "CONSUL_PORT", "8501", "consul.port", "8501" },
+		{ "CONSUL_SCHEME", "https", "consul.scheme", "https" },
+		{ "CONSUL_VERIFY", "maybe", "consul.verify", NULL },
+		{ "ZOOKEEPER_USE_SSL", "false", "zookeeper.use_ssl", "False" },
+		{ "KUBERNETES_CACERT", "", "kubernetes.cacert", "" },
+		{ "FOO_HOST", "f", "foo.host", "f" },
+		{ "CITUS_GROUP", "2", "citus.group", "2" },
+		{ "CITUS_HOST", "2", "citus.host", NULL },
+		{ "ETCD3_HOSTS", "[::1]:2379", "etcd3.hosts", NULL },
+		{ "RAFT_MIN_TIMEOUT", "0.5", "raft.min_timeout", "0.5" },
 	};
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf_env *env;
 	char name[64], form[64];
 
@@ -355,8 +362,7 @@ test_env(void **state)
 	env = conf_env_take(&notes);
 	assert_non_null(env);
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		const struct tree *v = tree_path(conf_env_tree(env),
-		    t[i].path);
+		const struct tree *v = tree_path(conf_env_tree(env), t[i].path);
 
 		if (t[i].form == NULL) {
 			if (v != NULL)
@@ -370,15 +376,21 @@ test_env(void **state)
 		snprintf(name, sizeof(name), "PATRONI_%s", t[i].name);
 		assert_null(getenv(name));
 	}
-	assert_int_equal(tree_count(tree_path(conf_env_tree(env),
-	    "zookeeper.hosts")), 2);
+	assert_int_equal(
+	    tree_count(tree_path(conf_env_tree(env), "zookeeper.hosts")), 2);
 	assert_int_equal(tree_child(tree_path(conf_env_tree(env),
-	    "kubernetes.retriable_http_codes"), 1)->u.i, 503);
-	assert_string_equal(tree_path_text(conf_env_tree(env),
-	    "kubernetes.labels.role", ""), "y");
-	assert_int_equal(tree_path(conf_env_tree(env),
-	    "kubernetes.set_acls")->type, TREE_MAP);
-	assert_true(noted(&notes, "Exception when parsing list "
+					"kubernetes.retriable_http_codes"),
+			     1)
+			     ->u.i,
+	    503);
+	assert_string_equal(
+	    tree_path_text(conf_env_tree(env), "kubernetes.labels.role", ""),
+	    "y");
+	assert_int_equal(
+	    tree_path(conf_env_tree(env), "kubernetes.set_acls")->type,
+	    TREE_MAP);
+	assert_true(noted(&notes,
+	    "Exception when parsing list "
 	    "PATRONI_ETCD3_HOSTS"));
 	conf_env_free(env);
 	conf_notes_free(&notes);
@@ -387,7 +399,7 @@ test_env(void **state)
 static void
 test_env_over_file(void **state)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf_env *env;
 	struct conf *c;
 
@@ -399,8 +411,8 @@ test_env_over_file(void **state)
 	c = conf_load(file("patroni.yml", BASE), env, 0, &notes);
 	assert_non_null(c);
 	assert_string_equal(tree_path_text(c->effective, "name", ""), "other");
-	assert_string_equal(tree_path_text(c->effective, "restapi.cafile",
-	    ""), "/ca");
+	assert_string_equal(
+	    tree_path_text(c->effective, "restapi.cafile", ""), "/ca");
 	conf_free(c);
 	c = conf_load(NULL, env, CONF_LOAD_CTL, &notes);
 	assert_non_null(c);
@@ -419,22 +431,24 @@ test_parts(void **state)
 		enum proc proc;
 		const char *secret;
 		bool may;
-	} t[] = {{PROC_DCS, "storesecret", true},
-	    {PROC_DCS, "restsecret", true}, {PROC_DCS, "supersecret", false},
-	    {PROC_DCS, "replsecret", false},
-	    {PROC_REST, "storesecret", false},
-	    {PROC_REST, "restsecret", true},
-	    {PROC_REST, "supersecret", false},
-	    {PROC_REST, "replsecret", false},
-	    {PROC_POSTGRES, "storesecret", false},
-	    {PROC_POSTGRES, "restsecret", false},
-	    {PROC_POSTGRES, "supersecret", true},
-	    {PROC_POSTGRES, "replsecret", true},
-	    {PROC_WATCHDOG, "secret", false}};
-	struct conf *c = load_ok(BASE "  parameters: {a: 1, x.y: 2}\n"
-	    "  wal_e: {command: c}\nbootstrap: {dcs: {ttl: 40, odd: 1}}\n"
-	    "consul: {host: h, token: consulsecret}\n"
-	    "watchdog: {mode: required}\ntags: {t.x: 1}\n");
+	} t[] = { { PROC_DCS, "storesecret", true },
+		{ PROC_DCS, "restsecret", true },
+		{ PROC_DCS, "supersecret", false },
+		{ PROC_DCS, "replsecret", false },
+		{ PROC_REST, "storesecret", false },
+		{ PROC_REST, "restsecret", true },
+		{ PROC_REST, "supersecret", false },
+		{ PROC_REST, "replsecret", false },
+		{ PROC_POSTGRES, "storesecret", false },
+		{ PROC_POSTGRES, "restsecret", false },
+		{ PROC_POSTGRES, "supersecret", true },
+		{ PROC_POSTGRES, "replsecret", true },
+		{ PROC_WATCHDOG, "secret", false } };
+	struct conf *c = load_ok(
+	    BASE "  parameters: {a: 1, x.y: 2}\n"
+		 "  wal_e: {command: c}\nbootstrap: {dcs: {ttl: 40, odd: 1}}\n"
+		 "consul: {host: h, token: consulsecret}\n"
+		 "watchdog: {mode: required}\ntags: {t.x: 1}\n");
 	struct tree *p;
 
 	(void)state;
@@ -457,18 +471,16 @@ test_parts(void **state)
 	assert_null(tree_get(p, "postgresql"));
 	tree_free_wiped(p);
 	p = conf_for(c, PROC_POSTGRES);
-	assert_int_equal(tree_count(tree_path(p, "postgresql.parameters")),
-	    2);
+	assert_int_equal(tree_count(tree_path(p, "postgresql.parameters")), 2);
 	assert_non_null(tree_path(p, "postgresql.wal_e.command"));
 	assert_int_equal(tree_path_int(p, "bootstrap.dcs.odd", 0), 1);
-	assert_string_equal(tree_path_text(p, "restapi.listen", ""),
-	    "127.0.0.1:8008");
+	assert_string_equal(
+	    tree_path_text(p, "restapi.listen", ""), "127.0.0.1:8008");
 	assert_int_equal(tree_count(tree_get(p, "tags")), 1);
 	tree_free_wiped(p);
 	p = conf_for(c, PROC_WATCHDOG);
 	assert_int_equal(tree_path_int(p, "ttl", 0), 40);
-	assert_string_equal(tree_path_text(p, "watchdog.mode", ""),
-	    "required");
+	assert_string_equal(tree_path_text(p, "watchdog.mode", ""), "required");
 	assert_null(tree_get(p, "scope"));
 	tree_free_wiped(p);
 	conf_free(c);
@@ -477,7 +489,7 @@ test_parts(void **state)
 static void
 test_reload(void **state)
 {
-	struct conf_notes notes = {0};
+	struct conf_notes notes = { 0 };
 	struct conf *c = load_ok(BASE), *again;
 	bool changed;
 
@@ -486,16 +498,17 @@ test_reload(void **state)
 	assert_non_null(again);
 	assert_false(changed);
 	conf_free(again);
-	file("patroni.yml", BASE "  bin_dir: /new\ntags: {x: 1}\n"
-	    "scope: other\nconsul: {host: h}\n");
+	file("patroni.yml",
+	    BASE "  bin_dir: /new\ntags: {x: 1}\n"
+		 "scope: other\nconsul: {host: h}\n");
 	again = conf_reload(c, NULL, &changed, &notes);
 	assert_non_null(again);
 	assert_true(changed);
 	assert_true(noted(&notes, "scope changed"));
 	assert_true(noted(&notes, "postgresql.bin_dir changed"));
 	assert_true(noted(&notes, "consul was added"));
-	assert_string_equal(tree_path_text(again->effective, "scope", ""),
-	    "s1");
+	assert_string_equal(
+	    tree_path_text(again->effective, "scope", ""), "s1");
 	assert_string_equal(conf_store(again), "etcd3");
 	assert_null(tree_path(again->effective, "postgresql.bin_dir"));
 	assert_int_equal(tree_path_int(again->effective, "tags.x", 0), 1);
@@ -564,14 +577,15 @@ teardown(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_base),
-	    cmocka_unit_test(test_refused), cmocka_unit_test(test_notes),
-	    cmocka_unit_test(test_quiet), cmocka_unit_test(test_types),
-	    cmocka_unit_test(test_legacy), cmocka_unit_test(test_directory),
-	    cmocka_unit_test(test_env), cmocka_unit_test(test_env_over_file),
-	    cmocka_unit_test(test_parts), cmocka_unit_test(test_reload),
-	    cmocka_unit_test(test_control_socket),
-	    cmocka_unit_test(test_schema)};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_base),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_notes),
+		cmocka_unit_test(test_quiet), cmocka_unit_test(test_types),
+		cmocka_unit_test(test_legacy), cmocka_unit_test(test_directory),
+		cmocka_unit_test(test_env),
+		cmocka_unit_test(test_env_over_file),
+		cmocka_unit_test(test_parts), cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_control_socket),
+		cmocka_unit_test(test_schema) };
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -28,20 +28,22 @@ static int busy = -1, busy_port;
 static void
 base(char *buf, size_t size)
 {
-	snprintf(buf, size, "name: n1\nscope: s1\n"
+	snprintf(buf, size,
+	    "name: n1\nscope: s1\n"
 	    "etcd3: {host: '127.0.0.1:%d'}\n"
 	    "restapi: {listen: '127.0.0.1:1', connect_address: 'h:1'}\n"
 	    "postgresql:\n  listen: 127.0.0.1:1\n  connect_address: h:1\n"
 	    "  bin_dir: %s\n  data_dir: %s/none\n  authentication:\n"
 	    "    replication: {username: r}\n"
-	    "    superuser: {username: s}\n", busy_port, bin, dir);
+	    "    superuser: {username: s}\n",
+	    busy_port, bin, dir);
 }
 
 static int
 validate(const char *text, bool ignore, bool print, char **out, char **err)
 {
 	char path[256];
-	struct conf_validate_options o = {path, ignore, print};
+	struct conf_validate_options o = { path, ignore, print };
 	size_t len;
 	FILE *f, *e;
 	int rc;
@@ -107,65 +109,72 @@ test_lines(void **state)
 	static const struct {
 		const char *add, *line;
 	} t[] = {
-	    {"thread_pool_size: 4\n",
-		"thread_pool_size 4 didn't pass validation: Wrong value\n"},
-	    {"thread_pool_size: '5'\n",
-		"thread_pool_size 5 is not an integer\n"},
-	    {"log: {level: info}\n",
-		"log.level info didn't pass validation: Wrong value\n"},
-	    {"log: {mode: 01000}\n",
-		"log.mode 512 didn't pass validation: Wrong value\n"},
-	    {"log: {format: 5}\n", "log.format 5 didn't pass validation: "
-		"Should be a string or a list\n"},
-	    {"log: {deduplicate_heartbeat_logs: 1}\n",
-		"log.deduplicate_heartbeat_logs 1 is not a boolean\n"},
-	    {"ctl: {cacert: [a, 1]}\n",
-		"ctl.cacert ['a', 1] is not a string\n"},
-	    {"bootstrap: {initdb: [a]}\n",
-		"bootstrap.dcs  is not defined.\n"},
-	    {"bootstrap: {dcs: {ttl: '19'}}\n", "bootstrap.dcs.ttl 19 "
-		"didn't pass validation: Wrong value\n"},
-	    {"bootstrap: {dcs: {ttl: '20', synchronous_mode: maybe}}\n",
-		"bootstrap.dcs.synchronous_mode maybe didn't pass "
-		"validation: invalid value for synchronous_mode\n"},
-	    {"bootstrap: {dcs: {standby_cluster: {}}}\n",
-		"bootstrap.dcs.standby_cluster.host  is not defined.\n"
-		"bootstrap.dcs.standby_cluster.port  is not defined.\n"
-		"bootstrap.dcs.standby_cluster.restore_command  is not "
-		"defined.\n"},
-	    {"bootstrap: {dcs: {postgresql: {parameters: {max_wal_senders: "
-		"-1}}}}\n", "bootstrap.dcs.postgresql.parameters."
-		"max_wal_senders -1 didn't pass validation: Wrong value\n"},
-	    {"bootstrap: {dcs: {}, initdb: [a, 5]}\n",
-		"bootstrap.initdb.1 5 is not a string\n"
-		"bootstrap.initdb.1 5 is not a dictionary\n"},
-	    {"tags: {nofailover: true, failover_priority: 1}\n",
-		"tags  Multiple of ('nofailover', 'failover_priority') "
-		"provided\n"},
-	    {"tags: {nostream: x}\n", "tags.nostream x is not a boolean\n"},
-	    {"watchdog: {mode: auto}\n", "watchdog.mode auto didn't pass "
-		"validation: Wrong value\n"},
-	    {"citus: {group: 0}\n", "citus.database  is not defined.\n"},
-	    {"raft: {self_addr: 'localhost:1', partner_addrs: []}\n",
-		"raft.self_addr localhost:1 didn't pass validation: must not "
-		"contain \"127.0.0.1\", \"0.0.0.0\", \"*\", \"::1\", "
-		"\"localhost\"\nraft.partner_addrs [] is an empty list\n"},
-	    {"consul: {}\n", "consul.host  is not defined.\n"
-		"consul.url  is not defined.\n"},
-	    {"zookeeper: {hosts: 5}\n", "zookeeper.hosts 5 is not a string\n"
-		"zookeeper.hosts 5 is not a list\n"},
-	    {"zookeeper: {hosts: ['127.0.0.1:2']}\n",
-		"zookeeper.hosts.0 127.0.0.1:2 didn't pass validation: "
-		"127.0.0.1:2 is not reachable\n"},
-	    {"kubernetes: {labels: 5, pod_ip: x}\n",
-		"kubernetes.labels 5 is not a dictionary\n"
-		"kubernetes.pod_ip x didn't pass validation: Is not a valid "
-		"ipv4 address\nkubernetes.pod_ip x didn't pass validation: "
-		"Is not a valid ipv6 address\n"},
-	    {"  pg_hba: []\n", "postgresql.pg_hba [] is an empty list\n"},
-	    {"  bin_name: {pg_ctl: nope}\n",
-		"postgresql.bin_name.pg_ctl nope didn't pass validation: does "
-		"not contain 'nope' in '"},
+		{ "thread_pool_size: 4\n",
+		    "thread_pool_size 4 didn't pass validation: Wrong value\n" },
+		{ "thread_pool_size: '5'\n",
+		    "thread_pool_size 5 is not an integer\n" },
+		{ "log: {level: info}\n",
+		    "log.level info didn't pass validation: Wrong value\n" },
+		{ "log: {mode: 01000}\n",
+		    "log.mode 512 didn't pass validation: Wrong value\n" },
+		{ "log: {format: 5}\n",
+		    "log.format 5 didn't pass validation: "
+		    "Should be a string or a list\n" },
+		{ "log: {deduplicate_heartbeat_logs: 1}\n",
+		    "log.deduplicate_heartbeat_logs 1 is not a boolean\n" },
+		{ "ctl: {cacert: [a, 1]}\n",
+		    "ctl.cacert ['a', 1] is not a string\n" },
+		{ "bootstrap: {initdb: [a]}\n",
+		    "bootstrap.dcs  is not defined.\n" },
+		{ "bootstrap: {dcs: {ttl: '19'}}\n",
+		    "bootstrap.dcs.ttl 19 "
+		    "didn't pass validation: Wrong value\n" },
+		{ "bootstrap: {dcs: {ttl: '20', synchronous_mode: maybe}}\n",
+		    "bootstrap.dcs.synchronous_mode maybe didn't pass "
+		    "validation: invalid value for synchronous_mode\n" },
+		{ "bootstrap: {dcs: {standby_cluster: {}}}\n",
+		    "bootstrap.dcs.standby_cluster.host  is not defined.\n"
+		    "bootstrap.dcs.standby_cluster.port  is not defined.\n"
+		    "bootstrap.dcs.standby_cluster.restore_command  is not "
+		    "defined.\n" },
+		{ "bootstrap: {dcs: {postgresql: {parameters: {max_wal_senders: "
+		  "-1}}}}\n",
+		    "bootstrap.dcs.postgresql.parameters."
+		    "max_wal_senders -1 didn't pass validation: Wrong value\n" },
+		{ "bootstrap: {dcs: {}, initdb: [a, 5]}\n",
+		    "bootstrap.initdb.1 5 is not a string\n"
+		    "bootstrap.initdb.1 5 is not a dictionary\n" },
+		{ "tags: {nofailover: true, failover_priority: 1}\n",
+		    "tags  Multiple of ('nofailover', 'failover_priority') "
+		    "provided\n" },
+		{ "tags: {nostream: x}\n",
+		    "tags.nostream x is not a boolean\n" },
+		{ "watchdog: {mode: auto}\n",
+		    "watchdog.mode auto didn't pass "
+		    "validation: Wrong value\n" },
+		{ "citus: {group: 0}\n", "citus.database  is not defined.\n" },
+		{ "raft: {self_addr: 'localhost:1', partner_addrs: []}\n",
+		    "raft.self_addr localhost:1 didn't pass validation: must not "
+		    "contain \"127.0.0.1\", \"0.0.0.0\", \"*\", \"::1\", "
+		    "\"localhost\"\nraft.partner_addrs [] is an empty list\n" },
+		{ "consul: {}\n",
+		    "consul.host  is not defined.\n"
+		    "consul.url  is not defined.\n" },
+		{ "zookeeper: {hosts: 5}\n",
+		    "zookeeper.hosts 5 is not a string\n"
+		    "zookeeper.hosts 5 is not a list\n" },
+		{ "zookeeper: {hosts: ['127.0.0.1:2']}\n",
+		    "zookeeper.hosts.0 127.0.0.1:2 didn't pass validation: "
+		    "127.0.0.1:2 is not reachable\n" },
+		{ "kubernetes: {labels: 5, pod_ip: x}\n",
+		    "kubernetes.labels 5 is not a dictionary\n"
+		    "kubernetes.pod_ip x didn't pass validation: Is not a valid "
+		    "ipv4 address\nkubernetes.pod_ip x didn't pass validation: "
+		    "Is not a valid ipv6 address\n" },
+		{ "  pg_hba: []\n", "postgresql.pg_hba [] is an empty list\n" },
+		{ "  bin_name: {pg_ctl: nope}\n",
+		    "postgresql.bin_name.pg_ctl nope didn't pass validation: does "
+		    "not contain 'nope' in '" },
 	};
 	char text[2048], *out, *err;
 
@@ -196,21 +205,23 @@ test_ports(void **state)
 	assert_non_null(strstr(err, "postgresql.proxy_address"));
 	free(out);
 	free(err);
-	snprintf(text, sizeof(text), "name: n\nscope: s\n"
+	snprintf(text, sizeof(text),
+	    "name: n\nscope: s\n"
 	    "etcd3: {host: '127.0.0.1:%d'}\n"
 	    "restapi: {listen: '127.0.0.1:%d', connect_address: 'h:1'}\n"
 	    "postgresql: {listen: '127.0.0.1,*:1', connect_address: 'h:1',\n"
 	    "  authentication: {replication: {username: r}, superuser:\n"
-	    "  {username: s}}, data_dir: %s, bin_dir: /nowhere}\n", busy_port,
-	    busy_port, bin);
+	    "  {username: s}}, data_dir: %s, bin_dir: /nowhere}\n",
+	    busy_port, busy_port, bin);
 	snprintf(line, sizeof(line), "Port %d is already in use.", busy_port);
 	assert_int_equal(validate(text, false, false, &out, &err), 1);
 	assert_non_null(strstr(err, line));
 	assert_non_null(strstr(err, "expecting '*' alone"));
-	assert_non_null(strstr(err, "postgresql.bin_dir  Directory "
-	    "'/nowhere' does not exist."));
 	assert_non_null(strstr(err,
-	    "doesn't look like a valid data directory"));
+	    "postgresql.bin_dir  Directory "
+	    "'/nowhere' does not exist."));
+	assert_non_null(
+	    strstr(err, "doesn't look like a valid data directory"));
 	free(out);
 	free(err);
 	assert_int_equal(validate(text, true, false, &out, &err), 1);
@@ -223,8 +234,8 @@ test_ports(void **state)
 static void
 make_programs(void)
 {
-	static const char *const words[] = {"pg_ctl", "initdb",
-	    "pg_controldata", "pg_basebackup", "postgres", "pg_isready"};
+	static const char *const words[] = { "pg_ctl", "initdb",
+		"pg_controldata", "pg_basebackup", "postgres", "pg_isready" };
 	char path[256];
 	FILE *f;
 
@@ -243,8 +254,8 @@ make_programs(void)
 static int
 setup(void **state)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sin);
 
 	(void)state;
@@ -274,9 +285,9 @@ teardown(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good),
-	    cmocka_unit_test(test_empty), cmocka_unit_test(test_lines),
-	    cmocka_unit_test(test_ports)};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_good),
+		cmocka_unit_test(test_empty), cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_ports) };
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -36,8 +36,8 @@ orders(void)
 
 	/* not in the order of their names */
 	m = member(v, "db3", "postgres://10.1.0.13:5432/postgres", "running");
-	(void)text_set(m->replication_state, sizeof(m->replication_state),
-	    "streaming");
+	(void)text_set(
+	    m->replication_state, sizeof(m->replication_state), "streaming");
 	m->timeline = 7;
 	m->receive_lsn = 0x36000000;
 	m->replay_lsn = 0x35000000;
@@ -46,13 +46,13 @@ orders(void)
 	m->xlog_location = 0x36000000;
 	m->has_xlog_location = 1;
 	m = member(v, "db2", "postgres://10.1.0.12/postgres", "running");
-	(void)text_set(m->replication_state, sizeof(m->replication_state),
-	    "streaming");
+	(void)text_set(
+	    m->replication_state, sizeof(m->replication_state), "streaming");
 	m->timeline = 7;
 	m->receive_lsn = m->replay_lsn = 0x36000000;
 	v->has_initialize = 1;
-	(void)text_set(v->initialize, sizeof(v->initialize),
-	    "7480031112223334445");
+	(void)text_set(
+	    v->initialize, sizeof(v->initialize), "7480031112223334445");
 	v->has_leader = 1;
 	(void)text_set(v->leader, sizeof(v->leader), "db1");
 	v->optime = 0x36000000;
@@ -89,13 +89,13 @@ test_pretty(void **state)
 
 	(void)state;
 	check(v, "orders", FMT_PRETTY, false,
-"+ Cluster: orders (7480031112223334445) --------+----+-------------+-----+------------+-----+\n"
-"| Member | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag |\n"
-"+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+\n"
-"| db1    | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |\n"
-"| db2    | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |\n"
-"| db3    | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 |\n"
-"+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+\n");
+	    "+ Cluster: orders (7480031112223334445) --------+----+-------------+-----+------------+-----+\n"
+	    "| Member | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag |\n"
+	    "+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+\n"
+	    "| db1    | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |\n"
+	    "| db2    | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |\n"
+	    "| db3    | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 |\n"
+	    "+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+\n");
 	view_free(v);
 }
 
@@ -106,10 +106,10 @@ test_tsv(void **state)
 
 	(void)state;
 	check(v, "orders", FMT_TSV, false,
-"Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
-"orders\tdb1\t10.1.0.11\tLeader\trunning\t7\t\t\t\t\n"
-"orders\tdb2\t10.1.0.12\tSync Standby\tstreaming\t7\t0/36000000\t0\t0/36000000\t0\n"
-"orders\tdb3\t10.1.0.13\tReplica\tstreaming\t7\t0/36000000\t0\t0/35000000\t16\n");
+	    "Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
+	    "orders\tdb1\t10.1.0.11\tLeader\trunning\t7\t\t\t\t\n"
+	    "orders\tdb2\t10.1.0.12\tSync Standby\tstreaming\t7\t0/36000000\t0\t0/36000000\t0\n"
+	    "orders\tdb3\t10.1.0.13\tReplica\tstreaming\t7\t0/36000000\t0\t0/35000000\t16\n");
 	view_free(v);
 }
 
@@ -120,9 +120,9 @@ test_json(void **state)
 
 	(void)state;
 	check(v, "orders", FMT_JSON, false,
-"[{\"Cluster\": \"orders\", \"Member\": \"db1\", \"Host\": \"10.1.0.11\", \"Role\": \"Leader\", \"State\": \"running\", \"TL\": 7}, "
-"{\"Cluster\": \"orders\", \"Member\": \"db2\", \"Host\": \"10.1.0.12\", \"Role\": \"Sync Standby\", \"State\": \"streaming\", \"TL\": 7, \"Receive LSN\": \"0/36000000\", \"Receive Lag\": 0, \"Replay LSN\": \"0/36000000\", \"Replay Lag\": 0}, "
-"{\"Cluster\": \"orders\", \"Member\": \"db3\", \"Host\": \"10.1.0.13\", \"Role\": \"Replica\", \"State\": \"streaming\", \"TL\": 7, \"Receive LSN\": \"0/36000000\", \"Receive Lag\": 0, \"Replay LSN\": \"0/35000000\", \"Replay Lag\": 16}]\n");
+	    "[{\"Cluster\": \"orders\", \"Member\": \"db1\", \"Host\": \"10.1.0.11\", \"Role\": \"Leader\", \"State\": \"running\", \"TL\": 7}, "
+	    "{\"Cluster\": \"orders\", \"Member\": \"db2\", \"Host\": \"10.1.0.12\", \"Role\": \"Sync Standby\", \"State\": \"streaming\", \"TL\": 7, \"Receive LSN\": \"0/36000000\", \"Receive Lag\": 0, \"Replay LSN\": \"0/36000000\", \"Replay Lag\": 0}, "
+	    "{\"Cluster\": \"orders\", \"Member\": \"db3\", \"Host\": \"10.1.0.13\", \"Role\": \"Replica\", \"State\": \"streaming\", \"TL\": 7, \"Receive LSN\": \"0/36000000\", \"Receive Lag\": 0, \"Replay LSN\": \"0/35000000\", \"Replay Lag\": 16}]\n");
 	view_free(v);
 }
 
@@ -167,7 +167,8 @@ busy(void)
 	return v;
 }
 
-#define RULE "+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+-----------------+---------------------------+------------------+\n"
+#define RULE \
+	"+--------+-----------+--------------+-----------+----+-------------+-----+------------+-----+-----------------+---------------------------+------------------+\n"
 
 static void
 test_multiline(void **state)
@@ -176,20 +177,16 @@ test_multiline(void **state)
 
 	(void)state;
 	check(v, "orders", FMT_PRETTY, false,
-"+ Cluster: orders (7480031112223334445) --------+----+-------------+-----+------------+-----+-----------------+---------------------------+------------------+\n"
-"| Member | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag | Pending restart | Pending restart reason    | Tags             |\n"
-RULE
-"| db1    | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |                 |                           |                  |\n"
-RULE
-"| db2    | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |                 |                           |                  |\n"
-RULE
-"| db3    | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 | *               | max_connections: 100->200 | nofailover: true |\n"
-"|        |           |              |           |    |             |     |            |     |                 |                           | zone: b          |\n"
-RULE
-" Maintenance mode: on\n"
-" Switchover scheduled at: 2026-12-01T03:00:00+00:00\n"
-"                    from: db1\n"
-"                      to: db2\n");
+	    "+ Cluster: orders (7480031112223334445) --------+----+-------------+-----+------------+-----+-----------------+---------------------------+------------------+\n"
+	    "| Member | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag | Pending restart | Pending restart reason    | Tags             |\n" RULE
+	    "| db1    | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |                 |                           |                  |\n" RULE
+	    "| db2    | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |                 |                           |                  |\n" RULE
+	    "| db3    | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 | *               | max_connections: 100->200 | nofailover: true |\n"
+	    "|        |           |              |           |    |             |     |            |     |                 |                           | zone: b          |\n" RULE
+	    " Maintenance mode: on\n"
+	    " Switchover scheduled at: 2026-12-01T03:00:00+00:00\n"
+	    "                    from: db1\n"
+	    "                      to: db2\n");
 	view_free(v);
 }
 
@@ -204,13 +201,13 @@ test_topology(void **state)
 	tree_set(m->tags_doc, "replicatefrom", tree_text("db2"));
 	tags_parse(m->tags_doc, &m->tags);
 	check(v, "orders", FMT_TOPOLOGY, false,
-"+ Cluster: orders (7480031112223334445) ---------+----+-------------+-----+------------+-----+----------------------+\n"
-"| Member  | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag | Tags                 |\n"
-"+---------+-----------+--------------+-----------+----+-------------+-----+------------+-----+----------------------+\n"
-"| db1     | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |                      |\n"
-"| + db2   | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |                      |\n"
-"|   + db3 | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 | {replicatefrom: db2} |\n"
-"+---------+-----------+--------------+-----------+----+-------------+-----+------------+-----+----------------------+\n");
+	    "+ Cluster: orders (7480031112223334445) ---------+----+-------------+-----+------------+-----+----------------------+\n"
+	    "| Member  | Host      | Role         | State     | TL | Receive LSN | Lag | Replay LSN | Lag | Tags                 |\n"
+	    "+---------+-----------+--------------+-----------+----+-------------+-----+------------+-----+----------------------+\n"
+	    "| db1     | 10.1.0.11 | Leader       | running   |  7 |             |     |            |     |                      |\n"
+	    "| + db2   | 10.1.0.12 | Sync Standby | streaming |  7 |  0/36000000 |   0 | 0/36000000 |   0 |                      |\n"
+	    "|   + db3 | 10.1.0.13 | Replica      | streaming |  7 |  0/36000000 |   0 | 0/35000000 |  16 | {replicatefrom: db2} |\n"
+	    "+---------+-----------+--------------+-----------+----+-------------+-----+------------+-----+----------------------+\n");
 	view_free(v);
 }
 
@@ -241,10 +238,10 @@ test_unknown(void **state)
 
 	(void)state;
 	check(v, "nosuch", FMT_PRETTY, false,
-"+ Cluster: nosuch (uninitialized) --+-------------+-----+------------+-----+\n"
-"| Member | Host | Role | State | TL | Receive LSN | Lag | Replay LSN | Lag |\n"
-"+--------+------+------+-------+----+-------------+-----+------------+-----+\n"
-"+--------+------+------+-------+----+-------------+-----+------------+-----+\n");
+	    "+ Cluster: nosuch (uninitialized) --+-------------+-----+------------+-----+\n"
+	    "| Member | Host | Role | State | TL | Receive LSN | Lag | Replay LSN | Lag |\n"
+	    "+--------+------+------+-------+----+-------------+-----+------------+-----+\n"
+	    "+--------+------+------+-------+----+-------------+-----+------------+-----+\n");
 	view_free(v);
 }
 
@@ -262,15 +259,15 @@ test_ports_and_lag(void **state)
 	m->xlog_location = 0x1000000 - 1572864; /* 1.5 MB: to the even 2 */
 	m->has_xlog_location = 1;
 	check(v, "x", FMT_TSV, false,
-"Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
-"x\ta\t::1:5433\tReplica\trunning\t\tunknown\t\t0/E80000\t2\n");
+	    "Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
+	    "x\ta\t::1:5433\tReplica\trunning\t\tunknown\t\t0/E80000\t2\n");
 	m = &v->members[0];
 	m->xlog_location = 0x1000000 - 524288; /* 0.5 MB: to the even 0 */
-	(void)text_set(m->replication_state, sizeof(m->replication_state),
-	    "streaming");
+	(void)text_set(
+	    m->replication_state, sizeof(m->replication_state), "streaming");
 	check(v, "x", FMT_TSV, false,
-"Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
-"x\ta\t::1:5433\tReplica\tstreaming\t\t0/F80000\t0\tunknown\t\n");
+	    "Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\n"
+	    "x\ta\t::1:5433\tReplica\tstreaming\t\t0/F80000\t0\tunknown\t\n");
 	view_free(v);
 }
 

@@ -17,8 +17,12 @@
 static struct view *
 one(enum dcs_key key, const char *member, const char *value)
 {
-	struct dcs_kv kv = { .key = key, .member = member, .value = value,
-	    .len = strlen(value), .token = 7, .modify = 7 };
+	struct dcs_kv kv = { .key = key,
+		.member = member,
+		.value = value,
+		.len = strlen(value),
+		.token = 7,
+		.modify = 7 };
 	char err[TEXT_SIZE];
 
 	return decode_view(&kv, 1, err, sizeof(err));
@@ -78,15 +82,15 @@ test_member_shapes(void **state)
 	assert_false(v->members[0].has_data);
 	assert_string_equal(v->members[0].state, "unknown");
 	view_free(v);
-	v = one(DCS_KEY_MEMBER, "n", "postgres://u:p@h:5432/db?x=1&"
+	v = one(DCS_KEY_MEMBER, "n",
+	    "postgres://u:p@h:5432/db?x=1&"
 	    "application_name=http%3A//h:8008/patroni");
-	assert_string_equal(v->members[0].conn_url,
-	    "postgres://u:p@h:5432/db");
+	assert_string_equal(v->members[0].conn_url, "postgres://u:p@h:5432/db");
 	assert_string_equal(v->members[0].api_url, "http://h:8008/patroni");
 	view_free(v);
 	/* never cut: the member is left out */
-	snprintf(big, sizeof(big), "{\"api_url\":\"http://%0*d/\"}",
-	    URL_SIZE, 1);
+	snprintf(
+	    big, sizeof(big), "{\"api_url\":\"http://%0*d/\"}", URL_SIZE, 1);
 	v = one(DCS_KEY_MEMBER, "n", big);
 	assert_int_equal(v->nmembers, 0);
 	view_free(v);
@@ -94,15 +98,14 @@ test_member_shapes(void **state)
 	    "{\"role\":\"primary\",\"version\":\"4.0.1\"}");
 	assert_int_equal(v->members[0].checkpoint_after_promote, CAP_DONE);
 	view_free(v);
-	v = one(DCS_KEY_MEMBER, "n", "{\"role\":\"primary\",\"version\":"
+	v = one(DCS_KEY_MEMBER, "n",
+	    "{\"role\":\"primary\",\"version\":"
 	    "\"4.0.1\",\"checkpoint_after_promote\":false}");
-	assert_int_equal(v->members[0].checkpoint_after_promote,
-	    CAP_PENDING);
+	assert_int_equal(v->members[0].checkpoint_after_promote, CAP_PENDING);
 	view_free(v);
 	v = one(DCS_KEY_MEMBER, "n",
 	    "{\"role\":\"primary\",\"version\":\"1.5.6\"}");
-	assert_int_equal(v->members[0].checkpoint_after_promote,
-	    CAP_UNKNOWN);
+	assert_int_equal(v->members[0].checkpoint_after_promote, CAP_UNKNOWN);
 	view_free(v);
 }
 
@@ -127,7 +130,8 @@ test_leader(void **state)
 static void
 test_status(void **state)
 {
-	struct view *v = one(DCS_KEY_STATUS, NULL, "{\"optime\":\"0x10\","
+	struct view *v = one(DCS_KEY_STATUS, NULL,
+	    "{\"optime\":\"0x10\","
 	    "\"slots\":\"{\\\"a\\\":5,\\\"b\\\":\\\"x\\\"}\","
 	    "\"retain_slots\":[\"a\",3]}");
 
@@ -151,7 +155,8 @@ test_status(void **state)
 static void
 test_sync(void **state)
 {
-	struct view *v = one(DCS_KEY_SYNC, NULL, "{\"leader\":\"a\","
+	struct view *v = one(DCS_KEY_SYNC, NULL,
+	    "{\"leader\":\"a\","
 	    "\"quorum\":1,\"sync_standby\":\" b, ,c\"}");
 
 	(void)state;
@@ -160,7 +165,8 @@ test_sync(void **state)
 	assert_int_equal(v->nsync_standby, 2);
 	assert_string_equal(v->sync_standby[1], "c");
 	view_free(v);
-	v = one(DCS_KEY_SYNC, NULL, "{\"leader\":\"a\",\"quorum\":\"many\","
+	v = one(DCS_KEY_SYNC, NULL,
+	    "{\"leader\":\"a\",\"quorum\":\"many\","
 	    "\"sync_standby\":\"b\"}");
 	assert_true(v->has_sync);
 	assert_string_equal(v->sync_leader, "");
@@ -174,7 +180,8 @@ test_sync(void **state)
 static void
 test_failover(void **state)
 {
-	struct view *v = one(DCS_KEY_FAILOVER, NULL, "{\"leader\":\"a\","
+	struct view *v = one(DCS_KEY_FAILOVER, NULL,
+	    "{\"leader\":\"a\","
 	    "\"member\":\"b\",\"scheduled_at\":\"1970-01-01T01:00:01.5+01:00\"}");
 
 	(void)state;
@@ -182,11 +189,13 @@ test_failover(void **state)
 	assert_true(v->failover_scheduled && !v->failover_schedule_bad);
 	assert_int_equal(v->failover_at_us, 1500000);
 	view_free(v);
-	v = one(DCS_KEY_FAILOVER, NULL, "{\"member\":\"b\",\"scheduled_at\":"
+	v = one(DCS_KEY_FAILOVER, NULL,
+	    "{\"member\":\"b\",\"scheduled_at\":"
 	    "\"2030-01-01T00:00:00\"}");
 	assert_true(v->failover_schedule_bad);
 	view_free(v);
-	v = one(DCS_KEY_FAILOVER, NULL, "{\"member\":\"b\",\"scheduled_at\":"
+	v = one(DCS_KEY_FAILOVER, NULL,
+	    "{\"member\":\"b\",\"scheduled_at\":"
 	    "\"soon\"}");
 	assert_true(v->failover_scheduled && v->failover_schedule_bad);
 	view_free(v);
@@ -203,7 +212,8 @@ test_failover(void **state)
 static void
 test_others(void **state)
 {
-	struct view *v = one(DCS_KEY_HISTORY, NULL, "[[1,10,\"r\"],"
+	struct view *v = one(DCS_KEY_HISTORY, NULL,
+	    "[[1,10,\"r\"],"
 	    "[2,20,\"r\",\"t\",\"n\"]]");
 
 	(void)state;
@@ -236,10 +246,12 @@ test_others(void **state)
 static void
 test_peer(void **state)
 {
-	static const char replica[] = "{\"role\":\"replica\",\"xlog\":{"
+	static const char replica[] =
+	    "{\"role\":\"replica\",\"xlog\":{"
 	    "\"received_location\":5,\"replayed_location\":9},\"timeline\":3,"
 	    "\"tags\":{\"nofailover\":true}}";
-	static const char primary[] = "{\"role\":\"master\",\"wal\":{},"
+	static const char primary[] =
+	    "{\"role\":\"master\",\"wal\":{},"
 	    "\"xlog\":{\"location\":5},\"watchdog_failed\":true}";
 	static const char null[] = "{\"xlog\":{\"location\":null}}";
 	struct peer_status p = { 0 };
@@ -260,8 +272,8 @@ test_peer(void **state)
 	assert_non_null(peer_parse("{}", 2, &p));
 	assert_non_null(peer_parse("<html>", 6, &p));
 	assert_false(p.reachable);
-	assert_true(peer_url("https://[::1]:8008/patroni", "/failsafe", url,
-	    sizeof(url)));
+	assert_true(peer_url(
+	    "https://[::1]:8008/patroni", "/failsafe", url, sizeof(url)));
 	assert_string_equal(url, "https://[::1]:8008/failsafe");
 	assert_false(peer_url("h:8008", "/failsafe", url, sizeof(url)));
 }

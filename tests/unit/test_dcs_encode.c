@@ -23,8 +23,12 @@ static void
 test_member(void **state)
 {
 	struct msg_dcs_touch m = { .state = STATE_RUNNING,
-	    .role = ROLE_REPLICA, .has_lsn = 1, .xlog_location = 67108960,
-	    .replay_lsn = 67108960, .receive_lsn = 67108960, .timeline = 2 };
+		.role = ROLE_REPLICA,
+		.has_lsn = 1,
+		.xlog_location = 67108960,
+		.replay_lsn = 67108960,
+		.receive_lsn = 67108960,
+		.timeline = 2 };
 	struct tree *doc = tree_map(), *tags = tree_map();
 
 	(void)state;
@@ -68,7 +72,8 @@ test_status(void **state)
 	v->retain_slots = calloc(1, sizeof(*v->retain_slots));
 	text_set(v->retain_slots[0], NAME_SIZE, "a");
 	/* not supplied: carried over; null: dropped */
-	expect(encode_status(5, NULL, v), "{\"optime\":5,\"slots\":{\"a\":9},"
+	expect(encode_status(5, NULL, v),
+	    "{\"optime\":5,\"slots\":{\"a\":9},"
 	    "\"retain_slots\":[\"a\"]}");
 	tree_set(doc, "retain_slots", tree_null());
 	tree_set(slots, "b", tree_int(3));

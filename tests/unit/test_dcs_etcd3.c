@@ -84,24 +84,33 @@ etcd_start(bool tls)
 	int n = 1;
 
 	snprintf(data, sizeof(data), "%s/data%s", dir, tls ? "-tls" : "");
-	snprintf(client, sizeof(client), "%s://127.0.0.1:%d", scheme,
-	    etcd_port);
+	snprintf(
+	    client, sizeof(client), "%s://127.0.0.1:%d", scheme, etcd_port);
 	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", peer_port);
 	snprintf(cluster, sizeof(cluster), "default=%s", peer);
 	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
 	snprintf(crt, sizeof(crt), "%s/server.crt", dir);
 	snprintf(key, sizeof(key), "%s/server.key", dir);
 #define ARG(s) argv[n++] = (char *)(uintptr_t)(s)
-	ARG("--data-dir"); ARG(data);
-	ARG("--listen-client-urls"); ARG(client);
-	ARG("--advertise-client-urls"); ARG(client);
-	ARG("--listen-peer-urls"); ARG(peer);
-	ARG("--initial-advertise-peer-urls"); ARG(peer);
-	ARG("--initial-cluster"); ARG(cluster);
+	ARG("--data-dir");
+	ARG(data);
+	ARG("--listen-client-urls");
+	ARG(client);
+	ARG("--advertise-client-urls");
+	ARG(client);
+	ARG("--listen-peer-urls");
+	ARG(peer);
+	ARG("--initial-advertise-peer-urls");
+	ARG(peer);
+	ARG("--initial-cluster");
+	ARG(cluster);
 	if (tls) {
-		ARG("--trusted-ca-file"); ARG(ca);
-		ARG("--cert-file"); ARG(crt);
-		ARG("--key-file"); ARG(key);
+		ARG("--trusted-ca-file");
+		ARG(ca);
+		ARG("--cert-file");
+		ARG(crt);
+		ARG("--key-file");
+		ARG(key);
 		ARG("--client-cert-auth");
 	}
 #undef ARG
@@ -282,7 +291,9 @@ static enum outcome
 touch(struct client *c, uint64_t lsn)
 {
 	struct msg_dcs_touch m = { .state = STATE_RUNNING,
-	    .role = ROLE_REPLICA, .has_lsn = 1, .xlog_location = lsn };
+		.role = ROLE_REPLICA,
+		.has_lsn = 1,
+		.xlog_location = lsn };
 	struct answer a = { 0 };
 
 	text_set(m.conn_url, sizeof(m.conn_url), "postgres://h:1/postgres");
@@ -327,10 +338,11 @@ test_acquire_race(void **state)
 	dcs_acquire(b->dcs, in_ms(3000), on_answer, &rb);
 	wait_for(&ra);
 	wait_for(&rb);
-	assert_int_equal((ra.outcome == OUTCOME_OK) +
-	    (rb.outcome == OUTCOME_OK), 1);
-	assert_int_equal((ra.outcome == OUTCOME_REFUSED) +
-	    (rb.outcome == OUTCOME_REFUSED), 1);
+	assert_int_equal(
+	    (ra.outcome == OUTCOME_OK) + (rb.outcome == OUTCOME_OK), 1);
+	assert_int_equal(
+	    (ra.outcome == OUTCOME_REFUSED) + (rb.outcome == OUTCOME_REFUSED),
+	    1);
 	expect_leader(a, ra.outcome == OUTCOME_OK ? "a" : "b");
 	client_free(a);
 	client_free(b);
@@ -351,8 +363,8 @@ test_refresh_and_loss(void **state)
 		run_for(1000, NULL);
 		before = clock_boot_ns();
 		assert_int_equal(update_at(a, &r, 3000), OUTCOME_OK);
-		assert_true(r.sent_ns >= before && r.sent_ns <=
-		    clock_boot_ns());
+		assert_true(
+		    r.sent_ns >= before && r.sent_ns <= clock_boot_ns());
 		assert_int_equal(acquire(b), OUTCOME_REFUSED);
 	}
 	b->wake = 0;
@@ -386,7 +398,8 @@ test_release(void **state)
 	while (!(b->wake & (1u << WAKE_LEADER)) &&
 	    clock_boot_ns() < t + NS_PER_SEC)
 		run_for(5, NULL);
-	assert_true(clock_boot_ns() - t < NS_PER_SEC / 2); /* a watch, no poll */
+	assert_true(
+	    clock_boot_ns() - t < NS_PER_SEC / 2); /* a watch, no poll */
 	v = load(b);
 	assert_string_equal(v->leader, "");
 	assert_int_equal(v->optime, 4711);
@@ -480,8 +493,9 @@ test_documents(void **state)
 {
 	static const char config[] = "{\"ttl\":30}";
 	struct client *a = client_new("a", "docs", 5);
-	struct msg_dcs_update u = { .optime = 42, .with_status = 1,
-	    .with_failsafe = 1 };
+	struct msg_dcs_update u = {
+		.optime = 42, .with_status = 1, .with_failsafe = 1
+	};
 	struct tree *doc = tree_map(), *t;
 	struct answer r = { 0 };
 	struct view *v;
@@ -494,8 +508,8 @@ test_documents(void **state)
 	dcs_initialize(a->dcs, true, "", in_ms(3000), on_answer, &r);
 	assert_int_equal(wait_for(&r), OUTCOME_REFUSED);
 	memset(&r, 0, sizeof(r));
-	dcs_initialize(a->dcs, false, "7301234567890123456", in_ms(3000),
-	    on_answer, &r);
+	dcs_initialize(
+	    a->dcs, false, "7301234567890123456", in_ms(3000), on_answer, &r);
 	assert_int_equal(wait_for(&r), OUTCOME_OK);
 	memset(&r, 0, sizeof(r));
 	dcs_set_config(a->dcs, config, sizeof(config) - 1, false, 0,
@@ -528,8 +542,8 @@ test_documents(void **state)
 	run_for(300, NULL);
 	assert_int_equal(a->keys, 0);
 	memset(&r, 0, sizeof(r));
-	dcs_set_config(a->dcs, "{}", 2, true, token - 1, in_ms(3000),
-	    on_answer, &r);
+	dcs_set_config(
+	    a->dcs, "{}", 2, true, token - 1, in_ms(3000), on_answer, &r);
 	assert_int_equal(wait_for(&r), OUTCOME_REFUSED);
 	memset(&r, 0, sizeof(r));
 	dcs_remove_cluster(a->dcs, in_ms(3000), on_answer, &r);
@@ -631,8 +645,8 @@ two_hosts(const char *name, const char *scope, int first)
 static void
 test_dead_endpoint(void **state)
 {
-	struct client *a = client_of(two_hosts("a", "dead", free_port()),
-	    false);
+	struct client *a =
+	    client_of(two_hosts("a", "dead", free_port()), false);
 
 	(void)state;
 	expect_leader(a, "");
@@ -699,11 +713,10 @@ pipe_read(struct bufferevent *bev, void *arg)
 		return;
 	}
 	if (bev == p->client && p->proxy->drop > 0 &&
-	    evbuffer_search(in, p->proxy->path, strlen(p->proxy->path),
-	    NULL).pos >= 0)
+	    evbuffer_search(in, p->proxy->path, strlen(p->proxy->path), NULL)
+		    .pos >= 0)
 		p->dropping = true;
-	bufferevent_write_buffer(bev == p->client ? p->server : p->client,
-	    in);
+	bufferevent_write_buffer(bev == p->client ? p->server : p->client, in);
 }
 
 static void
@@ -715,8 +728,8 @@ pipe_event(struct bufferevent *bev, short what, void *arg)
 }
 
 static void
-proxy_accept(struct evconnlistener *l, evutil_socket_t fd,
-    struct sockaddr *sa, int len, void *arg)
+proxy_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa,
+    int len, void *arg)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	struct pipe *p = calloc(1, sizeof(*p));
@@ -729,8 +742,7 @@ proxy_accept(struct evconnlistener *l, evutil_socket_t fd,
 	p->proxy = arg;
 	p->client = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 	p->server = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	bufferevent_socket_connect(p->server, (struct sockaddr *)&a,
-	    sizeof(a));
+	bufferevent_socket_connect(p->server, (struct sockaddr *)&a, sizeof(a));
 	bufferevent_setcb(p->client, pipe_read, NULL, pipe_event, p);
 	bufferevent_setcb(p->server, pipe_read, NULL, pipe_event, p);
 	bufferevent_enable(p->client, EV_READ | EV_WRITE);
@@ -745,8 +757,8 @@ proxy_start(struct proxy *p)
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	a.sin_port = htons((uint16_t)(p->port = free_port()));
 	p->listener = evconnlistener_new_bind(base, proxy_accept, p,
-	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 8,
-	    (struct sockaddr *)&a, sizeof(a));
+	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 8, (struct sockaddr *)&a,
+	    sizeof(a));
 	assert_non_null(p->listener);
 }
 
@@ -819,13 +831,17 @@ post(struct http *h, const char *path, const char *body, const char *token)
 {
 	const char *headers[2] = { token, NULL };
 	char url[128];
-	struct http_spec s = { .method = "POST", .url = url, .body = body,
-	    .body_len = strlen(body), .headers = headers,
-	    .deadline = in_ms(3000), .max_body = 65536 };
+	struct http_spec s = { .method = "POST",
+		.url = url,
+		.body = body,
+		.body_len = strlen(body),
+		.headers = headers,
+		.deadline = in_ms(3000),
+		.max_body = 65536 };
 	struct post p = { 0 };
 
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d/v3/auth/%s",
-	    etcd_port, path);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/v3/auth/%s", etcd_port,
+	    path);
 	assert_non_null(http_start(h, &s, on_post, &p));
 	run_for(5000, &p.done);
 	assert_int_equal(p.status, 200);
@@ -842,10 +858,9 @@ test_login(void **state)
 
 	(void)state;
 	post(h, "role/add", "{\"name\":\"root\"}", NULL);
-	post(h, "user/add", "{\"name\":\"root\",\"password\":\"s\\\"x\"}",
-	    NULL);
-	post(h, "user/grant", "{\"user\":\"root\",\"role\":\"root\"}",
-	    NULL);
+	post(
+	    h, "user/add", "{\"name\":\"root\",\"password\":\"s\\\"x\"}", NULL);
+	post(h, "user/grant", "{\"user\":\"root\",\"role\":\"root\"}", NULL);
 	a = client_new("a", "login", 5); /* no credentials */
 	expect_leader(a, "");
 	post(h, "enable", "{}", NULL);
@@ -872,11 +887,13 @@ certificate(const char *name, const char *extra)
 {
 	char cmd[1024];
 
-	snprintf(cmd, sizeof(cmd), "cd %s && openssl req -newkey rsa:2048 "
+	snprintf(cmd, sizeof(cmd),
+	    "cd %s && openssl req -newkey rsa:2048 "
 	    "-nodes -subj /CN=%s -keyout %s.key -out %s.csr 2>/dev/null && "
 	    "printf '%s' > ext && openssl x509 -req -in %s.csr -CA ca.crt "
 	    "-CAkey ca.key -CAcreateserial -days 2 -extfile ext -out %s.crt "
-	    "2>/dev/null", dir, name, name, name, extra, name, name);
+	    "2>/dev/null",
+	    dir, name, name, name, extra, name, name);
 	assert_int_equal(system(cmd), 0);
 }
 
@@ -908,11 +925,14 @@ test_tls(void **state)
 
 	(void)state;
 	etcd_stop(SIGKILL);
-	snprintf(cmd, sizeof(cmd), "cd %s && openssl req -x509 -newkey "
+	snprintf(cmd, sizeof(cmd),
+	    "cd %s && openssl req -x509 -newkey "
 	    "rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt "
-	    "2>/dev/null", dir);
+	    "2>/dev/null",
+	    dir);
 	assert_int_equal(system(cmd), 0);
-	certificate("server", "subjectAltName=IP:127.0.0.1\n"
+	certificate("server",
+	    "subjectAltName=IP:127.0.0.1\n"
 	    "extendedKeyUsage=serverAuth,clientAuth");
 	certificate("client", "extendedKeyUsage=clientAuth");
 	etcd_start(true);
@@ -929,8 +949,7 @@ test_tls(void **state)
 /* ---- set-up ---- */
 
 static int
-remove_one(const char *path, const struct stat *st, int flag,
-    struct FTW *ftw)
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
@@ -973,10 +992,8 @@ main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_acquire_race),
 		cmocka_unit_test(test_refresh_and_loss),
-		cmocka_unit_test(test_release),
-		cmocka_unit_test(test_takeover),
-		cmocka_unit_test(test_cas),
-		cmocka_unit_test(test_documents),
+		cmocka_unit_test(test_release), cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_cas), cmocka_unit_test(test_documents),
 		cmocka_unit_test(test_touch_suppressed),
 		cmocka_unit_test(test_ctl),
 		cmocka_unit_test(test_dead_endpoint),

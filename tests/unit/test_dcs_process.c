@@ -68,8 +68,8 @@ etcd_start(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execl(ETCD, ETCD, "--data-dir", data, "--listen-client-urls", client,
 	    "--advertise-client-urls", client, "--listen-peer-urls", peer,
-	    "--initial-advertise-peer-urls", peer, "--initial-cluster",
-	    cluster, (char *)NULL);
+	    "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
+	    (char *)NULL);
 	_exit(127);
 }
 
@@ -84,8 +84,8 @@ struct node {
 static void
 pair(int sv[2])
 {
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-	    sv), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 }
 
 static struct link *
@@ -98,8 +98,8 @@ give_link(struct node *n, enum proc peer)
 	pair(sv);
 	l = link_open(sv[0], peer, PROC_DCS, 4 << 20);
 	assert_non_null(l);
-	assert_int_equal(link_send(n->master, MSG_LINK, 0, 0, 0, &m, NULL, 0,
-	    sv[1]), 0);
+	assert_int_equal(
+	    link_send(n->master, MSG_LINK, 0, 0, 0, &m, NULL, 0, sv[1]), 0);
 	close(sv[1]);
 	return l;
 }
@@ -137,8 +137,8 @@ node_start(struct node *n, const char *name)
 	tree_set(t, "loop_wait", tree_int(1));
 	tree_set(t, "retry_timeout", tree_int(3));
 	assert_true(tree_encode(t, &var, &len));
-	assert_int_equal(link_send(n->master, MSG_CONFIG, 0, 0, 0, &m, var,
-	    len, -1), 0);
+	assert_int_equal(
+	    link_send(n->master, MSG_CONFIG, 0, 0, 0, &m, var, len, -1), 0);
 	free(var);
 	tree_free(t);
 	n->postgres = give_link(n, PROC_POSTGRES);
@@ -195,8 +195,8 @@ pump(struct node *n, int ms, uint64_t id, struct ipc_header *hdr, void *body,
 		poll(p, 3, 20);
 		for (i = 0; i < 3; i++)
 			if (p[i].revents)
-				found |= take(n, l[i], i == 0 ? id : 0, hdr,
-				    body, size);
+				found |= take(
+				    n, l[i], i == 0 ? id : 0, hdr, body, size);
 	}
 	return found;
 }
@@ -217,8 +217,10 @@ ask(struct node *n, uint16_t type, const void *body, const struct tree *doc)
 
 	if (doc != NULL)
 		assert_true(tree_encode(doc, &var, &len));
-	assert_int_equal(link_send(n->postgres, type, 0, ++n->next_id,
-	    clock_boot_ns() + 3 * NS_PER_SEC, body, var, len, -1), 0);
+	assert_int_equal(
+	    link_send(n->postgres, type, 0, ++n->next_id,
+		clock_boot_ns() + 3 * NS_PER_SEC, body, var, len, -1),
+	    0);
 	free(var);
 	if (!pump(n, 5000, n->next_id, &hdr, &u, sizeof(u)))
 		fail_msg("no answer to %s", msg_name(type));
@@ -239,7 +241,7 @@ test_process(void **state)
 {
 	struct msg_dcs_update update = { 0 };
 	struct msg_dcs_touch touch = { .state = STATE_RUNNING,
-	    .role = ROLE_PRIMARY };
+		.role = ROLE_PRIMARY };
 	struct msg_poll poll_timeouts = { 500, 500 };
 	struct tree *targets = tree_list(), *t = tree_map();
 	struct node a, b;
@@ -265,10 +267,10 @@ test_process(void **state)
 	for (i = 0; i < 6; i++) { /* kill it; the lock stays */
 		node_stop(&a);
 		node_start(&a, "a");
-		assert_int_equal(ask(&a, MSG_DCS_UPDATE, &update, NULL),
-		    OUTCOME_OK);
-		assert_int_equal(ask(&b, MSG_DCS_ACQUIRE, NULL, NULL),
-		    OUTCOME_REFUSED);
+		assert_int_equal(
+		    ask(&a, MSG_DCS_UPDATE, &update, NULL), OUTCOME_OK);
+		assert_int_equal(
+		    ask(&b, MSG_DCS_ACQUIRE, NULL, NULL), OUTCOME_REFUSED);
 		pump(&b, 900, 0, NULL, NULL, 0);
 	}
 	assert_int_equal(ask(&a, MSG_DCS_UPDATE, &update, NULL), OUTCOME_OK);
@@ -283,8 +285,7 @@ test_process(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag,
-    struct FTW *ftw)
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
@@ -308,8 +309,8 @@ main(int argc, char **argv)
 	if (n < 0)
 		return 1;
 	self[n] = '\0';
-	snprintf(program, sizeof(program), "%.900s/../patroni-dcs",
-	    dirname(self));
+	snprintf(
+	    program, sizeof(program), "%.900s/../patroni-dcs", dirname(self));
 	if (access(program, X_OK) != 0)
 		snprintf(program, sizeof(program), "%.900s/patroni-dcs",
 		    self); /* dirname() has cut self */

@@ -47,14 +47,13 @@ static void
 test_round_trip(void **state)
 {
 	struct pair p = pair_open(PROC_POSTGRES, PROC_DCS, 1 << 20);
-	struct msg_dcs_failover f = {.token = 42, .with_token = 1};
+	struct msg_dcs_failover f = { .token = 42, .with_token = 1 };
 	struct ipc_msg m;
 
 	(void)state;
 	text_set(f.leader, sizeof(f.leader), "a");
-	assert_int_equal(link_send(p.a, MSG_DCS_SET_FAILOVER, 0, 7, 99, &f,
-			     NULL, 0, -1),
-	    0);
+	assert_int_equal(
+	    link_send(p.a, MSG_DCS_SET_FAILOVER, 0, 7, 99, &f, NULL, 0, -1), 0);
 	assert_int_equal(link_next(p.b, &m), 0);
 	assert_int_equal(link_read(p.b), 1);
 	assert_int_equal(link_next(p.b, &m), 1);
@@ -72,7 +71,7 @@ static void
 test_sender_is_checked(void **state)
 {
 	struct pair p = pair_open(PROC_REST, PROC_DCS, 1 << 20);
-	struct msg_wake w = {.reason = WAKE_LEADER};
+	struct msg_wake w = { .reason = WAKE_LEADER };
 
 	(void)state;
 	/* rest may not acquire the lock, nor send with a wrong body */
@@ -113,10 +112,11 @@ test_receiver_refuses(void **state)
 	struct {
 		struct ipc_header h;
 		struct msg_wake w;
-	} msg, good = {.h = {.magic = IPC_MAGIC,
-			   .type = MSG_DCS_WAKE,
-			   .body_len = sizeof(struct msg_wake)},
-	       .w = {.reason = WAKE_CONFIG}};
+	} msg,
+	    good = { .h = { .magic = IPC_MAGIC,
+			 .type = MSG_DCS_WAKE,
+			 .body_len = sizeof(struct msg_wake) },
+		    .w = { .reason = WAKE_CONFIG } };
 	char why[TEXT_SIZE];
 
 	(void)state;
@@ -164,9 +164,9 @@ test_unterminated_text(void **state)
 	struct {
 		struct ipc_header h;
 		struct msg_device_open d;
-	} msg = {.h = {.magic = IPC_MAGIC,
-		     .type = MSG_DEVICE_OPEN,
-		     .body_len = sizeof(struct msg_device_open)}};
+	} msg = { .h = { .magic = IPC_MAGIC,
+		      .type = MSG_DEVICE_OPEN,
+		      .body_len = sizeof(struct msg_device_open) } };
 	char why[TEXT_SIZE];
 
 	(void)state;
@@ -180,7 +180,7 @@ static void
 test_queue_is_bounded(void **state)
 {
 	struct pair p = pair_open(PROC_DCS, PROC_POSTGRES, 64 * 1024);
-	struct msg_result r = {.outcome = OUTCOME_OK};
+	struct msg_result r = { .outcome = OUTCOME_OK };
 	struct ipc_msg m;
 	unsigned int sent = 0, got = 0;
 
@@ -241,8 +241,8 @@ static void
 test_descriptors_match(void **state)
 {
 	struct pair p = pair_open(PROC_MASTER, PROC_REST, 1 << 20);
-	struct msg_log_settings s = {.s = {.level = LOG_LVL_INFO}};
-	struct msg_link k = {.peer = PROC_DCS};
+	struct msg_log_settings s = { .s = { .level = LOG_LVL_INFO } };
+	struct msg_link k = { .peer = PROC_DCS };
 	struct ipc_msg m;
 	struct stat want, have;
 	int fds[2], got = 0;
@@ -250,11 +250,11 @@ test_descriptors_match(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(link_send(p.a, MSG_LOG_SETTINGS, 0, 0, 0, &s,
-				     NULL, 0, -1),
+		assert_int_equal(
+		    link_send(p.a, MSG_LOG_SETTINGS, 0, 0, 0, &s, NULL, 0, -1),
 		    0);
-		assert_int_equal(link_send(p.a, MSG_LINK, 0, 0, 0, &k, NULL, 0,
-				     fds[i % 2]),
+		assert_int_equal(
+		    link_send(p.a, MSG_LINK, 0, 0, 0, &k, NULL, 0, fds[i % 2]),
 		    0);
 	}
 	while (got < 8) {
@@ -297,7 +297,7 @@ static void
 test_big_variable_part(void **state)
 {
 	struct pair p = pair_open(PROC_POSTGRES, PROC_DCS, 4 << 20);
-	struct msg_dcs_document d = {.with_token = 0};
+	struct msg_dcs_document d = { .with_token = 0 };
 	uint8_t *doc = malloc(MAX_DOCUMENT);
 	struct ipc_msg m;
 	int rc;
@@ -323,15 +323,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_round_trip),
-	    cmocka_unit_test(test_sender_is_checked),
-	    cmocka_unit_test(test_receiver_refuses),
-	    cmocka_unit_test(test_unterminated_text),
-	    cmocka_unit_test(test_queue_is_bounded),
-	    cmocka_unit_test(test_newest_replaces),
-	    cmocka_unit_test(test_descriptors_match),
-	    cmocka_unit_test(test_lost_peer),
-	    cmocka_unit_test(test_big_variable_part),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_sender_is_checked),
+		cmocka_unit_test(test_receiver_refuses),
+		cmocka_unit_test(test_unterminated_text),
+		cmocka_unit_test(test_queue_is_bounded),
+		cmocka_unit_test(test_newest_replaces),
+		cmocka_unit_test(test_descriptors_match),
+		cmocka_unit_test(test_lost_peer),
+		cmocka_unit_test(test_big_variable_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

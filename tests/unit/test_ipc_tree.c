@@ -145,8 +145,8 @@ test_real_text(void **state)
 	const struct {
 		double r;
 		const char *text;
-	} c[] = {{1.0, "1.0"}, {0.1, "0.1"}, {1.5e300, "1.5e+300"},
-	    {-2.25, "-2.25"}, {1.0 / 3, "0.3333333333333333"}};
+	} c[] = { { 1.0, "1.0" }, { 0.1, "0.1" }, { 1.5e300, "1.5e+300" },
+		{ -2.25, "-2.25" }, { 1.0 / 3, "0.3333333333333333" } };
 	char buf[64];
 
 	(void)state;
@@ -319,18 +319,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_build_and_read),
-	    cmocka_unit_test(test_codec),
-	    cmocka_unit_test(test_depth_is_bounded),
-	    cmocka_unit_test(test_patch),
-	    cmocka_unit_test(test_loose_equality),
-	    cmocka_unit_test(test_real_text),
-	    cmocka_unit_test(test_view_codec),
-	    cmocka_unit_test(test_unlocked_and_empty),
-	    cmocka_unit_test(test_tags),
-	    cmocka_unit_test(test_numbers),
-	    cmocka_unit_test(test_text_never_cut),
-	    cmocka_unit_test(test_role_names),
+		cmocka_unit_test(test_build_and_read),
+		cmocka_unit_test(test_codec),
+		cmocka_unit_test(test_depth_is_bounded),
+		cmocka_unit_test(test_patch),
+		cmocka_unit_test(test_loose_equality),
+		cmocka_unit_test(test_real_text),
+		cmocka_unit_test(test_view_codec),
+		cmocka_unit_test(test_unlocked_and_empty),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_text_never_cut),
+		cmocka_unit_test(test_role_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,8 +105,8 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 			break;
 		memset(&stopped, 0, sizeof(stopped));
 		stopped.exit_code = told_to(name, "code7") ? 7 : 0;
-		(void)link_send(link, MSG_STOPPED, 0, 0, 0, &stopped, NULL, 0,
-		    -1);
+		(void)link_send(
+		    link, MSG_STOPPED, 0, 0, 0, &stopped, NULL, 0, -1);
 		_exit(0);
 	case MSG_REQUEST: {
 		struct msg_request_reply reply;
@@ -238,8 +238,8 @@ setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(chdir(dir), 0);
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++) {
-		(void)snprintf(path, sizeof(path), "patroni-%s",
-		    proc_name((enum proc)p));
+		(void)snprintf(
+		    path, sizeof(path), "patroni-%s", proc_name((enum proc)p));
 		assert_int_equal(symlink(self, path), 0);
 	}
 	master_init(&m);
@@ -274,13 +274,13 @@ teardown(void **state)
 }
 
 /* Run the loop until the condition holds, 10 s at most. */
-#define UNTIL(cond) \
-	do { \
+#define UNTIL(cond)                                                 \
+	do {                                                        \
 		int64_t until_ = clock_boot_ns() + 10 * NS_PER_SEC; \
-		while (!(cond)) { \
-			assert_true(clock_boot_ns() < until_); \
-			turn(); \
-		} \
+		while (!(cond)) {                                   \
+			assert_true(clock_boot_ns() < until_);      \
+			turn();                                     \
+		}                                                   \
 	} while (0)
 
 /* One turn that takes 20 ms at most: what the helpers write is not an event
@@ -329,8 +329,9 @@ test_restart(void **state)
 		others[p] = m.helpers[p].pid;
 	old = m.helpers[PROC_DCS].pid;
 	assert_int_equal(kill(old, SIGKILL), 0);
-	UNTIL(count("postgres hears dcs") == 2 && count("rest hears dcs") == 2 &&
-	    count("dcs hears postgres") == 2 && count("dcs hears rest") == 2);
+	UNTIL(count("postgres hears dcs") == 2 &&
+	    count("rest hears dcs") == 2 && count("dcs hears postgres") == 2 &&
+	    count("dcs hears rest") == 2);
 	assert_true(m.helpers[PROC_DCS].pid != old);
 	assert_int_equal(m.helpers[PROC_DCS].restarts, 1);
 	assert_int_equal(m.helpers[PROC_POSTGRES].pid, others[PROC_POSTGRES]);
@@ -487,15 +488,16 @@ ask(struct link *link, const struct msg_ctl_query *q, uint64_t id,
 	struct ipc_msg msg;
 	bool got = false;
 
-	assert_int_equal(link_send(link, MSG_CTL_QUERY, 0, id, deadline, q,
-	    NULL, 0, -1), 0);
+	assert_int_equal(
+	    link_send(link, MSG_CTL_QUERY, 0, id, deadline, q, NULL, 0, -1), 0);
 	UNTIL((got = link_read(link) == 1 && link_next(link, &msg) == 1));
 	assert_true(got);
 	assert_int_equal(msg.hdr.type, MSG_CTL_REPLY);
 	assert_int_equal(msg.hdr.id, id);
 	memcpy(reply, msg.body, sizeof(*reply));
 	if (tree != NULL)
-		*tree = msg.var != NULL ? tree_decode(msg.var, msg.hdr.var_len) :
+		*tree = msg.var != NULL ?
+		    tree_decode(msg.var, msg.hdr.var_len) :
 		    NULL;
 }
 
@@ -521,8 +523,8 @@ test_control(void **state)
 	assert_non_null(t);
 	list = tree_get(t, "processes");
 	assert_int_equal(tree_count(list), 5);
-	assert_string_equal(tree_path_text(tree_child(list, 1), "name", ""),
-	    "dcs");
+	assert_string_equal(
+	    tree_path_text(tree_child(list, 1), "name", ""), "dcs");
 	assert_int_equal(tree_path_int(tree_child(list, 1), "pid", 0),
 	    m.helpers[PROC_DCS].pid);
 	assert_true(tree_path_int(tree_child(list, 1), "rss_kb", 0) > 0);
@@ -631,8 +633,8 @@ test_log_rotation(void **state)
 	assert_true(switched);
 	for (i = 0; i < 4; i++) {
 		dprintf(STDERR_FILENO, "%0120d\n", i);
-		assert_true(logfile_check(&lf, clock_boot_ns() +
-		    (i + 1) * 60 * NS_PER_SEC));
+		assert_true(logfile_check(
+		    &lf, clock_boot_ns() + (i + 1) * 60 * NS_PER_SEC));
 	}
 	assert_false(logfile_check(&lf, clock_boot_ns() + 3600 * NS_PER_SEC));
 	tree_remove(log, "dir");
@@ -655,8 +657,8 @@ test_device(void **state)
 	int fd, error = 0;
 
 	(void)state;
-	assert_int_equal(privileges_open_device(conf, "/etc/passwd", &error),
-	    -1);
+	assert_int_equal(
+	    privileges_open_device(conf, "/etc/passwd", &error), -1);
 	assert_int_equal(error, EPERM);
 	assert_int_equal(privileges_open_device(conf, "device", &error), -1);
 	assert_int_equal(error, ENOENT);
@@ -683,7 +685,8 @@ test_notify(void **state)
 	    "patroni-test-%d", (int)getpid());
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sun,
-	    (socklen_t)(sizeof(sa_family_t) + 1 + strlen(sun.sun_path + 1))),
+			     (socklen_t)(sizeof(sa_family_t) + 1 +
+				 strlen(sun.sun_path + 1))),
 	    0);
 	(void)snprintf(buf, sizeof(buf), "@%s", sun.sun_path + 1);
 	setenv("NOTIFY_SOCKET", buf, 1);

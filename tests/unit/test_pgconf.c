@@ -38,13 +38,15 @@ local_tree(const char *more)
 	char text[1024];
 	struct tree *t, *o;
 
-	snprintf(text, sizeof(text), "{\"name\":\"node-1\",\"scope\":\"demo\","
+	snprintf(text, sizeof(text),
+	    "{\"name\":\"node-1\",\"scope\":\"demo\","
 	    "\"restapi\":{\"listen\":\"127.0.0.1:8008\"},"
 	    "\"postgresql\":{\"listen\":\"127.0.0.1:5433\",\"data_dir\":\"%s\","
 	    "\"pgpass\":\"%s/pgpass\",\"bin_dir\":\"/usr/bin\","
 	    "\"authentication\":{\"superuser\":{\"username\":\"postgres\","
 	    "\"password\":\"s\"},\"replication\":{\"username\":\"repl\","
-	    "\"password\":\"p:w\\\\d\"}}}}", dir, dir);
+	    "\"password\":\"p:w\\\\d\"}}}}",
+	    dir, dir);
 	t = json(text);
 	if (more != NULL) {
 		o = json(more);
@@ -145,8 +147,7 @@ test_defaults(void **state)
 	(void)state;
 	assert_int_equal(c->settings.ttl, 30);
 	assert_int_equal(c->settings.loop_wait, 10);
-	assert_string_equal(c->conn_url,
-	    "postgres://localhost:5433/postgres");
+	assert_string_equal(c->conn_url, "postgres://localhost:5433/postgres");
 	assert_string_equal(c->api_url, "http://127.0.0.1:8008/patroni");
 	assert_string_equal(c->listen_addresses, "127.0.0.1");
 	assert_string_equal(c->tcp_host, "localhost");
@@ -163,7 +164,8 @@ test_defaults(void **state)
 static void
 test_merge(void **state)
 {
-	struct pgconf *c = build("{\"ttl\":99,\"postgresql\":{"
+	struct pgconf *c = build(
+	    "{\"ttl\":99,\"postgresql\":{"
 	    "\"use_slots\":false,\"pg_ctl_timeout\":\"x\","
 	    "\"connect_address\":\"[::1]:6000\",\"pg_hba\":[\"a\"],"
 	    "\"parameters\":{\"work_mem\":\"8MB\",\"max_connections\":7}}}",
@@ -171,7 +173,8 @@ test_merge(void **state)
 	    "\"listen\":\"evil:1\",\"use_pg_rewind\":true,"
 	    "\"pg_hba\":[\"b\",\"c\"],\"parameters\":{\"Work_mem\":\"4MB\","
 	    "\"max_connections\":\"200\",\"max_wal_senders\":1,"
-	    "\"wal_level\":\"logical\",\"port\":1}}}", ROLE_UNINITIALIZED);
+	    "\"wal_level\":\"logical\",\"port\":1}}}",
+	    ROLE_UNINITIALIZED);
 	const struct tree *p = tree_get(c->pg, "parameters");
 
 	(void)state;
@@ -199,8 +202,10 @@ test_merge(void **state)
 static void
 test_clamp_goes_into_document(void **state)
 {
-	struct pgconf *c = build(NULL, "{\"ttl\":20,\"retry_timeout\":30,"
-	    "\"pause\":true}", ROLE_UNINITIALIZED);
+	struct pgconf *c = build(NULL,
+	    "{\"ttl\":20,\"retry_timeout\":30,"
+	    "\"pause\":true}",
+	    ROLE_UNINITIALIZED);
 
 	(void)state;
 	assert_int_equal(c->settings.loop_wait, 1);
@@ -214,8 +219,8 @@ test_clamp_goes_into_document(void **state)
 static void
 test_refused(void **state)
 {
-	static const char *const bad[] = {"{\"ttl\":\"30s\"}",
-		"{\"postgresql\":{\"parameters\":[1]}}", "{\"ttl\":[]}"};
+	static const char *const bad[] = { "{\"ttl\":\"30s\"}",
+		"{\"postgresql\":{\"parameters\":[1]}}", "{\"ttl\":[]}" };
 	struct tree *local = local_tree(NULL);
 	struct pgerr err;
 
@@ -236,7 +241,8 @@ test_refused(void **state)
 static void
 test_overlay(void **state)
 {
-	const char *more = "{\"postgresql\":{\"parameters\":{\"work_mem\":"
+	const char *more =
+	    "{\"postgresql\":{\"parameters\":{\"work_mem\":"
 	    "\"1MB\"},\"parameters_replica\":{\"work_mem\":\"2MB\","
 	    "\"max_connections\":5},\"pg_hba\":[\"a\"],"
 	    "\"pg_hba_replica\":[\"r\"]}}";
@@ -249,8 +255,8 @@ test_overlay(void **state)
 	assert_string_equal(tree_child(tree_get(c->pg, "pg_hba"), 0)->u.s, "r");
 	pgconf_free(c);
 	c = build(more, NULL, ROLE_PRIMARY);
-	assert_string_equal(param(tree_get(c->pg, "parameters"), "work_mem"),
-	    "1MB");
+	assert_string_equal(
+	    param(tree_get(c->pg, "parameters"), "work_mem"), "1MB");
 	pgconf_free(c);
 }
 
@@ -264,8 +270,8 @@ test_choose(void **state)
 	(void)state;
 	assert_ptr_equal(pgconf_choose(dcs, cache, local), dcs);
 	assert_ptr_equal(pgconf_choose(empty, cache, local), cache);
-	assert_string_equal(tree_child(pgconf_choose(NULL, NULL, local),
-	    0)->key, "c");
+	assert_string_equal(
+	    tree_child(pgconf_choose(NULL, NULL, local), 0)->key, "c");
 	assert_null(pgconf_choose(NULL, NULL, empty));
 	tree_free(dcs);
 	tree_free(empty);
@@ -306,27 +312,28 @@ test_params_by_version(void **state)
 		uint32_t major;
 		const char *wal_level, *segments, *size, *cluster, *slots;
 	} v[] = {
-		{90300, "hot_standby", "8", NULL, NULL, NULL},
-		{90500, "hot_standby", "8", NULL, "demo", "10"},
-		{90600, "replica", "8", NULL, "demo", "10"},
-		{120000, "replica", "8", NULL, "demo", "10"},
-		{130000, "replica", NULL, "128MB", "demo", "10"},
-		{180000, "replica", NULL, "128MB", "demo", "10"},
-		{0, "hot_standby", NULL, NULL, "demo", "10"},
+		{ 90300, "hot_standby", "8", NULL, NULL, NULL },
+		{ 90500, "hot_standby", "8", NULL, "demo", "10" },
+		{ 90600, "replica", "8", NULL, "demo", "10" },
+		{ 120000, "replica", "8", NULL, "demo", "10" },
+		{ 130000, "replica", NULL, "128MB", "demo", "10" },
+		{ 180000, "replica", NULL, "128MB", "demo", "10" },
+		{ 0, "hot_standby", NULL, NULL, "demo", "10" },
 	};
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
-		struct pgfacts f = {.major = v[i].major};
+		struct pgfacts f = { .major = v[i].major };
 		struct tree *p = pgconf_server_params(c, &f);
 
-#define SAME(name, want) do {						\
-	if (want == NULL)						\
-		assert_null(param(p, name));				\
-	else								\
-		assert_string_equal(param(p, name), want);		\
-} while (0)
+#define SAME(name, want)                                           \
+	do {                                                       \
+		if (want == NULL)                                  \
+			assert_null(param(p, name));               \
+		else                                               \
+			assert_string_equal(param(p, name), want); \
+	} while (0)
 		SAME("wal_level", v[i].wal_level);
 		SAME("wal_keep_segments", v[i].segments);
 		SAME("wal_keep_size", v[i].size);
@@ -337,11 +344,12 @@ test_params_by_version(void **state)
 		tree_free(p);
 	}
 	pgconf_free(c);
-	c = build(NULL, "{\"postgresql\":{\"parameters\":{"
+	c = build(NULL,
+	    "{\"postgresql\":{\"parameters\":{"
 	    "\"wal_keep_segments\":100,\"wal_level\":\"replica\"}}}",
 	    ROLE_UNINITIALIZED);
 	for (int i = 0; i < 2; i++) {
-		struct pgfacts f = {.major = i == 0 ? 150000 : 90400};
+		struct pgfacts f = { .major = i == 0 ? 150000 : 90400 };
 		struct tree *p = pgconf_server_params(c, &f);
 
 		SAME("wal_keep_size", (i == 0 ? "1600MB" : NULL));
@@ -356,10 +364,12 @@ static void
 test_synchronous_names(void **state)
 {
 	const char *local = "{\"postgresql\":{\"parameters\":"
-	    "{\"synchronous_standby_names\":\"mine\"}}}";
-	struct pgfacts f = {.major = 150000, .role = ROLE_PRIMARY};
-	struct pgconf *c = build(local, "{\"synchronous_mode\":true,"
-	    "\"synchronous_mode_strict\":true}", ROLE_PRIMARY);
+			    "{\"synchronous_standby_names\":\"mine\"}}}";
+	struct pgfacts f = { .major = 150000, .role = ROLE_PRIMARY };
+	struct pgconf *c = build(local,
+	    "{\"synchronous_mode\":true,"
+	    "\"synchronous_mode_strict\":true}",
+	    ROLE_PRIMARY);
 	struct tree *p = pgconf_server_params(c, &f);
 
 	(void)state;
@@ -391,7 +401,7 @@ test_start_rule(void **state)
 	    "max_worker_processes setting: 4\nmax_wal_senders setting: 10\n"
 	    "max_prepared_xacts setting: 0\nmax_locks_per_xact setting: 64\n");
 	struct pgconf *c = build(NULL, NULL, ROLE_REPLICA);
-	struct pgfacts f = {.major = 150000, .role = ROLE_REPLICA};
+	struct pgfacts f = { .major = 150000, .role = ROLE_REPLICA };
 	struct tree *p = pgconf_server_params(c, &f), *why = tree_map();
 
 	(void)state;
@@ -399,10 +409,10 @@ test_start_rule(void **state)
 	SAME("max_connections", "300");
 	SAME("max_worker_processes", "8");
 	assert_int_equal(tree_count(why), 1);
-	assert_string_equal(tree_path_text(why, "max_connections.old_value",
-	    ""), "300");
-	assert_string_equal(tree_path_text(why, "max_connections.new_value",
-	    ""), "100");
+	assert_string_equal(
+	    tree_path_text(why, "max_connections.old_value", ""), "300");
+	assert_string_equal(
+	    tree_path_text(why, "max_connections.new_value", ""), "100");
 	tree_free(p);
 	tree_free(why);
 	/* a primary starts with what is configured */
@@ -427,12 +437,13 @@ test_start_rule(void **state)
 static void
 test_argv(void **state)
 {
-	struct pgconf *c = build("{\"postgresql\":{\"config_dir\":\"/etc/pg\"}}",
-	    NULL, ROLE_REPLICA);
-	struct pgfacts f = {.major = 150000};
+	struct pgconf *c =
+	    build("{\"postgresql\":{\"config_dir\":\"/etc/pg\"}}", NULL,
+		ROLE_REPLICA);
+	struct pgfacts f = { .major = 150000 };
 	struct tree *p = pgconf_server_params(c, &f);
 	char **v = pgconf_postmaster_argv(c, p, &f);
-	static const char *const want[] = {"/usr/bin/postgres", "-D", dir,
+	static const char *const want[] = { "/usr/bin/postgres", "-D", dir,
 		"--config-file=/etc/pg/postgresql.conf",
 		"--listen_addresses=127.0.0.1", "--port=5433",
 		"--cluster_name=demo", "--wal_level=replica",
@@ -440,7 +451,7 @@ test_argv(void **state)
 		"--max_wal_senders=10", "--max_prepared_transactions=0",
 		"--max_locks_per_transaction=64",
 		"--track_commit_timestamp=off", "--max_replication_slots=10",
-		"--max_worker_processes=8", "--wal_log_hints=on"};
+		"--max_worker_processes=8", "--wal_log_hints=on" };
 	size_t n = sizeof(want) / sizeof(*want);
 
 	(void)state;
@@ -457,14 +468,15 @@ test_argv(void **state)
 	pgconf_free(c);
 }
 
-#define HEAD "# Do not edit this file manually!\n" \
+#define HEAD                                  \
+	"# Do not edit this file manually!\n" \
 	"# It will be overwritten by Patroni!\n"
 
 static void
 test_write_minimal(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 150000, .umask = 022};
+	struct pgfacts f = { .major = 150000, .umask = 022 };
 	struct tree *p = pgconf_server_params(c, &f);
 	struct pgerr err;
 	char want[2048];
@@ -475,7 +487,8 @@ test_write_minimal(void **state)
 	assert_non_null(strstr(err.text, "postgresql.conf"));
 	put_file("postgresql.conf", "# from initdb\n");
 	assert_true(pgconf_write_conf(c, p, NULL, &f, &err));
-	snprintf(want, sizeof(want), HEAD
+	snprintf(want, sizeof(want),
+	    HEAD
 	    "include 'postgresql.base.conf'\n\n"
 	    "cluster_name = 'demo'\nhot_standby = 'on'\n"
 	    "listen_addresses = '127.0.0.1'\nmax_connections = '100'\n"
@@ -485,7 +498,8 @@ test_write_minimal(void **state)
 	    "port = '5433'\ntrack_commit_timestamp = 'off'\n"
 	    "wal_keep_size = '128MB'\nwal_level = 'replica'\n"
 	    "wal_log_hints = 'on'\nhba_file = '%s/pg_hba.conf'\n"
-	    "ident_file = '%s/pg_ident.conf'\n", dir, dir);
+	    "ident_file = '%s/pg_ident.conf'\n",
+	    dir, dir);
 	expect_file("postgresql.conf", want, 0600);
 	expect_file("postgresql.base.conf", "# from initdb\n", 0644);
 	/* not managed: not touched */
@@ -500,18 +514,21 @@ test_write_minimal(void **state)
 static void
 test_write_rich(void **state)
 {
-	struct pgconf *c = build("{\"postgresql\":{\"custom_conf\":"
+	struct pgconf *c = build(
+	    "{\"postgresql\":{\"custom_conf\":"
 	    "\"/etc/o'x.conf\",\"pg_hba\":[\"local all all trust\",null,"
 	    "\"host all all 0.0.0.0/0 md5\"],\"pg_ident\":[\"m a b\"],"
 	    "\"parameters\":{\"TimeZone\":\"UTC\",\"my.ext\":true,"
 	    "\"archive_command\":\"cp '%p' \\\\x\",\"work_mem\":\"1kB\","
 	    "\"fsync\":\"maybe\",\"nonsense\":1,\"checkpoint_segments\":3,"
-	    "\"ident_file\":\"own_ident\",\"jit\":null}}}", NULL,
-	    ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 150000, .version = 150004,
-		.force_hot_standby_feedback = true};
+	    "\"ident_file\":\"own_ident\",\"jit\":null}}}",
+	    NULL, ROLE_UNINITIALIZED);
+	struct pgfacts f = { .major = 150000,
+		.version = 150004,
+		.force_hot_standby_feedback = true };
 	struct tree *p = pgconf_server_params(c, &f);
-	struct tree *r = json("{\"standby_mode\":\"on\","
+	struct tree *r = json(
+	    "{\"standby_mode\":\"on\","
 	    "\"restore_command\":\"cp a 'b'\","
 	    "\"recovery_target_timeline\":\"latest\",\"trigger_file\":\"x\","
 	    "\"primary_conninfo\":{\"host\":\"h\",\"user\":\"u\","
@@ -521,7 +538,8 @@ test_write_rich(void **state)
 
 	(void)state;
 	assert_true(pgconf_write_conf(c, p, r, &f, &err));
-	snprintf(want, sizeof(want), HEAD
+	snprintf(want, sizeof(want),
+	    HEAD
 	    "include '/etc/o''x.conf'\n\n"
 	    "TimeZone = 'UTC'\n"
 	    "archive_command = 'cp ''%%p'' \\\\x'\n"
@@ -541,12 +559,13 @@ test_write_rich(void **state)
 	    "primary_conninfo = 'user=u passfile=%s/pgpass host=h "
 	    "application_name=o\\\\''n'\n"
 	    "recovery_target_timeline = 'latest'\n"
-	    "restore_command = 'cp a ''b'''\n", dir, dir, dir);
+	    "restore_command = 'cp a ''b'''\n",
+	    dir, dir, dir);
 	expect_file("postgresql.conf", want, 0600);
 	assert_false(present("postgresql.base.conf"));
 	assert_true(pgconf_write_hba(c, p, &f, &err));
-	expect_file("pg_hba.conf", HEAD
-	    "local all all trust\nhost all all 0.0.0.0/0 md5\n", 0600);
+	expect_file("pg_hba.conf",
+	    HEAD "local all all trust\nhost all all 0.0.0.0/0 md5\n", 0600);
 	assert_null(pgconf_render_ident(c, p));
 	tree_free(p);
 	tree_free(r);
@@ -557,18 +576,21 @@ static void
 test_auto_conf(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 150000};
+	struct pgfacts f = { .major = 150000 };
 	struct tree *p = pgconf_server_params(c, &f);
 	struct pgerr err;
 
 	(void)state;
 	put_file("postgresql.conf", "");
-	put_file("postgresql.auto.conf", "# keep\nwork_mem = '1MB'\n"
+	put_file("postgresql.auto.conf",
+	    "# keep\nwork_mem = '1MB'\n"
 	    "  restore_command = 'x'\nprimary_conninfo='y'\n"
 	    "recovery_targetx = 'z'\n");
 	assert_true(pgconf_write_conf(c, p, NULL, &f, &err));
-	expect_file("postgresql.auto.conf", "# keep\nwork_mem = '1MB'\n"
-	    "recovery_targetx = 'z'\n", 0600);
+	expect_file("postgresql.auto.conf",
+	    "# keep\nwork_mem = '1MB'\n"
+	    "recovery_targetx = 'z'\n",
+	    0600);
 	put_file("postgresql.auto.conf", "restore_command = 'x'\n");
 	f.custom_bootstrap = f.keep_recovery_conf = true;
 	assert_true(pgconf_write_conf(c, p, NULL, &f, &err));
@@ -581,26 +603,28 @@ static void
 test_recovery_files(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 110000};
-	struct tree *r = json("{\"standby_mode\":\"on\","
-	    "\"recovery_target_timeline\":\"latest\",\"primary_conninfo\":"
-	    "{\"host\":\"h\",\"password\":\"a b\",\"port\":\"1\"}}");
+	struct pgfacts f = { .major = 110000 };
+	struct tree *r =
+	    json("{\"standby_mode\":\"on\","
+		 "\"recovery_target_timeline\":\"latest\",\"primary_conninfo\":"
+		 "{\"host\":\"h\",\"password\":\"a b\",\"port\":\"1\"}}");
 	struct pgerr err;
 	char want[512];
 
 	(void)state;
 	assert_false(pgconf_has_recovery_files(c, 110000));
 	assert_true(pgconf_write_recovery(c, r, &f, &err));
-	snprintf(want, sizeof(want), HEAD
-	    "primary_conninfo = 'passfile=%s/pgpass host=h port=1'\n"
-	    "recovery_target_timeline = 'latest'\nstandby_mode = 'on'\n", dir);
+	snprintf(want, sizeof(want),
+	    HEAD "primary_conninfo = 'passfile=%s/pgpass host=h port=1'\n"
+		 "recovery_target_timeline = 'latest'\nstandby_mode = 'on'\n",
+	    dir);
 	expect_file("recovery.conf", want, 0600);
 	assert_true(pgconf_has_recovery_files(c, 110000));
 	f.major = 90600; /* no passfile there */
 	assert_true(pgconf_write_recovery(c, r, &f, &err));
-	expect_file("recovery.conf", HEAD
-	    "primary_conninfo = 'password=a\\\\ b host=h port=1'\n"
-	    "recovery_target_timeline = 'latest'\nstandby_mode = 'on'\n",
+	expect_file("recovery.conf",
+	    HEAD "primary_conninfo = 'password=a\\\\ b host=h port=1'\n"
+		 "recovery_target_timeline = 'latest'\nstandby_mode = 'on'\n",
 	    0600);
 	f.major = 150000;
 	put_file("recovery.signal", "");
@@ -622,7 +646,7 @@ static void
 test_backup_and_restore(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 150000};
+	struct pgfacts f = { .major = 150000 };
 	struct pgerr err;
 	char path[128];
 
@@ -648,7 +672,7 @@ static void
 test_hba_extras(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
-	struct pgfacts f = {.major = 150000};
+	struct pgfacts f = { .major = 150000 };
 	struct tree *lines = json("[\"host x\",\"host y\"]");
 	struct tree *addresses = json("[\"127.0.0.1\"]");
 	struct pgerr err;
@@ -659,10 +683,11 @@ test_hba_extras(void **state)
 	assert_true(pgconf_append_hba(c, lines, &f, &err));
 	expect_file("pg_hba.conf", "local\n\nhost x\nhost y\n", 0600);
 	s = pgconf_render_trust_hba(c, addresses);
-	assert_string_equal(s, HEAD "local\treplication\trepl\t\ttrust\n"
-	    "local\tall\tpostgres\t\ttrust\n"
-	    "host\treplication\trepl\t127.0.0.1/32\ttrust\n"
-	    "host\tall\tpostgres\t127.0.0.1/32\ttrust\n");
+	assert_string_equal(s,
+	    HEAD "local\treplication\trepl\t\ttrust\n"
+		 "local\tall\tpostgres\t\ttrust\n"
+		 "host\treplication\trepl\t127.0.0.1/32\ttrust\n"
+		 "host\tall\tpostgres\t127.0.0.1/32\ttrust\n");
 	free(s);
 	tree_free(lines);
 	tree_free(addresses);
@@ -706,8 +731,10 @@ test_directories(void **state)
 	char text[256];
 
 	(void)state;
-	snprintf(text, sizeof(text), "{\"unix_socket_directories\":"
-	    "\"%s.sock/a, @abstract\"}", dir);
+	snprintf(text, sizeof(text),
+	    "{\"unix_socket_directories\":"
+	    "\"%s.sock/a, @abstract\"}",
+	    dir);
 	p = json(text);
 	assert_true(pgconf_check_directories(c, p, &err));
 	snprintf(text, sizeof(text), "%s.sock/a", dir);
@@ -717,7 +744,8 @@ test_directories(void **state)
 	tree_free(p);
 	p = json("{\"unix_socket_directories\":\"/dev/null\"}");
 	assert_false(pgconf_check_directories(c, p, &err));
-	assert_string_equal(err.text, "'/dev/null' is defined in "
+	assert_string_equal(err.text,
+	    "'/dev/null' is defined in "
 	    "unix_socket_directories, is not a directory");
 	tree_free(p);
 	pgconf_free(c);
@@ -733,28 +761,28 @@ main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_overlay),
 		cmocka_unit_test(test_choose),
-		cmocka_unit_test_setup_teardown(test_cache_file, setup,
-		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_cache_file, setup, teardown),
 		cmocka_unit_test(test_params_by_version),
 		cmocka_unit_test(test_synchronous_names),
 		cmocka_unit_test(test_start_rule),
 		cmocka_unit_test(test_argv),
-		cmocka_unit_test_setup_teardown(test_write_minimal, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_write_rich, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_auto_conf, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_recovery_files, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_backup_and_restore, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_hba_extras, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_atomic_write, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_directories, setup,
-		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_write_minimal, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_write_rich, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_auto_conf, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_recovery_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_backup_and_restore, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_hba_extras, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_atomic_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_directories, setup, teardown),
 	};
 
 	umask(022);

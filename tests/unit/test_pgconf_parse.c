@@ -45,11 +45,12 @@ test_versions(void **state)
 	assert_int_equal(pgversion_parse("99999999999", true), 0);
 	assert_int_equal(pgversion_parse("15.", false), 0);
 	assert_int_equal(pgversion_parse_output(
-	    "postgres (PostgreSQL) 15.4 (Debian 15.4-1)\n"), 150004);
-	assert_int_equal(pgversion_parse_output(
-	    "postgres (PostgreSQL) 16beta1"), 160000);
-	assert_int_equal(pgversion_parse_output(
-	    "postgres (PostgreSQL) 9.5.3"), 90503);
+			     "postgres (PostgreSQL) 15.4 (Debian 15.4-1)\n"),
+	    150004);
+	assert_int_equal(
+	    pgversion_parse_output("postgres (PostgreSQL) 16beta1"), 160000);
+	assert_int_equal(
+	    pgversion_parse_output("postgres (PostgreSQL) 9.5.3"), 90503);
 	assert_int_equal(pgversion_parse_output("nothing"), 0);
 	assert_int_equal(pgversion_major(90603), 90600);
 	assert_int_equal(pgversion_major(150004), 150000);
@@ -60,9 +61,9 @@ test_versions(void **state)
 static void
 test_features(void **state)
 {
-	static const uint32_t versions[] = {90300, 90400, 90500, 90600, 100000,
+	static const uint32_t versions[] = { 90300, 90400, 90500, 90600, 100000,
 		110000, 120000, 130000, 140000, 150000, 160000, 170000,
-		180000};
+		180000 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
@@ -99,19 +100,19 @@ test_features(void **state)
 		FROM(failover_slots, 170000);
 		FROM(sslnegotiation, 170000);
 		FROM(io_workers, 180000);
-		assert_int_equal(p.promote_trigger_file, v >= 120000 &&
-		    v < 160000);
-		assert_string_equal(p.wal_dir, v < 100000 ? "pg_xlog" :
-		    "pg_wal");
-		assert_string_equal(p.waldump, v < 100000 ? "pg_xlogdump" :
-		    "pg_waldump");
+		assert_int_equal(
+		    p.promote_trigger_file, v >= 120000 && v < 160000);
+		assert_string_equal(
+		    p.wal_dir, v < 100000 ? "pg_xlog" : "pg_wal");
+		assert_string_equal(
+		    p.waldump, v < 100000 ? "pg_xlogdump" : "pg_waldump");
 	}
-	assert_string_equal(pgfeatures(90500).fn_flush_lsn,
-	    "pg_current_xlog_location");
-	assert_string_equal(pgfeatures(90600).fn_flush_lsn,
-	    "pg_current_xlog_flush_location");
-	assert_string_equal(pgfeatures(150000).fn_flush_lsn,
-	    "pg_current_wal_flush_lsn");
+	assert_string_equal(
+	    pgfeatures(90500).fn_flush_lsn, "pg_current_xlog_location");
+	assert_string_equal(
+	    pgfeatures(90600).fn_flush_lsn, "pg_current_xlog_flush_location");
+	assert_string_equal(
+	    pgfeatures(150000).fn_flush_lsn, "pg_current_wal_flush_lsn");
 }
 
 /* ---- parameters ---- */
@@ -152,66 +153,65 @@ test_guc_judge(void **state)
 		uint32_t version;
 		const char *want;
 	} v[] = {
-		{"work_mem", "4MB", 150004, "4MB"},
-		{"work_mem", "1kB", 150004, "64"},
-		{"Work_Mem", "4 MB", 150004, "4 MB"},
-		{"work_mem", "4mb", 150004, "-"},
-		{"max_connections", "300000", 150004, "262143"},
-		{"max_connections", "300000", 90500, "300000"},
-		{"shared_buffers", "1GB", 150004, "1GB"},
-		{"checkpoint_timeout", "2h", 90500, "3600"},
-		{"checkpoint_timeout", "2h", 90600, "2h"},
-		{"fsync", "True", 150004, "True"},
-		{"fsync", "t", 150004, "-"},
-		{"wal_level", "Replica", 150004, "Replica"},
-		{"wal_level", "hot_standby", 150004, "-"},
-		{"wal_level", "hot_standby", 90500, "hot_standby"},
-		{"wal_compression", "lz4", 140000, "-"},
-		{"wal_compression", "lz4", 150000, "lz4"},
-		{"wal_compression", "on", 150000, "on"},
-		{"synchronous_commit", "remote_apply", 90500, "-"},
-		{"synchronous_commit", "remote_apply", 90600,
-		    "remote_apply"},
-		{"checkpoint_segments", "3", 90400, "3"},
-		{"checkpoint_segments", "3", 90500, "-"},
-		{"jit", "off", 100000, "-"},
-		{"jit", "off", 110000, "off"},
-		{"vacuum_cost_delay", "0.5", 120000, "0.5"},
-		{"seq_page_cost", "-1", 150000, "0"},
-		{"ext.setting", "anything", 150000, "anything"},
-		{"nonsense", "1", 150000, "-"},
-		{"default_transaction_isolation", "read committed", 150000,
-		    "read committed"},
-		{"ssl_max_protocol_version", "", 150000, ""},
-		{"restrict_nonsystem_relation_kind", "view", 150007, "-"},
-		{"restrict_nonsystem_relation_kind", "view", 150008, "view"},
-		{"io_method", "io_uring", 180000, "io_uring"},
-		{"io_method", "io_uring", 170000, "-"},
+		{ "work_mem", "4MB", 150004, "4MB" },
+		{ "work_mem", "1kB", 150004, "64" },
+		{ "Work_Mem", "4 MB", 150004, "4 MB" },
+		{ "work_mem", "4mb", 150004, "-" },
+		{ "max_connections", "300000", 150004, "262143" },
+		{ "max_connections", "300000", 90500, "300000" },
+		{ "shared_buffers", "1GB", 150004, "1GB" },
+		{ "checkpoint_timeout", "2h", 90500, "3600" },
+		{ "checkpoint_timeout", "2h", 90600, "2h" },
+		{ "fsync", "True", 150004, "True" },
+		{ "fsync", "t", 150004, "-" },
+		{ "wal_level", "Replica", 150004, "Replica" },
+		{ "wal_level", "hot_standby", 150004, "-" },
+		{ "wal_level", "hot_standby", 90500, "hot_standby" },
+		{ "wal_compression", "lz4", 140000, "-" },
+		{ "wal_compression", "lz4", 150000, "lz4" },
+		{ "wal_compression", "on", 150000, "on" },
+		{ "synchronous_commit", "remote_apply", 90500, "-" },
+		{ "synchronous_commit", "remote_apply", 90600, "remote_apply" },
+		{ "checkpoint_segments", "3", 90400, "3" },
+		{ "checkpoint_segments", "3", 90500, "-" },
+		{ "jit", "off", 100000, "-" },
+		{ "jit", "off", 110000, "off" },
+		{ "vacuum_cost_delay", "0.5", 120000, "0.5" },
+		{ "seq_page_cost", "-1", 150000, "0" },
+		{ "ext.setting", "anything", 150000, "anything" },
+		{ "nonsense", "1", 150000, "-" },
+		{ "default_transaction_isolation", "read committed", 150000,
+		    "read committed" },
+		{ "ssl_max_protocol_version", "", 150000, "" },
+		{ "restrict_nonsystem_relation_kind", "view", 150007, "-" },
+		{ "restrict_nonsystem_relation_kind", "view", 150008, "view" },
+		{ "io_method", "io_uring", 180000, "io_uring" },
+		{ "io_method", "io_uring", 170000, "-" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++)
 		if (strcmp(judged(v[i].name, v[i].value, v[i].version),
-		    v[i].want) != 0)
+			v[i].want) != 0)
 			fail_msg("%s=%s on %u: %s", v[i].name, v[i].value,
-			    v[i].version, judged(v[i].name, v[i].value,
-			    v[i].version));
+			    v[i].version,
+			    judged(v[i].name, v[i].value, v[i].version));
 }
 
 static void
 test_guc_known_to_server(void **state)
 {
-	struct tree *known = guc_describe_parse("vendor_thing\tsighup\tx\n"
-	    "junk without tab\n\tno name\nwork_mem\tuser\n");
+	struct tree *known =
+	    guc_describe_parse("vendor_thing\tsighup\tx\n"
+			       "junk without tab\n\tno name\nwork_mem\tuser\n");
 	struct tree *t = tree_int(1);
 	char out[16];
 
 	(void)state;
 	assert_int_equal(tree_count(known), 2);
-	assert_true(guc_judge("vendor_thing", t, 150000, known, out,
-	    sizeof(out)));
-	assert_false(guc_judge("nonsense", t, 150000, known, out,
-	    sizeof(out)));
+	assert_true(
+	    guc_judge("vendor_thing", t, 150000, known, out, sizeof(out)));
+	assert_false(guc_judge("nonsense", t, 150000, known, out, sizeof(out)));
 	/* newer than the table and nobody asked: the server will tell */
 	assert_true(guc_judge("nonsense", t, 190000, NULL, out, sizeof(out)));
 	tree_free(t);
@@ -226,25 +226,27 @@ test_setting_differs(void **state)
 		const char *setting, *unit, *vartype, *value;
 		bool differs;
 	} v[] = {
-		{"on", NULL, "bool", "True", false},
-		{"off", NULL, "bool", "true", true},
-		{"16384", "8kB", "integer", "128MB", false},
-		{"16384", "8kB", "integer", "16384", false},
-		{"16384", "8kB", "integer", "129MB", true},
-		{"300", "s", "integer", "5min", false},
-		{"100", NULL, "integer", "100MB", true},
-		{"0.5", NULL, "real", "0.50", false},
-		{"2", "ms", "real", "0.002s", false},
-		{"replica", NULL, "enum", "REPLICA", false},
-		{"on", NULL, "enum", "True", true},
-		{"abc", NULL, "string", "abc", false},
-		{"abc", NULL, "string", "ABC", true},
+		{ "on", NULL, "bool", "True", false },
+		{ "off", NULL, "bool", "true", true },
+		{ "16384", "8kB", "integer", "128MB", false },
+		{ "16384", "8kB", "integer", "16384", false },
+		{ "16384", "8kB", "integer", "129MB", true },
+		{ "300", "s", "integer", "5min", false },
+		{ "100", NULL, "integer", "100MB", true },
+		{ "0.5", NULL, "real", "0.50", false },
+		{ "2", "ms", "real", "0.002s", false },
+		{ "replica", NULL, "enum", "REPLICA", false },
+		{ "on", NULL, "enum", "True", true },
+		{ "abc", NULL, "string", "abc", false },
+		{ "abc", NULL, "string", "ABC", true },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
-		struct pgsetting row = {.name = "x", .setting = v[i].setting,
-			.unit = v[i].unit, .vartype = v[i].vartype};
+		struct pgsetting row = { .name = "x",
+			.setting = v[i].setting,
+			.unit = v[i].unit,
+			.vartype = v[i].vartype };
 		struct tree *t = tree_text(v[i].value);
 
 		if (pgsetting_differs(&row, t) != v[i].differs)
@@ -258,21 +260,24 @@ test_setting_differs(void **state)
 static void
 test_conninfo_format(void **state)
 {
-	struct tree *m = json("{\"sslnegotiation\":\"postgres\","
+	struct tree *m = json(
+	    "{\"sslnegotiation\":\"postgres\","
 	    "\"host\":\"a b\",\"user\":\"o'n\\\\e\",\"password\":\"secret\","
 	    "\"port\":\"5432\",\"dbname\":\"\",\"gssencmode\":\"prefer\","
 	    "\"channel_binding\":\"prefer\",\"unknown\":\"x\"}");
 	char *s = conninfo_format(m, 150000, NULL);
 
 	(void)state;
-	assert_string_equal(s, "user=o\\'n\\\\e host=a\\ b port=5432 "
+	assert_string_equal(s,
+	    "user=o\\'n\\\\e host=a\\ b port=5432 "
 	    "gssencmode=prefer channel_binding=prefer");
 	free(s);
 	s = conninfo_format(m, 90600, NULL);
 	assert_string_equal(s, "user=o\\'n\\\\e host=a\\ b port=5432");
 	free(s);
 	s = conninfo_format(m, 170000, "/p f");
-	assert_string_equal(s, "user=o\\'n\\\\e passfile=/p\\ f host=a\\ b "
+	assert_string_equal(s,
+	    "user=o\\'n\\\\e passfile=/p\\ f host=a\\ b "
 	    "port=5432 gssencmode=prefer channel_binding=prefer "
 	    "sslnegotiation=postgres");
 	free(s);
@@ -311,12 +316,14 @@ test_conninfo_parse(void **state)
 	same_tree("=x", NULL);
 	same_tree("postgres://h/db", "{\"host\":\"h\",\"dbname\":\"db\"}");
 	same_tree("postgresql://u%40:p%2f@h1:1,[::1]:2/d%20b?ssl=true&"
-	    "application_name=x", "{\"password\":\"p/\",\"user\":\"u@\","
+		  "application_name=x",
+	    "{\"password\":\"p/\",\"user\":\"u@\","
 	    "\"host\":\"h1,::1\",\"port\":\"1,2\",\"dbname\":\"d b\","
 	    "\"sslmode\":\"require\",\"application_name\":\"x\"}");
 	same_tree("postgres://a:5432,b:5432/",
 	    "{\"host\":\"a,b\",\"port\":\"5432\"}");
-	same_tree("postgres://%2Ftmp/x", "{\"host\":\"/tmp\","
+	same_tree("postgres://%2Ftmp/x",
+	    "{\"host\":\"/tmp\","
 	    "\"dbname\":\"x\"}");
 	same_tree("postgres://", "{}");
 	same_tree("postgres://h?x", NULL);
@@ -330,8 +337,10 @@ test_conninfo_parse(void **state)
 static void
 test_conninfo_round_trip(void **state)
 {
-	struct tree *m = json("{\"user\":\"' \\\\ '\",\"host\":\"a=b\","
-	    "\"port\":\"1\",\"application_name\":\"\\\\\\\\'x y\"}"), *r;
+	struct tree
+	    *m = json("{\"user\":\"' \\\\ '\",\"host\":\"a=b\","
+		      "\"port\":\"1\",\"application_name\":\"\\\\\\\\'x y\"}"),
+	    *r;
 	char *s = conninfo_format(m, 0, NULL);
 
 	(void)state;
@@ -346,11 +355,12 @@ static void
 test_pgpass(void **state)
 {
 	struct tree *m = json("{\"host\":\"/tmp,b\",\"port\":\"1,2\","
-	    "\"user\":\"u\",\"password\":\"p:\\\\\"}");
+			      "\"user\":\"u\",\"password\":\"p:\\\\\"}");
 	char *s = pgpass_lines(m);
 
 	(void)state;
-	assert_string_equal(s, "/tmp:1:*:u:p\\:\\\\\nb:2:*:u:p\\:\\\\\n"
+	assert_string_equal(s,
+	    "/tmp:1:*:u:p\\:\\\\\nb:2:*:u:p\\:\\\\\n"
 	    "localhost:1:*:u:p\\:\\\\\n");
 	free(s);
 	tree_free(m);
@@ -418,7 +428,7 @@ static void
 test_control_file(void **state)
 {
 	char dir[] = "/tmp/test_control.XXXXXX", path[64];
-	uint8_t buf[8192] = {0};
+	uint8_t buf[8192] = { 0 };
 	enum ha_control_state s;
 	uint64_t id = 7711348039803089934, got;
 	uint32_t st = 6;
@@ -479,11 +489,13 @@ test_lsn(void **state)
 static void
 test_wal_dump(void **state)
 {
-	const char *checkpoint = "rmgr: XLOG        len (rec/tot):    114/   "
+	const char *checkpoint =
+	    "rmgr: XLOG        len (rec/tot):    114/   "
 	    "114, tx:          0, lsn: 0/04000028, prev 0/030000D8, desc: "
 	    "CHECKPOINT_SHUTDOWN redo 0/4000028; tli 1; oldest running xid 0; "
 	    "shutdown\n";
-	const char *change = "rmgr: XLOG        len (rec/tot):     24/    24, "
+	const char *change =
+	    "rmgr: XLOG        len (rec/tot):     24/    24, "
 	    "tx:          0, lsn: 0/030000D8, prev 0/03000060, desc: SWITCH \n";
 	uint64_t prev;
 
@@ -495,20 +507,28 @@ test_wal_dump(void **state)
 	assert_false(wal_is_shutdown_checkpoint("", 1, &prev));
 	assert_true(wal_is_switch(change, 150000));
 	assert_false(wal_is_switch(checkpoint, 150000));
-	assert_true(wal_is_switch("rmgr: XLOG len (rec/tot): 0/ 24, tx: 0, "
+	assert_true(wal_is_switch(
+	    "rmgr: XLOG len (rec/tot): 0/ 24, tx: 0, "
 	    "lsn: 0/01000028, prev 0/01000000, bkp: 0000, desc: xlog switch",
 	    90400));
-	assert_true(wal_checkpoint_end(checkpoint, "pg_waldump: fatal: error "
-	    "in WAL record at 0/4000028: invalid record length at 0/40000A0: "
-	    "wanted 24, got 0\n", 0x4000028) == 0x40000A0);
-	assert_true(wal_checkpoint_end(checkpoint, "pg_waldump: error: error "
-	    "in WAL record at 0/4000028: invalid record length at 0/40000A0\n",
-	    0x4000028) == 0x40000A0);
-	assert_true(wal_checkpoint_end(checkpoint, "something else",
-	    0x4000028) == 0);
-	assert_true(wal_checkpoint_end("", "pg_waldump: error: error in WAL "
-	    "record at 0/4000028: invalid record length at 0/40000A0\n",
-	    0x4000028) == 0);
+	assert_true(
+	    wal_checkpoint_end(checkpoint,
+		"pg_waldump: fatal: error "
+		"in WAL record at 0/4000028: invalid record length at 0/40000A0: "
+		"wanted 24, got 0\n",
+		0x4000028) == 0x40000A0);
+	assert_true(
+	    wal_checkpoint_end(checkpoint,
+		"pg_waldump: error: error "
+		"in WAL record at 0/4000028: invalid record length at 0/40000A0\n",
+		0x4000028) == 0x40000A0);
+	assert_true(
+	    wal_checkpoint_end(checkpoint, "something else", 0x4000028) == 0);
+	assert_true(
+	    wal_checkpoint_end("",
+		"pg_waldump: error: error in WAL "
+		"record at 0/4000028: invalid record length at 0/40000A0\n",
+		0x4000028) == 0);
 }
 
 /* ---- histories ---- */
@@ -516,7 +536,8 @@ test_wal_dump(void **state)
 static void
 test_history(void **state)
 {
-	const char *text = "1\t0/3000148\tno recovery target specified\n"
+	const char *text =
+	    "1\t0/3000148\tno recovery target specified\n"
 	    "\n# comment\n2\t0/40\n2\t0/40001F8\tbefore 2026\tx\n"
 	    "  2\t1/40001F8\tno recovery target specified\nbad\t0/1\tx\n"
 	    "3\tzz\tx";
@@ -571,11 +592,11 @@ test_history_document(void **state)
 /* ---- options ---- */
 
 static void
-options(enum pgtool tool, const char *section, uint32_t version,
-    const char *want)
+options(
+    enum pgtool tool, const char *section, uint32_t version, const char *want)
 {
 	struct tree *s = json(section), *w, *got;
-	struct pgerr err = {""};
+	struct pgerr err = { "" };
 
 	got = pgoptions(tool, s, version, &err);
 	if (want == NULL) {
@@ -604,16 +625,17 @@ test_options(void **state)
 	options(PGTOOL_INITDB, "[{\"a\":\"x\",\"b\":\"y\"}]", 150000, NULL);
 	options(PGTOOL_INITDB, "[[1]]", 150000, NULL);
 	options(PGTOOL_INITDB, "\"text\"", 150000, NULL);
-	options(PGTOOL_BASEBACKUP, "[\"verbose\",{\"pgdata\":\"/x\"},"
-	    "{\"max-rate\":\"100M\"}]", 150000,
-	    "[\"--verbose\",\"--max-rate=100M\"]");
+	options(PGTOOL_BASEBACKUP,
+	    "[\"verbose\",{\"pgdata\":\"/x\"},"
+	    "{\"max-rate\":\"100M\"}]",
+	    150000, "[\"--verbose\",\"--max-rate=100M\"]");
 	options(PGTOOL_BASEBACKUP, "[{\"compress\":\"server-gzip\"}]", 150000,
 	    "[\"--compress=server-gzip\"]");
 	options(PGTOOL_BASEBACKUP, "[{\"compress\":\"gzip\"}]", 150000, "[]");
 	options(PGTOOL_BASEBACKUP, "[{\"compress\":\"server-gzip\"}]", 140000,
 	    "[]");
-	options(PGTOOL_REWIND, "[\"debug\",\"dry-run\"]", 150000,
-	    "[\"--debug\"]");
+	options(
+	    PGTOOL_REWIND, "[\"debug\",\"dry-run\"]", 150000, "[\"--debug\"]");
 }
 
 static void
@@ -641,11 +663,13 @@ config(const char *pg)
 	struct tree *local;
 	struct pgconf *c;
 
-	snprintf(text, sizeof(text), "{\"name\":\"n\",\"scope\":\"s\","
+	snprintf(text, sizeof(text),
+	    "{\"name\":\"n\",\"scope\":\"s\","
 	    "\"bootstrap\":{\"method\":\"mine\",\"mine\":{\"command\":"
 	    "\"/bin/b 1\",\"recovery_conf\":{},\"x\":true}},"
 	    "\"postgresql\":{\"listen\":\"h\",\"data_dir\":\"/d\","
-	    "\"authentication\":{\"replication\":{}}%s}}", pg);
+	    "\"authentication\":{\"replication\":{}}%s}}",
+	    pg);
 	local = json(text);
 	c = pgconf_build(local, NULL, ROLE_UNINITIALIZED, &err);
 	if (c == NULL)
@@ -657,7 +681,8 @@ config(const char *pg)
 static void
 test_methods(void **state)
 {
-	struct pgconf *c = config(",\"create_replica_methods\":[\"walg\","
+	struct pgconf *c = config(
+	    ",\"create_replica_methods\":[\"walg\","
 	    "\"basebackup\"],\"walg\":{\"command\":\"/bin/w 'a b'\","
 	    "\"no_leader\":1,\"keep_data\":true,\"role\":\"x\",\"n\":5}");
 	struct pgmethod m;
@@ -680,21 +705,21 @@ test_methods(void **state)
 	assert_true(pgconf_replica_method(c, "walg", "host=x", &m, &err));
 	assert_true(m.no_leader && m.keep_data && !m.no_params);
 	w = json("[\"/bin/w\",\"a b\",\"--no_leader=1\",\"--keep_data=True\","
-	    "\"--role=replica\",\"--n=5\",\"--scope=s\",\"--datadir=/d\","
-	    "\"--connstring=host=x\"]");
+		 "\"--role=replica\",\"--n=5\",\"--scope=s\",\"--datadir=/d\","
+		 "\"--connstring=host=x\"]");
 	assert_true(tree_equal(m.argv, w));
 	tree_free(m.argv);
 	tree_free(w);
 	assert_string_equal(pgconf_bootstrap_method(c), "mine");
 	assert_true(pgconf_bootstrap_argv(c, "mine", &t, &err));
 	w = json("[\"/bin/b\",\"1\",\"--scope=s\",\"--datadir=/d\","
-	    "\"--x=True\"]");
+		 "\"--x=True\"]");
 	assert_true(tree_equal(t, w));
 	tree_free(t);
 	tree_free(w);
 	pgconf_free(c);
 	c = config(",\"create_replica_method\":[\"old\"],\"old\":"
-	    "{\"no_master\":true,\"no_params\":true,\"y\":1}");
+		   "{\"no_master\":true,\"no_params\":true,\"y\":1}");
 	t = pgconf_replica_methods(c, false, false, false);
 	assert_string_equal(tree_child(t, 0)->u.s, "old");
 	tree_free(t);

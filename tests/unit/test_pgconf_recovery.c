@@ -37,10 +37,12 @@ config(const char *pg, const char *dynamic)
 	struct pgerr err;
 	struct pgconf *c;
 
-	snprintf(text, sizeof(text), "{\"name\":\"Node-1\",\"scope\":\"s\","
+	snprintf(text, sizeof(text),
+	    "{\"name\":\"Node-1\",\"scope\":\"s\","
 	    "\"postgresql\":{\"listen\":\"h\",\"data_dir\":\"%s\",\"pgpass\":"
 	    "\"%s/pgpass\",\"authentication\":{\"replication\":{\"username\":"
-	    "\"repl\",\"password\":\"pw\"}}%s}}", dir, dir, pg);
+	    "\"repl\",\"password\":\"pw\"}}%s}}",
+	    dir, dir, pg);
 	local = json(text);
 	c = pgconf_build(local, d, ROLE_REPLICA, &err);
 	if (c == NULL)
@@ -105,23 +107,26 @@ same_json(const struct tree *t, const char *want)
 	tree_free(w);
 }
 
-#define CONNINFO "\"dbname\":\"postgres\",\"host\":\"10.0.0.1\"," \
+#define CONNINFO                                                   \
+	"\"dbname\":\"postgres\",\"host\":\"10.0.0.1\","           \
 	"\"port\":\"5432\",\"user\":\"repl\",\"password\":\"pw\"," \
 	"\"application_name\":\"Node-1\",\"sslmode\":\"prefer\""
 
 static void
 test_wanted(void **state)
 {
-	struct pgconf *c = config(",\"recovery_conf\":{\"restore_command\":"
+	struct pgconf *c = config(
+	    ",\"recovery_conf\":{\"restore_command\":"
 	    "\"r\",\"recovery_target_xid\":\"5\",\"trigger_file\":\"t\"}",
 	    "{}");
-	struct pgfacts f = {.major = 150000};
-	struct pgtarget t = {.node = member("b",
-	    "postgres://10.0.0.1:5432/postgres")};
+	struct pgfacts f = { .major = 150000 };
+	struct pgtarget t = { .node = member(
+				  "b", "postgres://10.0.0.1:5432/postgres") };
 	struct tree *r = pgconf_recovery_settings(c, &f, &t);
 
 	(void)state;
-	same_json(r, "{\"restore_command\":\"r\",\"promote_trigger_file\":"
+	same_json(r,
+	    "{\"restore_command\":\"r\",\"promote_trigger_file\":"
 	    "\"t\",\"standby_mode\":\"on\",\"recovery_target_timeline\":"
 	    "\"latest\",\"recovery_target\":\"\",\"recovery_target_name\":\"\","
 	    "\"recovery_target_time\":\"\",\"recovery_target_xid\":\"\","
@@ -131,7 +136,8 @@ test_wanted(void **state)
 	tree_free(r);
 	f.major = 90300; /* no slots, no neutralised targets */
 	r = pgconf_recovery_settings(c, &f, &t);
-	same_json(r, "{\"restore_command\":\"r\",\"trigger_file\":\"t\","
+	same_json(r,
+	    "{\"restore_command\":\"r\",\"trigger_file\":\"t\","
 	    "\"standby_mode\":\"on\",\"recovery_target_timeline\":\"latest\","
 	    "\"primary_conninfo\":{" CONNINFO "}}");
 	tree_free(r);
@@ -147,7 +153,8 @@ test_wanted(void **state)
 	pgconf_free(c);
 	/* recovery parameters among `parameters` replace recovery_conf */
 	c = config(",\"recovery_conf\":{\"restore_command\":\"r\"},"
-	    "\"parameters\":{\"archive_cleanup_command\":\"a\"}", "{}");
+		   "\"parameters\":{\"archive_cleanup_command\":\"a\"}",
+	    "{}");
 	r = pgconf_recovery_conf(c, &f);
 	same_json(r, "{\"archive_cleanup_command\":\"a\"}");
 	tree_free(r);
@@ -161,13 +168,15 @@ static void
 test_standby_cluster(void **state)
 {
 	struct pgconf *c = config(",\"recovery_conf\":{\"restore_command\":"
-	    "\"r\"}", "{\"standby_cluster\":{\"host\":\"a,b\",\"port\":5433,"
+				  "\"r\"}",
+	    "{\"standby_cluster\":{\"host\":\"a,b\",\"port\":5433,"
 	    "\"primary_slot_name\":\"Up-Slot\",\"restore_command\":\"sc\","
 	    "\"recovery_min_apply_delay\":\"5min\"}}");
-	struct pgfacts f = {.major = 150000};
+	struct pgfacts f = { .major = 150000 };
 	struct view_member remote;
-	struct pgtarget t = {.node = &remote, .remote = true,
-		.standby_leader = true};
+	struct pgtarget t = {
+		.node = &remote, .remote = true, .standby_leader = true
+	};
 	struct tree *r;
 
 	(void)state;
@@ -175,24 +184,25 @@ test_standby_cluster(void **state)
 	assert_true(pgconf_remote_member(c, &remote));
 	assert_string_equal(remote.conn_url, "postgres://a:5433,b:5433/");
 	r = pgconf_recovery_settings(c, &f, &t);
-	assert_string_equal(tree_path_text(r, "primary_conninfo.host", ""),
-	    "a,b");
-	assert_string_equal(tree_path_text(r, "primary_conninfo.port", ""),
-	    "5433");
-	assert_string_equal(tree_path_text(r,
-	    "primary_conninfo.target_session_attrs", ""), "read-write");
-	assert_string_equal(tree_path_text(r, "primary_slot_name", ""),
-	    "up_slot");
+	assert_string_equal(
+	    tree_path_text(r, "primary_conninfo.host", ""), "a,b");
+	assert_string_equal(
+	    tree_path_text(r, "primary_conninfo.port", ""), "5433");
+	assert_string_equal(
+	    tree_path_text(r, "primary_conninfo.target_session_attrs", ""),
+	    "read-write");
+	assert_string_equal(
+	    tree_path_text(r, "primary_slot_name", ""), "up_slot");
 	assert_string_equal(tree_path_text(r, "restore_command", ""), "sc");
-	assert_string_equal(tree_path_text(r, "recovery_min_apply_delay", ""),
-	    "5min");
+	assert_string_equal(
+	    tree_path_text(r, "recovery_min_apply_delay", ""), "5min");
 	tree_free(r);
 	t.standby_leader = t.remote = false;
 	t.node = member("b", "postgres://x:1/");
 	r = pgconf_recovery_settings(c, &f, &t);
 	assert_null(tree_get(r, "recovery_min_apply_delay"));
-	assert_string_equal(tree_path_text(r, "primary_slot_name", ""),
-	    "node_1");
+	assert_string_equal(
+	    tree_path_text(r, "primary_slot_name", ""), "node_1");
 	tree_free(r);
 	pgconf_free(c);
 }
@@ -200,13 +210,17 @@ test_standby_cluster(void **state)
 static void
 test_bootstrap_recovery(void **state)
 {
-	struct tree *s = json("{\"recovery_target_time\":\"x\","
-	    "\"pause_at_recovery_target\":false,\"trigger_file\":\"t\"}"), *r;
-	struct pgfacts f = {.major = 150000};
+	struct tree
+	    *s = json(
+		"{\"recovery_target_time\":\"x\","
+		"\"pause_at_recovery_target\":false,\"trigger_file\":\"t\"}"),
+	    *r;
+	struct pgfacts f = { .major = 150000 };
 
 	(void)state;
 	r = pgconf_bootstrap_recovery(s, &f);
-	same_json(r, "{\"recovery_target_time\":\"x\","
+	same_json(r,
+	    "{\"recovery_target_time\":\"x\","
 	    "\"recovery_target_action\":\"promote\","
 	    "\"promote_trigger_file\":\"t\"}");
 	tree_free(r);
@@ -222,12 +236,14 @@ test_bootstrap_recovery(void **state)
 static void
 test_recovery_conf_parse(void **state)
 {
-	struct tree *t = recovery_conf_parse("# c\n\nstandby_mode = 'on'\n"
+	struct tree *t = recovery_conf_parse(
+	    "# c\n\nstandby_mode = 'on'\n"
 	    "Primary_conninfo='host=a user=''x'' \\\\ y' # tail\r\n"
 	    "recovery_target_inclusive true\n  restore_command   =   'a b'");
 
 	(void)state;
-	same_json(t, "{\"standby_mode\":\"on\",\"primary_conninfo\":"
+	same_json(t,
+	    "{\"standby_mode\":\"on\",\"primary_conninfo\":"
 	    "\"host=a user='x' \\\\ y\",\"recovery_target_inclusive\":"
 	    "\"true\",\"restore_command\":\"a b\"}");
 	tree_free(t);
@@ -238,20 +254,20 @@ test_recovery_conf_parse(void **state)
 
 /* ---- comparison ---- */
 
-static const char *const restart_12[] = {"primary_conninfo",
-	"primary_slot_name", "restore_command", "recovery_target_timeline"};
+static const char *const restart_12[] = { "primary_conninfo",
+	"primary_slot_name", "restore_command", "recovery_target_timeline" };
 
 /* pg_settings of a standby whose context follows the version. */
 static size_t
 standby_rows(struct pgsetting *rows, uint32_t major, const char *conninfo)
 {
-	static const char *const names[] = {"archive_cleanup_command",
-		"primary_conninfo", "primary_slot_name",
-		"promote_trigger_file", "recovery_end_command",
-		"recovery_min_apply_delay", "recovery_target",
-		"recovery_target_lsn", "recovery_target_name",
-		"recovery_target_time", "recovery_target_timeline",
-		"recovery_target_xid", "restore_command"};
+	static const char *const names[] = { "archive_cleanup_command",
+		"primary_conninfo", "primary_slot_name", "promote_trigger_file",
+		"recovery_end_command", "recovery_min_apply_delay",
+		"recovery_target", "recovery_target_lsn",
+		"recovery_target_name", "recovery_target_time",
+		"recovery_target_timeline", "recovery_target_xid",
+		"restore_command" };
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -260,8 +276,10 @@ standby_rows(struct pgsetting *rows, uint32_t major, const char *conninfo)
 		bool primary = strncmp(names[i], "primary_", 8) == 0;
 		bool restore = strcmp(names[i], "restore_command") == 0;
 
-		*r = (struct pgsetting){.name = names[i], .setting = "",
-			.vartype = "string", .context = "sighup"};
+		*r = (struct pgsetting){ .name = names[i],
+			.setting = "",
+			.vartype = "string",
+			.context = "sighup" };
 		if (target || (primary && major < 130000) ||
 		    (restore && major < 140000))
 			r->context = "postmaster";
@@ -284,44 +302,48 @@ standby_rows(struct pgsetting *rows, uint32_t major, const char *conninfo)
 static void
 test_diff_by_version(void **state)
 {
-	static const uint32_t versions[] = {120000, 130000, 140000, 170000};
+	static const uint32_t versions[] = { 120000, 130000, 140000, 170000 };
 	/* per version: restart needed for a change of restart_12[i]? */
 	static const enum pgdiff want_diff[][4] = {
-		{PGDIFF_RESTART, PGDIFF_RESTART, PGDIFF_RESTART,
-		    PGDIFF_RESTART},
-		{PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART,
-		    PGDIFF_RESTART},
-		{PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART},
-		{PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART},
+		{ PGDIFF_RESTART, PGDIFF_RESTART, PGDIFF_RESTART,
+		    PGDIFF_RESTART },
+		{ PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART,
+		    PGDIFF_RESTART },
+		{ PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART },
+		{ PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RELOAD, PGDIFF_RESTART },
 	};
 	struct pgconf *c = config(",\"recovery_conf\":{\"restore_command\":"
-	    "\"r\"}", "{}");
+				  "\"r\"}",
+	    "{}");
 	char conninfo[512], why[WORD_SIZE];
 
 	(void)state;
 	touch("standby.signal", "");
 	touch("pgpass", "10.0.0.1:5432:*:repl:pw\n");
-	snprintf(conninfo, sizeof(conninfo), "user=repl passfile=%s/pgpass "
+	snprintf(conninfo, sizeof(conninfo),
+	    "user=repl passfile=%s/pgpass "
 	    "host=10.0.0.1 port=5432 application_name=Node-1 dbname=postgres",
 	    dir);
 	for (size_t v = 0; v < sizeof(versions) / sizeof(*versions); v++) {
-		struct pgfacts f = {.major = versions[v]};
-		struct pgtarget t = {.node = member("b",
-		    "postgres://10.0.0.1:5432/postgres")};
+		struct pgfacts f = { .major = versions[v] };
+		struct pgtarget t = {
+			.node = member("b", "postgres://10.0.0.1:5432/postgres")
+		};
 		struct tree *want = pgconf_recovery_settings(c, &f, &t);
 		struct pgsetting rows[32];
-		struct pgcurrent cur = {.valid = true, .rows = rows};
+		struct pgcurrent cur = { .valid = true, .rows = rows };
 
 		cur.nrows = standby_rows(rows, f.major, conninfo);
-		assert_int_equal(pgconf_recovery_diff(c, want, &cur, &f, why),
-		    PGDIFF_NONE);
+		assert_int_equal(
+		    pgconf_recovery_diff(c, want, &cur, &f, why), PGDIFF_NONE);
 		for (size_t i = 0; i < 4; i++) {
 			standby_rows(rows, f.major, conninfo);
 			for (size_t k = 0; k < cur.nrows; k++)
 				if (strcmp(rows[k].name, restart_12[i]) == 0)
 					rows[k].setting = "host=other";
-			assert_int_equal(pgconf_recovery_diff(c, want, &cur,
-			    &f, why), want_diff[v][i]);
+			assert_int_equal(
+			    pgconf_recovery_diff(c, want, &cur, &f, why),
+			    want_diff[v][i]);
 			assert_string_equal(why, restart_12[i]);
 		}
 		tree_free(want);
@@ -333,17 +355,19 @@ static void
 test_diff_details(void **state)
 {
 	struct pgconf *c = config("", "{}");
-	struct pgfacts f = {.major = 150000};
-	struct pgtarget t = {.node = member("b",
-	    "postgres://10.0.0.1:5432/postgres")};
+	struct pgfacts f = { .major = 150000 };
+	struct pgtarget t = { .node = member(
+				  "b", "postgres://10.0.0.1:5432/postgres") };
 	struct tree *want = pgconf_recovery_settings(c, &f, &t);
 	struct pgsetting rows[32];
-	struct pgcurrent cur = {.valid = true, .rows = rows};
+	struct pgcurrent cur = { .valid = true, .rows = rows };
 	char conninfo[512], live[640];
 
 	(void)state;
-	snprintf(conninfo, sizeof(conninfo), "user=repl passfile=%s/pgpass "
-	    "host=10.0.0.1 port=5432 application_name=Node-1", dir);
+	snprintf(conninfo, sizeof(conninfo),
+	    "user=repl passfile=%s/pgpass "
+	    "host=10.0.0.1 port=5432 application_name=Node-1",
+	    dir);
 	cur.nrows = standby_rows(rows, f.major, conninfo);
 #define DIFF() pgconf_recovery_diff(c, want, &cur, &f, NULL)
 	/* no signal file */
@@ -360,9 +384,11 @@ test_diff_details(void **state)
 	assert_int_equal(DIFF(), PGDIFF_RELOAD);
 	touch("pgpass", "10.0.0.1:5432:*:repl:pw\n");
 	/* the walreceiver runs with something else than the setting says */
-	snprintf(live, sizeof(live), "user=repl passfile=%s/pgpass "
+	snprintf(live, sizeof(live),
+	    "user=repl passfile=%s/pgpass "
 	    "host=10.0.0.9 port=5432 application_name=Node-1 "
-	    "dbname=replication", dir);
+	    "dbname=replication",
+	    dir);
 	cur.has_receiver = true;
 	cur.receiver_conninfo = live;
 	cur.receiver_slot = "node_1";
@@ -387,19 +413,19 @@ static void
 test_diff_recovery_conf(void **state)
 {
 	struct pgconf *c = config("", "{}");
-	struct pgfacts f = {.major = 110000};
-	struct pgtarget t = {.node = member("b",
-	    "postgres://10.0.0.1:5432/postgres")};
+	struct pgfacts f = { .major = 110000 };
+	struct pgtarget t = { .node = member(
+				  "b", "postgres://10.0.0.1:5432/postgres") };
 	struct tree *want = pgconf_recovery_settings(c, &f, &t), *have;
-	struct pgcurrent cur = {.valid = true};
+	struct pgcurrent cur = { .valid = true };
 	char path[128], *text;
 	struct pgerr err;
 	bool written;
 
 	(void)state;
 	assert_true(pgconf_write_recovery(c, want, &f, &err));
-	assert_true(pgconf_write_pgpass(c, tree_get(want, "primary_conninfo"),
-	    &written, &err));
+	assert_true(pgconf_write_pgpass(
+	    c, tree_get(want, "primary_conninfo"), &written, &err));
 	assert_true(written);
 	snprintf(path, sizeof(path), "%s/recovery.conf", dir);
 	text = pgfile_read(path, 65536, NULL, &err);
@@ -418,33 +444,37 @@ static void
 test_compare(void **state)
 {
 	struct pgconf *c = config("", "{}");
-	struct tree *before = json("{\"work_mem\":\"4MB\",\"gone\":\"1\","
+	struct tree *before = json(
+	    "{\"work_mem\":\"4MB\",\"gone\":\"1\","
 	    "\"my.x\":\"1\",\"shared_buffers\":\"128MB\",\"jit\":\"off\"}");
-	struct tree *after = json("{\"work_mem\":\"8MB\",\"my.x\":\"2\","
-	    "\"Shared_buffers\":\"256MB\",\"bogus\":1,\"jit\":\"on\","
-	    "\"wal_buffers\":-1,\"hot_standby\":\"off\"}");
+	struct tree *after =
+	    json("{\"work_mem\":\"8MB\",\"my.x\":\"2\","
+		 "\"Shared_buffers\":\"256MB\",\"bogus\":1,\"jit\":\"on\","
+		 "\"wal_buffers\":-1,\"hot_standby\":\"off\"}");
 	struct pgsetting rows[] = {
-		{"work_mem", "4096", "kB", "integer", "user", NULL},
-		{"shared_buffers", "16384", "8kB", "integer", "postmaster",
-		    NULL},
-		{"gone", "1", NULL, "integer", "sighup", NULL},
-		{"jit", "on", NULL, "bool", "user", NULL},
-		{"wal_buffers", "512", "8kB", "integer", "postmaster", NULL},
-		{"wal_segment_size", "16777216", "B", "integer", "internal",
-		    NULL},
-		{"wal_block_size", "8192", NULL, "integer", "internal", NULL},
+		{ "work_mem", "4096", "kB", "integer", "user", NULL },
+		{ "shared_buffers", "16384", "8kB", "integer", "postmaster",
+		    NULL },
+		{ "gone", "1", NULL, "integer", "sighup", NULL },
+		{ "jit", "on", NULL, "bool", "user", NULL },
+		{ "wal_buffers", "512", "8kB", "integer", "postmaster", NULL },
+		{ "wal_segment_size", "16777216", "B", "integer", "internal",
+		    NULL },
+		{ "wal_block_size", "8192", NULL, "integer", "internal", NULL },
 	};
 	struct pgreload out;
 	struct tree *names = pgconf_compare_names(before, after);
 
 	(void)state;
-	same_json(names, "[\"work_mem\",\"my.x\",\"shared_buffers\",\"bogus\","
+	same_json(names,
+	    "[\"work_mem\",\"my.x\",\"shared_buffers\",\"bogus\","
 	    "\"jit\",\"wal_buffers\",\"gone\",\"wal_segment_size\","
 	    "\"wal_block_size\"]");
 	tree_free(names);
 	pgconf_compare(c, NULL, before, after, rows, 7, true, &out);
 	assert_true(out.conf);
-	same_json(out.pending, "{\"Shared_buffers\":{\"old_value\":\"128MB\","
+	same_json(out.pending,
+	    "{\"Shared_buffers\":{\"old_value\":\"128MB\","
 	    "\"new_value\":\"256MB\"}}");
 	assert_null(tree_get(after, "bogus"));
 	tree_free(out.pending);
@@ -472,7 +502,7 @@ test_compare(void **state)
 static struct view *
 cluster(void)
 {
-	static const char *const names[] = {"a", "b", "c-1", "d"};
+	static const char *const names[] = { "a", "b", "c-1", "d" };
 	struct view *v = view_new();
 
 	v->has_config = 1;
@@ -521,9 +551,12 @@ test_member_slots(void **state)
 {
 	struct view *v = cluster();
 	struct tree *dynamic = json("{}");
-	struct pgslots_in in = {.view = v, .dynamic = dynamic, .name = "a",
-		.role = ROLE_PRIMARY, .tags = &v->members[0].tags,
-		.major = 150000};
+	struct pgslots_in in = { .view = v,
+		.dynamic = dynamic,
+		.name = "a",
+		.role = ROLE_PRIMARY,
+		.tags = &v->members[0].tags,
+		.major = 150000 };
 
 	(void)state;
 	slots_are(&in, "b*:100 c_1*:0 d:500 old_one:0");
@@ -558,13 +591,17 @@ static void
 test_permanent_slots(void **state)
 {
 	struct view *v = cluster();
-	struct tree *dynamic = json("{\"slots\":{\"p1\":null,\"a\":{},"
+	struct tree *dynamic = json(
+	    "{\"slots\":{\"p1\":null,\"a\":{},"
 	    "\"Bad\":null,\"l1\":{\"database\":\"x\",\"plugin\":\"y\"},"
 	    "\"l2\":{\"type\":\"logical\"},\"b\":{\"type\":\"physical\"},"
 	    "\"s1\":{\"type\":\"physical\",\"cluster_type\":\"standby\"}}}");
-	struct pgslots_in in = {.view = v, .dynamic = dynamic, .name = "a",
-		.role = ROLE_PRIMARY, .tags = &v->members[0].tags,
-		.major = 150000};
+	struct pgslots_in in = { .view = v,
+		.dynamic = dynamic,
+		.name = "a",
+		.role = ROLE_PRIMARY,
+		.tags = &v->members[0].tags,
+		.major = 150000 };
 
 	(void)state;
 	v->nretain = 0;
@@ -612,9 +649,10 @@ test_slot_on_primary(void **state)
 static void
 test_ignored(void **state)
 {
-	struct tree *d = json("{\"ignore_slots\":[{\"name\":\"x\",\"type\":"
-	    "\"logical\",\"plugin\":\"\"},{\"type\":\"physical\","
-	    "\"database\":\"z\"},7]}");
+	struct tree *d =
+	    json("{\"ignore_slots\":[{\"name\":\"x\",\"type\":"
+		 "\"logical\",\"plugin\":\"\"},{\"type\":\"physical\","
+		 "\"database\":\"z\"},7]}");
 
 	(void)state;
 	assert_true(pgslots_ignored(d, "x", "logical", "db", "p"));
@@ -634,12 +672,12 @@ main(void)
 		cmocka_unit_test(test_standby_cluster),
 		cmocka_unit_test(test_bootstrap_recovery),
 		cmocka_unit_test(test_recovery_conf_parse),
-		cmocka_unit_test_setup_teardown(test_diff_by_version, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_diff_details, setup,
-		    teardown),
-		cmocka_unit_test_setup_teardown(test_diff_recovery_conf, setup,
-		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_diff_by_version, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_diff_details, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_diff_recovery_conf, setup, teardown),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_member_slots),
 		cmocka_unit_test(test_permanent_slots),

@@ -71,145 +71,163 @@ struct row {
 static const struct {
 	const char *column, *paths[4];
 } columns[] = {
-	{"p", {"/", "/primary", "/master", "/read-write"}},
-	{"l", {"/leader"}},
-	{"sl", {"/standby-leader", "/standby_leader"}},
-	{"r", {"/replica"}},
-	{"ro", {"/read-only"}},
-	{"s", {"/sync", "/synchronous"}},
-	{"q", {"/quorum"}},
-	{"a", {"/async", "/asynchronous"}},
-	{"rs", {"/read-only-sync", "/read-only-synchronous"}},
-	{"rq", {"/read-only-quorum"}},
-	{"h", {"/health"}},
+	{ "p", { "/", "/primary", "/master", "/read-write" } },
+	{ "l", { "/leader" } },
+	{ "sl", { "/standby-leader", "/standby_leader" } },
+	{ "r", { "/replica" } },
+	{ "ro", { "/read-only" } },
+	{ "s", { "/sync", "/synchronous" } },
+	{ "q", { "/quorum" } },
+	{ "a", { "/async", "/asynchronous" } },
+	{ "rs", { "/read-only-sync", "/read-only-synchronous" } },
+	{ "rq", { "/read-only-quorum" } },
+	{ "h", { "/health" } },
 };
 
-static void set_promoting(struct snapshot *s)
+static void
+set_promoting(struct snapshot *s)
 {
 	leader(s);
 	s->s.in_recovery = 1;
 	s->s.role = ROLE_REPLICA;
 }
-static void set_starting(struct snapshot *s)
+static void
+set_starting(struct snapshot *s)
 {
 	leader(s);
 	s->s.state = STATE_STARTING;
 	s->s.sql_ok = 0;
 }
-static void set_stopping(struct snapshot *s)
+static void
+set_stopping(struct snapshot *s)
 {
 	leader(s);
 	s->s.state = STATE_STOPPING;
 	s->s.sql_ok = 0;
 }
-static void set_untrusted(struct snapshot *s)
+static void
+set_untrusted(struct snapshot *s)
 {
 	leader(s);
 	s->s.trusted_until_ns = 0;
 }
-static void set_sync(struct snapshot *s)
+static void
+set_sync(struct snapshot *s)
 {
 	standby(s);
 	s->s.synchronous_mode = 1;
 	s->s.sync_standby = 1;
 }
-static void set_quorum(struct snapshot *s)
+static void
+set_quorum(struct snapshot *s)
 {
 	standby(s);
 	s->s.synchronous_mode = 2;
 	s->s.sync_standby = 1;
 }
-static void set_noloadbalance(struct snapshot *s)
+static void
+set_noloadbalance(struct snapshot *s)
 {
 	standby(s);
 	s->s.noloadbalance = 1;
 }
-static void set_standby_leader(struct snapshot *s)
+static void
+set_standby_leader(struct snapshot *s)
 {
 	standby(s);
 	s->s.standby_cluster = 1;
 	s->s.role = ROLE_STANDBY_LEADER;
 	s->s.trusted_until_ns = NOW + TTL;
 }
-static void set_standby_member(struct snapshot *s)
+static void
+set_standby_member(struct snapshot *s)
 {
 	standby(s);
 	s->s.standby_cluster = 1;
 }
-static void set_unlocked(struct snapshot *s)
+static void
+set_unlocked(struct snapshot *s)
 {
 	standby(s);
 	s->s.cluster_unlocked = 1;
 }
-static void set_standby_no_view(struct snapshot *s)
+static void
+set_standby_no_view(struct snapshot *s)
 {
 	set_sync(s);
 	s->s.view_until_ns = 0;
 }
-static void set_failsafe(struct snapshot *s)
+static void
+set_failsafe(struct snapshot *s)
 {
 	leader(s);
 	s->s.view_until_ns = 0;
 	s->s.failsafe_until_ns = NOW + TTL;
 }
-static void set_pause_primary(struct snapshot *s)
+static void
+set_pause_primary(struct snapshot *s)
 {
 	leader(s);
 	s->s.trusted_until_ns = 0;
 	s->s.view_until_ns = 0;
 	s->s.pause = 1;
 }
-static void set_pause_standby(struct snapshot *s)
+static void
+set_pause_standby(struct snapshot *s)
 {
 	standby(s);
 	s->s.view_until_ns = 0;
 	s->s.pause = 1;
 }
-static void set_pause_view(struct snapshot *s)
+static void
+set_pause_view(struct snapshot *s)
 {
 	set_untrusted(s);
 	s->s.pause = 1;
 }
-static void set_cloning(struct snapshot *s)
+static void
+set_cloning(struct snapshot *s)
 {
 	standby(s);
 	s->s.sql_ok = 0;
 	s->s.state = STATE_CREATING_REPLICA;
 }
-static void set_crashed(struct snapshot *s)
+static void
+set_crashed(struct snapshot *s)
 {
 	standby(s);
 	s->s.sql_ok = 0;
 	s->s.state = STATE_CRASHED;
 }
-static void set_unreachable(struct snapshot *s)
+static void
+set_unreachable(struct snapshot *s)
 {
 	leader(s);
 	s->s.sql_ok = 0;
 }
 
 static const struct row table[] = {
-	{"leader, running primary", "p l ro rs rq h", leader},
-	{"lock acquired, promotion not finished", "p l r ro a rs rq h",
-	    set_promoting},
-	{"lock holder, starting", "p l ro rs rq", set_starting},
-	{"lock holder, stopping", "p l ro rs rq", set_stopping},
-	{"former leader as standby", "r ro a h", standby},
-	{"primary without trusted lock", "h", set_untrusted},
-	{"healthy standby in /sync", "r ro s rs h", set_sync},
-	{"healthy standby in /sync, quorum", "r ro q rq h", set_quorum},
-	{"noloadbalance", "h", set_noloadbalance},
-	{"standby leader with lock", "l sl ro rs rq h", set_standby_leader},
-	{"standby-cluster member", "r ro a h", set_standby_member},
-	{"standby, no leader", "r ro a h", set_unlocked},
-	{"standby, store down", "r ro h", set_standby_no_view},
-	{"leader, store down, failsafe", "p l ro h", set_failsafe},
-	{"pause, no view, primary", "p l ro h", set_pause_primary},
-	{"pause, no view, standby", "r ro h", set_pause_standby},
-	{"pause, view, primary without lock", "h", set_pause_view},
-	{"cloning", "", set_cloning},
-	{"crashed without lock", "", set_crashed},
-	{"unreachable by SQL on the leader", "p l ro rs rq", set_unreachable},
+	{ "leader, running primary", "p l ro rs rq h", leader },
+	{ "lock acquired, promotion not finished", "p l r ro a rs rq h",
+	    set_promoting },
+	{ "lock holder, starting", "p l ro rs rq", set_starting },
+	{ "lock holder, stopping", "p l ro rs rq", set_stopping },
+	{ "former leader as standby", "r ro a h", standby },
+	{ "primary without trusted lock", "h", set_untrusted },
+	{ "healthy standby in /sync", "r ro s rs h", set_sync },
+	{ "healthy standby in /sync, quorum", "r ro q rq h", set_quorum },
+	{ "noloadbalance", "h", set_noloadbalance },
+	{ "standby leader with lock", "l sl ro rs rq h", set_standby_leader },
+	{ "standby-cluster member", "r ro a h", set_standby_member },
+	{ "standby, no leader", "r ro a h", set_unlocked },
+	{ "standby, store down", "r ro h", set_standby_no_view },
+	{ "leader, store down, failsafe", "p l ro h", set_failsafe },
+	{ "pause, no view, primary", "p l ro h", set_pause_primary },
+	{ "pause, no view, standby", "r ro h", set_pause_standby },
+	{ "pause, view, primary without lock", "h", set_pause_view },
+	{ "cloning", "", set_cloning },
+	{ "crashed without lock", "", set_crashed },
+	{ "unreachable by SQL on the leader", "p l ro rs rq", set_unreachable },
 };
 
 static bool
@@ -233,7 +251,8 @@ test_table(void **state)
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		table[i].set(&s);
 		for (c = 0; c < sizeof(columns) / sizeof(columns[0]); c++) {
-			want = listed(table[i].yes, columns[c].column) ? 200 : 503;
+			want =
+			    listed(table[i].yes, columns[c].column) ? 200 : 503;
 			for (p = 0; p < 4 && columns[c].paths[p] != NULL; p++) {
 				got = code_at(&s, NOW, columns[c].paths[p]);
 				if (got != want)
@@ -318,18 +337,20 @@ test_lag(void **state)
 	assert_int_equal(code_query(&s, "/async", "lag=1MB", NULL), 503);
 	assert_int_equal(code_query(&s, "/health", "lag=1MB", NULL), 200);
 	/* the first value counts, empty pairs are dropped */
-	assert_int_equal(code_query(&s, "/replica", "lag=&lag=1MB&lag=9GB", NULL),
-	    503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "lag=&lag=1MB&lag=9GB", NULL), 503);
 	s.s.view_until_ns = 0; /* then only the receiver's position counts */
 	assert_int_equal(code_query(&s, "/replica", "lag=1MB", NULL), 200);
 	s.s.latest_end = 1000 + 2 * 1048576;
 	assert_int_equal(code_query(&s, "/replica", "lag=1MB", NULL), 503);
 	s.s.replayed_known = 0;
 	assert_int_equal(code_query(&s, "/replica", "lag=0", NULL), 503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "replication_state=streaming", NULL),
+	    200);
 	assert_int_equal(code_query(&s, "/replica",
-	    "replication_state=streaming", NULL), 200);
-	assert_int_equal(code_query(&s, "/replica",
-	    "replication_state=in+archive%20recovery", NULL), 503);
+			     "replication_state=in+archive%20recovery", NULL),
+	    503);
 }
 
 static void
@@ -344,19 +365,27 @@ test_tags(void **state)
 	tree_set(tags, "weight", tree_int(5));
 	tree_set(tags, "none", tree_null());
 	standby(&s);
-	assert_int_equal(code_query(&s, "/replica", "tag_zone=East+1", tags), 200);
-	assert_int_equal(code_query(&s, "/replica", "tag_zone=East%201", tags), 200);
-	assert_int_equal(code_query(&s, "/replica", "tag_zone=east+1", tags), 503);
-	assert_int_equal(code_query(&s, "/replica", "tag_fast=true", tags), 200);
-	assert_int_equal(code_query(&s, "/replica", "tag_fast=True", tags), 503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_zone=East+1", tags), 200);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_zone=East%201", tags), 200);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_zone=east+1", tags), 503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_fast=true", tags), 200);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_fast=True", tags), 503);
 	assert_int_equal(code_query(&s, "/replica", "tag_weight=5", tags), 200);
-	assert_int_equal(code_query(&s, "/replica", "tag_none=none", tags), 503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_none=none", tags), 503);
 	assert_int_equal(code_query(&s, "/replica", "tag_x=1", tags), 503);
-	assert_int_equal(code_query(&s, "/replica", "tag_fast=true&tag_weight=6",
-	    tags), 503);
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_fast=true&tag_weight=6", tags),
+	    503);
 	assert_int_equal(code_query(&s, "/health", "tag_x=1", tags), 503);
 	assert_int_equal(code_query(&s, "/replica", "tag_x=1", NULL), 503);
-	assert_int_equal(code_query(&s, "/replica", "tag_zone=East+1%00x", tags),
+	assert_int_equal(
+	    code_query(&s, "/replica", "tag_zone=East+1%00x", tags),
 	    200); /* a pair with a NUL does not exist */
 	leader(&s);
 	assert_int_equal(code_query(&s, "/primary", "tag_x=1", tags), 200);
@@ -411,14 +440,16 @@ test_readiness(void **state)
 	assert_string_equal(why, "PostgreSQL is not running");
 	set_untrusted(&s);
 	assert_int_equal(ready(&s, "", why), 503);
-	assert_string_equal(why, "PostgreSQL replication state is not streaming");
+	assert_string_equal(
+	    why, "PostgreSQL replication state is not streaming");
 	standby(&s);
 	assert_int_equal(ready(&s, "", why), 200);
 	s.s.optime = 1000 + 1048576;
 	assert_int_equal(ready(&s, "", why), 200);
 	s.s.optime++;
 	assert_int_equal(ready(&s, "", why), 503);
-	assert_string_equal(why, "Replication apply lag 1048577 exceeds maximum "
+	assert_string_equal(why,
+	    "Replication apply lag 1048577 exceeds maximum "
 	    "allowable 1048576");
 	assert_int_equal(ready(&s, "mode=write", why), 200);
 	assert_int_equal(ready(&s, "mode=write&lag=1kB", why), 503);
@@ -433,8 +464,8 @@ test_readiness(void **state)
 static void
 test_document(void **state)
 {
-	static const struct document_names names = {"demo", "n\"1"};
-	struct buf b = {0};
+	static const struct document_names names = { "demo", "n\"1" };
+	struct buf b = { 0 };
 	struct snapshot s;
 	struct facts f;
 
@@ -444,10 +475,12 @@ test_document(void **state)
 	s.s.timeline = 3;
 	s.doc = tree_map();
 	tree_set(s.doc, "tags", tree_map());
-	tree_set(tree_get(s.doc, "tags"), "z", tree_text("\xc3\xa4\xf0\x9f\x98\x80"));
+	tree_set(tree_get(s.doc, "tags"), "z",
+	    tree_text("\xc3\xa4\xf0\x9f\x98\x80"));
 	health_facts(&s, NOW, &f);
 	document_status(&b, &s, &f, &names, NULL);
-	assert_string_equal(b.s, "{\"state\": \"running\", \"role\": \"replica\", "
+	assert_string_equal(b.s,
+	    "{\"state\": \"running\", \"role\": \"replica\", "
 	    "\"server_version\": 160004, \"xlog\": {\"received_location\": 2000, "
 	    "\"replayed_location\": 1000, \"replayed_timestamp\": null, "
 	    "\"paused\": false}, \"sync_standby\": true, \"timeline\": 3, "

@@ -42,10 +42,10 @@ static struct {
 	bool store_down, nobody_home; /* answers get lost */
 	char document[4096];	      /* last SET_CONFIG */
 	struct msg_dcs_failover failover;
-	struct msg_request request;   /* last REQUEST */
+	struct msg_request request; /* last REQUEST */
 	uint32_t request_code;
 	char request_text[128];
-	uint32_t reachable;	      /* POLL: answers of the peers */
+	uint32_t reachable; /* POLL: answers of the peers */
 	int wakes, reloads;
 } t;
 
@@ -117,7 +117,7 @@ fake_request(void *ctx, enum proc to, uint16_t type, const void *body,
     const void *var, size_t var_len, int64_t deadline, rest_reply_cb cb,
     void *arg)
 {
-	static const struct timeval now = {0, 0};
+	static const struct timeval now = { 0, 0 };
 	struct pending *p = calloc(1, sizeof(*p));
 
 	(void)ctx;
@@ -159,7 +159,8 @@ configure(const char *restapi)
 	char text[1024];
 	struct tree *conf;
 
-	snprintf(text, sizeof(text), "{\"scope\": \"demo\", \"name\": \"n1\", "
+	snprintf(text, sizeof(text),
+	    "{\"scope\": \"demo\", \"name\": \"n1\", "
 	    "\"tags\": {\"zone\": \"a\", \"nosync\": false}, \"restapi\": {%s}}",
 	    restapi);
 	conf = tree_from_json(text, strlen(text), NULL, 0);
@@ -198,7 +199,8 @@ add_member(struct view *v, const char *name)
 	strcpy(m->name, name);
 	snprintf(m->conn_url, sizeof(m->conn_url),
 	    "postgres://127.0.0.1:5432/postgres");
-	snprintf(m->api_url, sizeof(m->api_url), "http://127.0.0.1:8008/patroni");
+	snprintf(
+	    m->api_url, sizeof(m->api_url), "http://127.0.0.1:8008/patroni");
 	strcpy(m->state, "running");
 	m->has_xlog_location = 1;
 	m->xlog_location = 0x3000060;
@@ -209,9 +211,10 @@ static int
 setup(void **state)
 {
 	static const char config[] = "{\"ttl\":30,\"a\":{\"b\":1}}";
-	static const struct rest_ops ops = {fake_request, fake_notify, NULL, NULL};
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	static const struct rest_ops ops = { fake_request, fake_notify, NULL,
+		NULL };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t len = sizeof(a);
 	int fd;
 
@@ -255,8 +258,9 @@ teardown(void **state)
 static int
 dial(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_port = htons(t.port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(t.port),
+		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
@@ -315,9 +319,10 @@ call(const char *method, const char *path, const char *json, const char **body)
 	const char *r, *b;
 
 	if (json != NULL)
-		snprintf(raw, sizeof(raw), "%s %s HTTP/1.1\r\nHost: x\r\n"
-		    "Content-Length: %zu\r\n\r\n%s", method, path, strlen(json),
-		    json);
+		snprintf(raw, sizeof(raw),
+		    "%s %s HTTP/1.1\r\nHost: x\r\n"
+		    "Content-Length: %zu\r\n\r\n%s",
+		    method, path, strlen(json), json);
 	else
 		snprintf(raw, sizeof(raw), "%s %s HTTP/1.1\r\nHost: x\r\n\r\n",
 		    method, path);
@@ -328,19 +333,22 @@ call(const char *method, const char *path, const char *json, const char **body)
 	return strlen(r) < 12 ? 0 : atoi(r + 9);
 }
 
-#define CALL(code, method, path, json, text) do {			\
-	const char *b_;							\
-	int c_ = call(method, path, json, &b_);				\
-	if (c_ != (code) || strcmp(b_, text) != 0)			\
-		fail_msg("%s %s %s: %d \"%s\", not %d \"%s\"", method,	\
-		    path, json == NULL ? "" : json, c_, b_, code, text);\
-} while (0)
+#define CALL(code, method, path, json, text)                                   \
+	do {                                                                   \
+		const char *b_;                                                \
+		int c_ = call(method, path, json, &b_);                        \
+		if (c_ != (code) || strcmp(b_, text) != 0)                     \
+			fail_msg("%s %s %s: %d \"%s\", not %d \"%s\"", method, \
+			    path, json == NULL ? "" : json, c_, b_, code,      \
+			    text);                                             \
+	} while (0)
 
-#define CODE(code, method, path, json) do {				\
-	int c_ = call(method, path, json, NULL);			\
-	if (c_ != (code))						\
-		fail_msg("%s %s: %d, not %d", method, path, c_, code);	\
-} while (0)
+#define CODE(code, method, path, json)                                         \
+	do {                                                                   \
+		int c_ = call(method, path, json, NULL);                       \
+		if (c_ != (code))                                              \
+			fail_msg("%s %s: %d, not %d", method, path, c_, code); \
+	} while (0)
 
 /* ---- tests ---- */
 
@@ -348,31 +356,35 @@ static void
 test_wire(void **state)
 {
 	(void)state;
-	assert_string_equal(talk("HEAD /replica HTTP/1.1\r\n\r\n"),
-	    "HTTP/1.0 200 OK\r\n\r\n");
+	assert_string_equal(
+	    talk("HEAD /replica HTTP/1.1\r\n\r\n"), "HTTP/1.0 200 OK\r\n\r\n");
 	assert_string_equal(talk("OPTIONS / HTTP/1.0\r\n\r\n"),
 	    "HTTP/1.0 503 Service Unavailable\r\n\r\n");
-	assert_string_equal(talk("GET /liveness HTTP/1.0\r\n\r\n"),
-	    "HTTP/1.0 200 OK\r\n\r\n");
+	assert_string_equal(
+	    talk("GET /liveness HTTP/1.0\r\n\r\n"), "HTTP/1.0 200 OK\r\n\r\n");
 	assert_string_equal(talk("OPTIONS * HTTP/1.0\r\n\r\n"),
 	    "HTTP/1.0 503 Service Unavailable\r\n\r\n");
 	assert_string_equal(talk("HEAD /patroni HTTP/1.0\r\n\r\n"),
 	    "HTTP/1.0 503 Service Unavailable\r\n\r\n");
 	assert_string_equal(talk("\r\n"), "");
-	assert_memory_equal(talk("GET //replica HTTP/1.0\n\n"), "HTTP/1.0 200", 12);
-	assert_memory_equal(talk("GET http://h:1/replica?lag=1 HTTP/1.0\r\n\r\n"),
+	assert_memory_equal(
+	    talk("GET //replica HTTP/1.0\n\n"), "HTTP/1.0 200", 12);
+	assert_memory_equal(
+	    talk("GET http://h:1/replica?lag=1 HTTP/1.0\r\n\r\n"),
 	    "HTTP/1.0 200", 12);
-	assert_non_null(strstr(reply, "\r\nContent-Type: application/json\r\n"));
+	assert_non_null(
+	    strstr(reply, "\r\nContent-Type: application/json\r\n"));
 	assert_non_null(strstr(reply, "\r\n\r\n{\"state\": \"running\", "));
 	assert_memory_equal(talk("GET\r\n\r\n"), "HTTP/1.0 400", 12);
 	assert_non_null(strstr(reply, "Bad request syntax ('GET')"));
 	assert_memory_equal(talk("GET / HTTP/x\r\n\r\n"), "HTTP/1.0 400", 12);
 	assert_memory_equal(talk("GET / HTTP/2.0\r\n\r\n"), "HTTP/1.0 505", 12);
-	assert_memory_equal(talk("GET / HTTP/1.1\r\nno colon\r\n\r\n"),
-	    "HTTP/1.0 400", 12);
+	assert_memory_equal(
+	    talk("GET / HTTP/1.1\r\nno colon\r\n\r\n"), "HTTP/1.0 400", 12);
 	assert_memory_equal(talk("BREW /pot HTTP/1.1\r\n\r\n"),
 	    "HTTP/1.0 501 Unsupported method ('BREW')\r\n", 42);
-	assert_non_null(strstr(reply, "Server does not support this operation"));
+	assert_non_null(
+	    strstr(reply, "Server does not support this operation"));
 	CODE(501, "DELETE", "/failover", NULL);
 	CODE(501, "POST", "/", "{}");
 }
@@ -380,13 +392,14 @@ test_wire(void **state)
 static void
 test_keep_alive(void **state)
 {
-	const char *two = "GET /liveness HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"
+	const char *two =
+	    "GET /liveness HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"
 	    "GET /cluster HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n"
 	    "POST /failsafe HTTP/1.1\r\nConnection: keep-alive\r\n"
 	    "Content-Length: 2\r\n\r\n{}"
 	    "HEAD /health HTTP/1.1\r\n\r\n";
 	const char *first = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
-	    "Connection: keep-alive\r\n\r\nHTTP/1.1 200 OK\r\n";
+			    "Connection: keep-alive\r\n\r\nHTTP/1.1 200 OK\r\n";
 
 	(void)state;
 	talk(two);
@@ -400,7 +413,7 @@ static void
 test_slices(void **state)
 {
 	const char *raw = "PATCH /config HTTP/1.1\r\nContent-Length: 14\r\n"
-	    "\r\n{\"a\": {\"c\":2}";
+			  "\r\n{\"a\": {\"c\":2}";
 	int fd = dial();
 	size_t i;
 
@@ -439,13 +452,15 @@ test_limits(void **state)
 	raw[150000] = '\0';
 	assert_memory_equal(talk(raw), "HTTP/1.0 431", 12);
 	assert_memory_equal(talk("POST /restart HTTP/1.1\r\n"
-	    "Content-Length: 99999999\r\n\r\n"), "HTTP/1.0 413", 12);
+				 "Content-Length: 99999999\r\n\r\n"),
+	    "HTTP/1.0 413", 12);
 	assert_memory_equal(talk("POST /restart HTTP/1.1\r\n"
-	    "Content-Length: -1\r\n\r\n"), "HTTP/1.0 400", 12);
+				 "Content-Length: -1\r\n\r\n"),
+	    "HTTP/1.0 400", 12);
 	for (i = 0; i < 200; i++)
 		fd[i] = dial();
-	assert_string_equal(talk("HEAD /health HTTP/1.1\r\n\r\n"),
-	    "HTTP/1.0 200 OK\r\n\r\n");
+	assert_string_equal(
+	    talk("HEAD /health HTTP/1.1\r\n\r\n"), "HTTP/1.0 200 OK\r\n\r\n");
 	for (i = 0; i < 200; i++)
 		close(fd[i]);
 	event_base_loop(t.base, EVLOOP_NONBLOCK);
@@ -459,9 +474,11 @@ static void
 test_access(void **state)
 {
 	(void)state;
-	configure("\"authentication\": {\"username\": \"u\", \"password\": \"p\"}");
+	configure(
+	    "\"authentication\": {\"username\": \"u\", \"password\": \"p\"}");
 	CALL(401, "POST", "/reload", NULL, "no auth header received");
-	assert_non_null(strstr(reply, "WWW-Authenticate: Basic realm=\"Patroni\""));
+	assert_non_null(
+	    strstr(reply, "WWW-Authenticate: Basic realm=\"Patroni\""));
 	talk("POST /reload HTTP/1.1\r\nAuthorization: Basic dTpq\r\n\r\n");
 	assert_non_null(strstr(reply, "not authenticated"));
 	talk("POST /reload HTTP/1.1\r\nAuthorization: basic dTpw\r\n\r\n");
@@ -486,7 +503,8 @@ test_access(void **state)
 	CODE(403, "POST", "/reload", NULL); /* no view yet */
 	rest_view(t.rest, view_copy(t.view));
 	CODE(202, "POST", "/reload", NULL);
-	configure("\"http_extra_headers\": {\"X-A\": \"b\", \"X-C\": \"d\\r\\ne\"}");
+	configure(
+	    "\"http_extra_headers\": {\"X-A\": \"b\", \"X-C\": \"d\\r\\ne\"}");
 	talk("GET /health HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(reply, "\r\nX-A: b\r\n"));
 	assert_null(strstr(reply, "X-C"));
@@ -504,8 +522,8 @@ test_networks(void **state)
 	p->sin6_family = AF_INET6;
 	inet_pton(AF_INET6, "::ffff:10.1.2.3", &p->sin6_addr);
 	assert_true(allow_parse("10.0.0.1/8", &a) && allow_match(&a, &peer));
-	assert_true(allow_parse("10.1.2.3/255.255.0.0", &a) &&
-	    allow_match(&a, &peer));
+	assert_true(
+	    allow_parse("10.1.2.3/255.255.0.0", &a) && allow_match(&a, &peer));
 	assert_true(allow_parse("10.1.2.2/31", &a) && allow_match(&a, &peer));
 	assert_true(allow_parse("10.1.2.4/31", &a) && !allow_match(&a, &peer));
 	assert_true(allow_parse("::/0", &a) && !allow_match(&a, &peer));
@@ -523,7 +541,8 @@ test_cluster(void **state)
 
 	(void)state;
 	assert_int_equal(call("GET", "/cluster", NULL, &b), 200);
-	assert_string_equal(b, "{\"members\": [{\"name\": \"n1\", \"role\": "
+	assert_string_equal(b,
+	    "{\"members\": [{\"name\": \"n1\", \"role\": "
 	    "\"replica\", \"state\": \"running\", \"api_url\": "
 	    "\"http://127.0.0.1:8008/patroni\", \"host\": \"127.0.0.1\", "
 	    "\"port\": 5432, \"receive_lag\": \"unknown\", \"receive_lsn\": "
@@ -608,21 +627,25 @@ static void
 test_restart(void **state)
 {
 	static const char role[] = "PostgreSQL role should be either primary, "
-	    "standby_leader, or replica";
-	static const char when[] = "Unable to parse scheduled timestamp. It should "
+				   "standby_leader, or replica";
+	static const char when[] =
+	    "Unable to parse scheduled timestamp. It should "
 	    "be in an unambiguous format, e.g. ISO 8601";
 
 	(void)state;
 	CALL(200, "POST", "/restart", NULL, "done");
 	assert_int_equal(t.request.kind, REQUEST_RESTART);
 	assert_int_equal(t.request.timeout, -1);
-	CALL(200, "POST", "/restart", "{\"role\": \"master\", \"timeout\": \"1min\", "
-	    "\"postgres_version\": \"9.6.24\", \"restart_pending\": false}", "done");
+	CALL(200, "POST", "/restart",
+	    "{\"role\": \"master\", \"timeout\": \"1min\", "
+	    "\"postgres_version\": \"9.6.24\", \"restart_pending\": false}",
+	    "done");
 	assert_int_equal(t.request.role, ROLE_PRIMARY);
 	assert_int_equal(t.request.timeout, 60);
 	assert_int_equal(t.request.postgres_version, 90624);
 	assert_int_equal(t.request.restart_pending, 1);
-	CALL(400, "POST", "/restart", "{\"role\": \"x\", \"timeout\": 0}", role);
+	CALL(
+	    400, "POST", "/restart", "{\"role\": \"x\", \"timeout\": 0}", role);
 	CALL(400, "POST", "/restart", "{\"timeout\": 0, \"role\": \"x\"}",
 	    "Timeout should be a positive number of seconds");
 	CALL(400, "POST", "/restart", "{\"postgres_version\": \"9.6\"}",
@@ -660,14 +683,20 @@ test_switchover(void **state)
 	    "Failover could be performed only to a specific candidate");
 	CALL(400, "POST", "/switchover", "{\"candidate\": \"n1\"}",
 	    "Switchover could be performed only from a specific leader");
-	CALL(400, "POST", "/failover", "{\"candidate\": \"n1\", \"scheduled_at\": "
-	    "\"x\"}", "Failover can't be scheduled");
-	CALL(400, "POST", "/switchover", "{\"leader\": \"n2\", \"candidate\": "
-	    "\"n2\"}", "Switchover target and source are the same");
+	CALL(400, "POST", "/failover",
+	    "{\"candidate\": \"n1\", \"scheduled_at\": "
+	    "\"x\"}",
+	    "Failover can't be scheduled");
+	CALL(400, "POST", "/switchover",
+	    "{\"leader\": \"n2\", \"candidate\": "
+	    "\"n2\"}",
+	    "Switchover target and source are the same");
 	CALL(412, "POST", "/switchover", "{\"leader\": \"n1\"}",
 	    "leader name does not match");
-	CALL(412, "POST", "/switchover", "{\"leader\": \"n2\", \"candidate\": "
-	    "\"n9\"}", "candidate does not exists");
+	CALL(412, "POST", "/switchover",
+	    "{\"leader\": \"n2\", \"candidate\": "
+	    "\"n9\"}",
+	    "candidate does not exists");
 	CALL(412, "POST", "/switchover", "{\"leader\": \"n2\"}",
 	    "switchover is not possible: no good candidates have been found");
 	CODE(400, "POST", "/switchover", "{\"leader\": 5}");
@@ -676,15 +705,21 @@ test_switchover(void **state)
 	CALL(503, "POST", "/switchover", "{\"leader\": \"n2\"}",
 	    "failed to write failover key into DCS");
 	t.outcome = OUTCOME_OK;
-	CALL(202, "POST", "/switchover", "{\"leader\": \"n2\", \"scheduled_at\": "
-	    "\"2999-01-01T10:00+02\"}", "Switchover scheduled");
-	assert_string_equal(t.failover.scheduled_at, "2999-01-01T10:00:00+02:00");
+	CALL(202, "POST", "/switchover",
+	    "{\"leader\": \"n2\", \"scheduled_at\": "
+	    "\"2999-01-01T10:00+02\"}",
+	    "Switchover scheduled");
+	assert_string_equal(
+	    t.failover.scheduled_at, "2999-01-01T10:00:00+02:00");
 	/* the key is there and empty again: it failed, one round later */
-	CALL(503, "POST", "/switchover", "{\"leader\": \"n2\"}", "Switchover failed");
+	CALL(503, "POST", "/switchover", "{\"leader\": \"n2\"}",
+	    "Switchover failed");
 	assert_string_equal(t.failover.leader, "n2");
 	tree_set(t.view->config, "synchronous_mode", tree_bool(true));
-	CALL(412, "POST", "/switchover", "{\"leader\": \"n2\", \"candidate\": "
-	    "\"n1\"}", "candidate name does not match with sync_standby");
+	CALL(412, "POST", "/switchover",
+	    "{\"leader\": \"n2\", \"candidate\": "
+	    "\"n1\"}",
+	    "candidate name does not match with sync_standby");
 	CALL(412, "POST", "/switchover", "{\"leader\": \"n2\"}",
 	    "switchover is not possible: can not find sync_standby");
 	tree_set(t.view->config, "pause", tree_bool(true));
@@ -694,7 +729,8 @@ test_switchover(void **state)
 	CALL(404, "DELETE", "/switchover", NULL, "no switchover is scheduled");
 	t.view->has_failover = t.view->failover_scheduled = 1;
 	strcpy(t.view->failover_leader, "n2");
-	CALL(200, "DELETE", "/switchover", NULL, "scheduled switchover deleted");
+	CALL(
+	    200, "DELETE", "/switchover", NULL, "scheduled switchover deleted");
 	t.outcome = OUTCOME_REFUSED;
 	CODE(409, "DELETE", "/switchover", NULL);
 }
@@ -711,7 +747,7 @@ other_leads(evutil_socket_t fd, short what, void *arg)
 static void
 test_switchover_done(void **state)
 {
-	static const struct timeval soon = {0, 200000};
+	static const struct timeval soon = { 0, 200000 };
 
 	(void)state;
 	t.reachable = 1;
@@ -727,8 +763,10 @@ test_others(void **state)
 {
 	(void)state;
 	strcpy(t.request_text, "Accepted");
-	CALL(200, "POST", "/failsafe", "{\"name\": \"n2\", \"conn_url\": \"c\", "
-	    "\"api_url\": \"a\", \"slots\": {\"n1\": 5}}", "Accepted");
+	CALL(200, "POST", "/failsafe",
+	    "{\"name\": \"n2\", \"conn_url\": \"c\", "
+	    "\"api_url\": \"a\", \"slots\": {\"n1\": 5}}",
+	    "Accepted");
 	assert_non_null(strstr(reply, "\r\nlsn: 4711\r\n"));
 	assert_string_equal(t.request.name, "n2");
 	CODE(400, "POST", "/failsafe", "{\"name\": \"n2\"}");
@@ -764,7 +802,8 @@ test_openapi(void **state)
 	for (i = 0; i < tree_count(paths); i++) {
 		p = tree_child(paths, i);
 		for (j = 0; j < tree_count(p); j++) {
-			snprintf(method, sizeof(method), "%s", tree_child(p, j)->key);
+			snprintf(method, sizeof(method), "%s",
+			    tree_child(p, j)->key);
 			for (k = 0; method[k] != '\0'; k++)
 				method[k] = (char)(method[k] - 'a' + 'A');
 			code = call(method, p->key, NULL, NULL);
@@ -772,7 +811,7 @@ test_openapi(void **state)
 				fail_msg("%s %s: %d", method, p->key, code);
 			snprintf(method, sizeof(method), "%d", code);
 			if (tree_get(tree_get(tree_child(p, j), "responses"),
-			    method) == NULL)
+				method) == NULL)
 				fail_msg("%s %s: %d is not described",
 				    tree_child(p, j)->key, p->key, code);
 		}
@@ -787,24 +826,26 @@ test_schedule(void **state)
 		const char *text, *iso;
 		int code;
 	} row[] = {
-		{"2030-01-02T03:04:05.6+02:30", "2030-01-02T03:04:05.600000+02:30", 0},
-		{"2030-01-02 03:04:05,1234567 Z", "2030-01-02T03:04:05.123456+00:00", 0},
-		{"20300102T030405-5", "2030-01-02T03:04:05-05:00", 0},
-		{"2030-01-02 UTC", "2030-01-02T00:00:00+00:00", 0},
-		{"2030-01-02 10:00 GMT+3", "2030-01-02T10:00:00-03:00", 0},
-		{"09/10/2030 10:00 +0530", "2030-09-10T10:00:00+05:30", 0},
-		{"2028-02-29T00:00Z", "2028-02-29T00:00:00+00:00", 0},
-		{"2030-02-29T00:00Z", "", 422},
-		{"2030-01-02 24:00Z", "", 422},
-		{"2030-13-02 10:00Z", "", 422},
-		{"2030-001", "", 422},
-		{"2030-W01-1", "", 422},
-		{"2030-01-02T10:00+01:00:30", "", 422},
-		{"now", "", 422},
-		{"", "", 422},
-		{"2030-01-02T10:00", "", 400},
-		{"2030-01-02 10:00 CET", "", 400},
-		{"2020-01-02T10:00Z", "", 422},
+		{ "2030-01-02T03:04:05.6+02:30",
+		    "2030-01-02T03:04:05.600000+02:30", 0 },
+		{ "2030-01-02 03:04:05,1234567 Z",
+		    "2030-01-02T03:04:05.123456+00:00", 0 },
+		{ "20300102T030405-5", "2030-01-02T03:04:05-05:00", 0 },
+		{ "2030-01-02 UTC", "2030-01-02T00:00:00+00:00", 0 },
+		{ "2030-01-02 10:00 GMT+3", "2030-01-02T10:00:00-03:00", 0 },
+		{ "09/10/2030 10:00 +0530", "2030-09-10T10:00:00+05:30", 0 },
+		{ "2028-02-29T00:00Z", "2028-02-29T00:00:00+00:00", 0 },
+		{ "2030-02-29T00:00Z", "", 422 },
+		{ "2030-01-02 24:00Z", "", 422 },
+		{ "2030-13-02 10:00Z", "", 422 },
+		{ "2030-001", "", 422 },
+		{ "2030-W01-1", "", 422 },
+		{ "2030-01-02T10:00+01:00:30", "", 422 },
+		{ "now", "", 422 },
+		{ "", "", 422 },
+		{ "2030-01-02T10:00", "", 400 },
+		{ "2030-01-02 10:00 CET", "", 400 },
+		{ "2020-01-02T10:00Z", "", 422 },
 	};
 	char iso[WORD_SIZE], error[256];
 	int64_t at;
@@ -820,12 +861,14 @@ test_schedule(void **state)
 			fail_msg("%s: %d %s", row[i].text, code,
 			    code == 0 ? iso : error);
 	}
-	assert_int_equal(schedule_parse("2030-01-02T03:04:05+01:00", 0, "x", &at,
-	    iso, error, sizeof(error)), 0);
+	assert_int_equal(schedule_parse("2030-01-02T03:04:05+01:00", 0, "x",
+			     &at, iso, error, sizeof(error)),
+	    0);
 	assert_true(at == INT64_C(1893549845000000));
 	/* a time alone is today */
-	assert_int_equal(schedule_parse("23:00Z", INT64_C(1790000000000000), "x",
-	    &at, iso, error, sizeof(error)), 0);
+	assert_int_equal(schedule_parse("23:00Z", INT64_C(1790000000000000),
+			     "x", &at, iso, error, sizeof(error)),
+	    0);
 	assert_string_equal(iso, "2026-09-21T23:00:00+00:00");
 }
 
@@ -835,10 +878,20 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_wire), T(test_keep_alive), T(test_slices), T(test_limits),
-		T(test_access), T(test_networks), T(test_cluster), T(test_patroni),
-		T(test_config), T(test_restart), T(test_switchover),
-		T(test_switchover_done), T(test_others), T(test_openapi),
+		T(test_wire),
+		T(test_keep_alive),
+		T(test_slices),
+		T(test_limits),
+		T(test_access),
+		T(test_networks),
+		T(test_cluster),
+		T(test_patroni),
+		T(test_config),
+		T(test_restart),
+		T(test_switchover),
+		T(test_switchover_done),
+		T(test_others),
+		T(test_openapi),
 		T(test_schedule),
 	};
 

@@ -32,7 +32,8 @@ round_trip(const char *in, enum json_form form, const char *expected)
 static void
 writes_python_forms(void **state)
 {
-	const char *in = "{\"b\" :1,\n\"a\":[true,null , -2.50,{}],\"c\":\"x\"}";
+	const char *in =
+	    "{\"b\" :1,\n\"a\":[true,null , -2.50,{}],\"c\":\"x\"}";
 
 	(void)state;
 	round_trip(in, JSON_FORM_COMPACT,
@@ -53,10 +54,10 @@ writes_numbers(void **state)
 	round_trip("1e22", JSON_FORM_COMPACT, "1e+22");
 	round_trip("123456789012345680.0", JSON_FORM_COMPACT,
 	    "1.2345678901234568e+17");
-	round_trip("9223372036854775807", JSON_FORM_COMPACT,
-	    "9223372036854775807");
-	round_trip("-9223372036854775808", JSON_FORM_COMPACT,
-	    "-9223372036854775808");
+	round_trip(
+	    "9223372036854775807", JSON_FORM_COMPACT, "9223372036854775807");
+	round_trip(
+	    "-9223372036854775808", JSON_FORM_COMPACT, "-9223372036854775808");
 }
 
 static void
@@ -81,10 +82,10 @@ refused(const char *in, size_t len)
 static void
 refuses_what_is_not_json(void **state)
 {
-	static const char *const bad[] = {"", "{", "{a:1}", "[1,]", "NaN",
-	    "Infinity", "'x'", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"",
-	    "\"\\u0000\"", "\"\\ud800\"", "{} x", "9223372036854775808",
-	    "1e999", "\"\n\""};
+	static const char *const bad[] = { "", "{", "{a:1}", "[1,]", "NaN",
+		"Infinity", "'x'", "\"\xff\"", "\"\xc0\x80\"",
+		"\"\xed\xa0\x80\"", "\"\\u0000\"", "\"\\ud800\"", "{} x",
+		"9223372036854775808", "1e999", "\"\n\"" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -125,8 +126,8 @@ bounds_depth_and_size(void **state)
 static void
 refuses_to_write_broken_text(void **state)
 {
-	static const char *const bad[] = {"\xff", "\xc3", "\xc0\x80",
-	    "\xed\xa0\x80", "\xf4\x90\x80\x80", "ab\xe2\x82"};
+	static const char *const bad[] = { "\xff", "\xc3", "\xc0\x80",
+		"\xed\xa0\x80", "\xf4\x90\x80\x80", "ab\xe2\x82" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -142,12 +143,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(writes_python_forms),
-	    cmocka_unit_test(writes_numbers),
-	    cmocka_unit_test(last_duplicate_wins),
-	    cmocka_unit_test(refuses_what_is_not_json),
-	    cmocka_unit_test(bounds_depth_and_size),
-	    cmocka_unit_test(refuses_to_write_broken_text),
+		cmocka_unit_test(writes_python_forms),
+		cmocka_unit_test(writes_numbers),
+		cmocka_unit_test(last_duplicate_wins),
+		cmocka_unit_test(refuses_what_is_not_json),
+		cmocka_unit_test(bounds_depth_and_size),
+		cmocka_unit_test(refuses_to_write_broken_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

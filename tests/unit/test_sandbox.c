@@ -54,8 +54,7 @@ verdict(int rc)
 	return errno == EPERM ? REFUSED : OTHER;
 }
 
-static void __attribute__((noreturn))
-child(enum proc self, act a, int log)
+static void __attribute__((noreturn)) child(enum proc self, act a, int log)
 {
 	uint32_t bits;
 
@@ -80,8 +79,8 @@ attempt(enum proc self, act a)
 		child(self, a, log[1]);
 	assert_true(pid > 0);
 	close(log[1]);
-	while (n < sizeof(log_text) - 1 && (got = read(log[0], log_text + n,
-	    sizeof(log_text) - 1 - n)) > 0)
+	while (n < sizeof(log_text) - 1 &&
+	    (got = read(log[0], log_text + n, sizeof(log_text) - 1 - n)) > 0)
 		n += (size_t)got;
 	log_text[n] = '\0';
 	close(log[0]);
@@ -95,7 +94,7 @@ attempt(enum proc self, act a)
 static int
 act_exec(void)
 {
-	char *argv[] = {(char[]){"true"}, NULL};
+	char *argv[] = { (char[]){ "true" }, NULL };
 
 	return execv("/bin/true", argv);
 }
@@ -103,7 +102,7 @@ act_exec(void)
 static int
 act_spawn(void)
 {
-	char *argv[] = {(char[]){"true"}, NULL};
+	char *argv[] = { (char[]){ "true" }, NULL };
 	int status;
 	pid_t pid;
 	int rc = posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environ);
@@ -132,8 +131,8 @@ act_fork(void)
 static int
 act_open_write(void)
 {
-	return open("/tmp/test_sandbox.tmp", O_WRONLY | O_CREAT | O_TRUNC,
-	    0600);
+	return open(
+	    "/tmp/test_sandbox.tmp", O_WRONLY | O_CREAT | O_TRUNC, 0600);
 }
 
 static int
@@ -151,9 +150,9 @@ act_open_hosts(void)
 static struct sockaddr_in
 loopback(uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	return a;
 }
@@ -220,7 +219,9 @@ static int
 act_exec_memory(void)
 {
 	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ?
+	    -1 :
+	    0;
 }
 
 static void *
@@ -244,7 +245,7 @@ act_thread(void)
 static int
 act_resolve(void)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
 
 	if (getaddrinfo("localhost", "80", &hints, &list) != 0) {
 		errno = EIO;
@@ -264,9 +265,10 @@ static int
 act_log_of_children(void)
 {
 	/* a program that listens, as PostgreSQL does */
-	char *argv[] = {(char[]){"python3"}, (char[]){"-c"},
-	    (char[]){"import socket\ns = socket.socket()\n"
-		     "s.bind(('127.0.0.1', 0))\ns.listen()"}, NULL};
+	char *argv[] = { (char[]){ "python3" }, (char[]){ "-c" },
+		(char[]){ "import socket\ns = socket.socket()\n"
+			  "s.bind(('127.0.0.1', 0))\ns.listen()" },
+		NULL };
 	int status, rc;
 	pid_t pid;
 
@@ -304,16 +306,23 @@ check_rows(enum proc self, const struct row *rows, size_t n)
 			fail_msg("%s: %s: %d instead of %d: %s",
 			    proc_name(self), rows[i].name, got,
 			    rows[i].expected, log_text);
-		if (got == REFUSED && strstr(log_text, "refused system call") ==
-		    NULL)
+		if (got == REFUSED &&
+		    strstr(log_text, "refused system call") == NULL)
 			fail_msg("%s: %s: refused without a word: %s",
 			    proc_name(self), rows[i].name, log_text);
 	}
 }
-#define CHECK(self, rows) check_rows(self, rows, sizeof(rows) / sizeof((rows)[0]))
+#define CHECK(self, rows) \
+	check_rows(self, rows, sizeof(rows) / sizeof((rows)[0]))
 #define KILLED (128 + SIGSYS)
-#define ROW(a, expected) {a, #a, expected, false}
-#define FREE_ROW(a, expected) {a, #a, expected, true}
+#define ROW(a, expected)               \
+	{                              \
+		a, #a, expected, false \
+	}
+#define FREE_ROW(a, expected)         \
+	{                             \
+		a, #a, expected, true \
+	}
 
 static bool
 landlock_there(void)
@@ -412,7 +421,8 @@ act_enter_again(void)
 
 	if (pid == 0)
 		_exit(sandbox_enter(PROC_REST, NULL) & SANDBOX_SECCOMP ?
-		    verdict(act_open_read()) : NO_SECCOMP);
+			verdict(act_open_read()) :
+			NO_SECCOMP);
 	if (pid == -1 || waitpid(pid, &status, 0) != pid ||
 	    !WIFEXITED(status)) {
 		errno = EIO;
@@ -435,11 +445,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(dcs_may_connect_and_read_only),
-	    cmocka_unit_test(rest_may_neither_connect_nor_open),
-	    cmocka_unit_test(postgres_may_execute_but_not_listen),
-	    cmocka_unit_test(master_may_listen_for_rest),
-	    cmocka_unit_test(helpers_can_be_confined_below_the_master),
+		cmocka_unit_test(dcs_may_connect_and_read_only),
+		cmocka_unit_test(rest_may_neither_connect_nor_open),
+		cmocka_unit_test(postgres_may_execute_but_not_listen),
+		cmocka_unit_test(master_may_listen_for_rest),
+		cmocka_unit_test(helpers_can_be_confined_below_the_master),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
