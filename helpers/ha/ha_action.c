@@ -32,6 +32,19 @@ action_begin(struct ha *h, enum action_kind kind, const struct ha_job *job,
 	return RC_OK;
 }
 
+/*
+ * An action that ends at once and is begun again at once (a server that
+ * cannot start) must not turn: after a few rounds the timer decides.
+ */
+static bool
+too_quick(struct ha *h)
+{
+	if (h->p.now - h->s.last_end > NS_PER_SEC)
+		h->s.quick_ends = 0;
+	h->s.last_end = h->p.now;
+	return ++h->s.quick_ends > 8;
+}
+
 void
 action_end(struct ha *h, bool wake)
 {
@@ -42,7 +55,8 @@ action_end(struct ha *h, bool wake)
 	if (a->request != 0)
 		reply(h, a->request, 503, "postgres is still starting");
 	memset(a, 0, sizeof(*a));
-	h->s.wake = h->s.wake || wake;
+	if (!too_quick(h) && wake)
+		h->s.wake = true;
 	fx_new(h, FX_PUBLISH);
 }
 

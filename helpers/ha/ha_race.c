@@ -62,25 +62,11 @@ limitation(const struct peer_status *p)
 	return NULL;
 }
 
-static void
-log_peers(struct ha *h, const struct peer_status *peers, uint32_t n)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++)
-		ha_log(h, peers[i].reachable ? LOG_LVL_INFO : LOG_LVL_WARNING,
-		    NULL, "%s %s%s%s%s", peers[i].reachable ?
-		    "Got response from" : "Request failed to", peers[i].name,
-		    peers[i].reachable ? ": " : " (", peers[i].text,
-		    peers[i].reachable ? "" : ")");
-}
-
 static enum rc
 poll_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
     const struct peer_status **out, uint32_t *count)
 {
 	TRY(ask_peers(h, peers, n, out, count));
-	log_peers(h, *out, *count);
 	return RC_OK;
 }
 

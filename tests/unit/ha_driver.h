@@ -54,6 +54,7 @@ struct world {
 	int exit_code;
 	bool exited;
 	struct ha_fx touch, op[OP_SET_STATUS + 1];
+	bool bad_promotion; /* ordered without a live lease */
 	char voters[512]; /* of the last /sync write */
 	struct msg_request_reply reply;
 	uint64_t replied;
@@ -421,6 +422,9 @@ w_take(struct world *w, const struct ha_fx *fx)
 		break;
 	case FX_JOB:
 		w_note(w, w_jobs[fx->job.kind]);
+		if (fx->job.kind == JOB_PROMOTE && !ha_paused(w->h) &&
+		    ha_trusted_until(w->h) <= w->now)
+			w->bad_promotion = true;
 		w->last_job[fx->job.kind] = *fx;
 		hold = w->hold_job[fx->job.kind];
 		if (hold)
@@ -453,7 +457,7 @@ static void
 w_event(struct world *w, const struct ha_ev *ev)
 {
 	struct ha_effects out;
-	uint32_t i;
+	uint32_t i, answers = 0;
 	static int depth;
 
 	ha_event(w->h, ev, w->now, w->wall + w->now / 1000, &out);
@@ -463,6 +467,9 @@ w_event(struct world *w, const struct ha_ev *ev)
 		while (w->npending > 0) {
 			struct ha_fx fx = w->pending[0];
 
+			if (++answers > 2000)
+				fail_msg("no rest: ... %s",
+				    w->order + strlen(w->order) / 2);
 			w->npending--;
 			memmove(&w->pending[0], &w->pending[1],
 			    w->npending * sizeof(w->pending[0]));
