@@ -149,8 +149,6 @@ set_ssn(struct controller *c, uint64_t ask, const char *value)
 		done(c, ask, JOB_OK, NULL);
 		return;
 	}
-	log_info("Assigning synchronous_standby_names to %s",
-	    value[0] != '\0' ? value : "None");
 	f = settings_facts(c, c->role);
 	params = pgconf_server_params(c->conf, &f);
 	/* only this value changes; what waits for a restart goes on waiting */

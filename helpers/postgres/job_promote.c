@@ -44,6 +44,7 @@ promote(struct controller *c)
 {
 	enum ha_control_state state;
 	uint64_t sysid;
+	int64_t now;
 
 	if (c->job->cancelled) {
 		log_info("PostgreSQL promote cancelled.");
@@ -60,6 +61,11 @@ promote(struct controller *c)
 		job_finish(c, JOB_OK);
 		return;
 	}
+	/* the clock of the fence, so that the two can be compared */
+	now = clock_boot_ns();
+	log_info("promotion of PostgreSQL begins at %lld.%03lld",
+	    (long long)(now / NS_PER_SEC),
+	    (long long)(now % NS_PER_SEC / NS_PER_MS));
 	if (!promote_signal(c)) {
 		job_finish(c, JOB_FAILED);
 		return;

@@ -2,6 +2,7 @@
 
 Rows acknowledged with synchronous commit to a standby are never lost.
 """
+import json
 import signal
 
 import pytest
@@ -13,11 +14,11 @@ SYNC = {"synchronous_mode": True}
 
 
 def wait_synchronous(cluster):
+    """The store names a standby: only then may another node take over."""
     def listed():
-        leader = cluster.leader()
-        return leader and leader.sql(
-            "select 1 from pg_stat_replication where sync_state in ('sync', 'quorum')")
-    wait_for("a synchronous standby", listed, 60)
+        value, _ = cluster.etcd.get("/service/test/sync")
+        return value and json.loads(value)["sync_standby"]
+    wait_for("a synchronous standby in the store", listed, 60)
 
 
 @pytest.fixture
