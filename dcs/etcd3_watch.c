@@ -169,9 +169,15 @@ wake_of(const struct etcd3 *e, const struct cache_entry *c, bool existed)
 	case DCS_KEY_FAILOVER:
 	case DCS_KEY_SYNC:
 		return WAKE_OTHER;
+	case DCS_KEY_MEMBER:
+		/* the leader makes a slot for a new member before it streams */
+		leader = cache_find(e, dcs_key_path(DCS_KEY_LEADER));
+		if ((existed && !c->deleted) || leader == NULL ||
+		    strcmp(leader->value, dcs_name(e->dcs)) != 0)
+			return 0;
+		return WAKE_OTHER;
 	case DCS_KEY_HISTORY:
 	case DCS_KEY_FAILSAFE:
-	case DCS_KEY_MEMBER:
 	case DCS_KEY_COUNT:
 		break;
 	}
