@@ -91,9 +91,9 @@ decode_config(struct view *v, const struct dcs_kv *kv)
 	v->has_config = 1;
 	v->config_token = kv->token;
 	if (kv->len <= MAX_DOCUMENT)
-		j = json_parse(kv->value, kv->len);
+		j = jansson_parse(kv->value, kv->len, NULL, 0);
 	if (json_is_object(j))
-		v->config = json_to_tree(j);
+		v->config = tree_from_jansson(j);
 	if (v->config != NULL)
 		v->config_modify = kv->modify;
 	else
@@ -107,7 +107,8 @@ static json_t *
 unwrap(json_t *j)
 {
 	if (json_is_string(j))
-		return json_parse(json_string_value(j), json_string_length(j));
+		return jansson_parse(
+		    json_string_value(j), json_string_length(j), NULL, 0);
 	return json_incref(j);
 }
 
@@ -172,7 +173,7 @@ decode_status(struct view *v, const struct dcs_kv *kv)
 	int64_t lsn = 0;
 
 	v->has_status = 1;
-	j = json_parse(kv->value, kv->len);
+	j = jansson_parse(kv->value, kv->len, NULL, 0);
 	if (json_is_object(j)) {
 		if (json_lenient_int(json_object_get(j, "optime"), &lsn) &&
 		    lsn > 0)
@@ -265,7 +266,7 @@ decode_sync(struct view *v, const struct dcs_kv *kv)
 
 	v->has_sync = 1;
 	v->sync_token = kv->token;
-	j = json_parse(kv->value, kv->len);
+	j = jansson_parse(kv->value, kv->len, NULL, 0);
 	if (json_is_object(j) && !decode_sync_fields(v, j)) {
 		/* one bad field makes the whole state empty */
 		v->sync_leader[0] = '\0';
@@ -420,7 +421,7 @@ decode_failover(struct view *v, const struct dcs_kv *kv)
 
 	v->has_failover = 1;
 	v->failover_token = kv->token;
-	j = json_parse(kv->value, kv->len);
+	j = jansson_parse(kv->value, kv->len, NULL, 0);
 	if (json_is_object(j))
 		ok = decode_failover_json(v, j);
 	else if (j == NULL && kv->len > 0)
@@ -462,7 +463,7 @@ decode_history(struct view *v, const struct dcs_kv *kv)
 	json_t *j;
 
 	v->has_history = 1;
-	j = json_parse(kv->value, kv->len);
+	j = jansson_parse(kv->value, kv->len, NULL, 0);
 	if (!json_is_array(j))
 		goto out;
 	n = json_array_size(j);
@@ -490,7 +491,7 @@ decode_failsafe(struct view *v, const struct dcs_kv *kv)
 	const char *key, *url;
 	json_t *j, *item;
 
-	if ((j = json_parse(kv->value, kv->len)) == NULL)
+	if ((j = jansson_parse(kv->value, kv->len, NULL, 0)) == NULL)
 		return;
 	v->has_failsafe = 1;
 	v->failsafe_object = json_is_object(j);

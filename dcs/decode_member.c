@@ -35,7 +35,7 @@ map_of(const json_t *j, const char *key)
 {
 	const json_t *v = json_object_get(j, key);
 
-	return json_is_object(v) ? json_to_tree(v) : NULL;
+	return json_is_object(v) ? tree_from_jansson(v) : NULL;
 }
 
 /* Compare a dotted version with 1.5.6; unknown counts as not newer. */
@@ -180,7 +180,7 @@ decode_member(const struct dcs_kv *kv, struct view_member *m)
 		ok = memchr(kv->value, '\0', kv->len) == NULL &&
 		    member_url(kv->value, kv->len, m);
 	else {
-		j = json_parse(kv->value, kv->len);
+		j = jansson_parse(kv->value, kv->len, NULL, 0);
 		if (json_is_object(j))
 			ok = member_json(j, m);
 	}

@@ -245,13 +245,13 @@ documents_equal(const char *a, size_t alen, const char *b, size_t blen)
 		return false;
 	if (alen == blen && memcmp(a, b, alen) == 0)
 		return true;
-	ja = json_parse(a, alen);
-	jb = json_parse(b, blen);
+	ja = jansson_parse(a, alen, NULL, 0);
+	jb = jansson_parse(b, blen, NULL, 0);
 	if (json_is_object(ja) && json_is_object(jb)) {
 		drop_empty_retain(ja);
 		drop_empty_retain(jb);
-		ta = json_to_tree(ja);
-		tb = json_to_tree(jb);
+		ta = tree_from_jansson(ja);
+		tb = tree_from_jansson(jb);
 		same = ta != NULL && tb != NULL && tree_equal_loose(ta, tb);
 	}
 	json_decref(ja);

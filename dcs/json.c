@@ -8,80 +8,6 @@
 
 #include "json.h"
 
-static struct tree *to_tree(const json_t *, int depth, uint32_t *nodes);
-
-static struct tree *
-object_to_tree(const json_t *j, int depth, uint32_t *nodes)
-{
-	struct tree *t, *child;
-	const char *key;
-	json_t *v;
-
-	if ((t = tree_map()) == NULL)
-		return NULL;
-	json_object_foreach((json_t *)(uintptr_t)j, key, v)
-	{
-		child = to_tree(v, depth + 1, nodes);
-		if (child == NULL || !tree_set(t, key, child)) {
-			tree_free(t);
-			return NULL;
-		}
-	}
-	return t;
-}
-
-static struct tree *
-array_to_tree(const json_t *j, int depth, uint32_t *nodes)
-{
-	struct tree *t, *child;
-	size_t i;
-
-	if ((t = tree_list()) == NULL)
-		return NULL;
-	for (i = 0; i < json_array_size(j); i++) {
-		child = to_tree(json_array_get(j, i), depth + 1, nodes);
-		if (child == NULL || !tree_append(t, child)) {
-			tree_free(t);
-			return NULL;
-		}
-	}
-	return t;
-}
-
-static struct tree *
-to_tree(const json_t *j, int depth, uint32_t *nodes)
-{
-	if (depth >= TREE_MAX_DEPTH || ++*nodes > TREE_MAX_NODES)
-		return NULL;
-	switch (json_typeof(j)) {
-	case JSON_OBJECT:
-		return object_to_tree(j, depth, nodes);
-	case JSON_ARRAY:
-		return array_to_tree(j, depth, nodes);
-	case JSON_STRING:
-		return tree_text(json_string_value(j));
-	case JSON_INTEGER:
-		return tree_int(json_integer_value(j));
-	case JSON_REAL:
-		return tree_real(json_real_value(j));
-	case JSON_TRUE:
-		return tree_bool(true);
-	case JSON_FALSE:
-		return tree_bool(false);
-	case JSON_NULL:
-		return tree_null();
-	}
-	return NULL;
-}
-
-struct tree *
-json_to_tree(const json_t *j)
-{
-	uint32_t nodes = 0;
-
-	return j == NULL ? NULL : to_tree(j, 0, &nodes);
-}
-
 static json_t *
 container_from_tree(const struct tree *t)
 {
@@ -128,42 +54,6 @@ json_from_tree(const struct tree *t)
 		return container_from_tree(t);
 	}
 	return NULL;
-}
-
-static bool
-depth_ok(const char *s, size_t len)
-{
-	size_t i;
-	int depth = 0;
-	bool text = false;
-
-	for (i = 0; i < len; i++) {
-		if (text) {
-			if (s[i] == '\\')
-				i++;
-			else if (s[i] == '"')
-				text = false;
-			continue;
-		}
-		if (s[i] == '"')
-			text = true;
-		else if (s[i] == '{' || s[i] == '[') {
-			if (++depth >= TREE_MAX_DEPTH)
-				return false;
-		} else if (s[i] == '}' || s[i] == ']')
-			depth--;
-	}
-	return true;
-}
-
-json_t *
-json_parse(const char *s, size_t len)
-{
-	json_error_t e;
-
-	if (s == NULL || !depth_ok(s, len))
-		return NULL;
-	return json_loadb(s, len, JSON_DECODE_ANY, &e);
 }
 
 char *

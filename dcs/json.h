@@ -1,20 +1,17 @@
 /*
- * json.h: JSON text <-> value trees and lenient scalars, for the store's
- * documents and peers' answers.  Knows no key and no driver.
+ * json.h: values of jansson for the store's documents and peers' answers:
+ * from trees, to compact text, lenient scalars.  Knows no key and no driver.
+ * Reading (text to jansson to tree) is helpers/json.h.
  */
 #ifndef DCS_JSON_H
 #define DCS_JSON_H
 
 #include <jansson.h>
 
-#include "../ipc/tree.h"
+#include "../helpers/json.h"
 
-/* NULL for NaN-like values, too deep or too large documents, no memory. */
-struct tree *json_to_tree(const json_t *);
+/* New value; NULL: no memory. */
 json_t *json_from_tree(const struct tree *);
-/* Parse any JSON value; the text need not be NUL-terminated.  NULL when it is
- * not JSON, is deeper than TREE_MAX_DEPTH or has a NUL in a text. */
-json_t *json_parse(const char *, size_t len);
 /* Compact ASCII text of spec/dcs.md 2.2; caller frees; NULL: no memory. */
 char *json_compact(const json_t *);
 /*

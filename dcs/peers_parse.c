@@ -62,7 +62,7 @@ parse_object(const json_t *j, struct peer_status *p)
 	p->watchdog_failed = json_truthy(json_object_get(j, "watchdog_failed"));
 	tags = json_object_get(j, "tags");
 	p->has_tags = json_is_object(tags);
-	map = p->has_tags ? json_to_tree(tags) : NULL;
+	map = p->has_tags ? tree_from_jansson(tags) : NULL;
 	tags_parse(map, &p->tags);
 	tree_free(map);
 	p->reachable = 1;
@@ -72,7 +72,7 @@ parse_object(const json_t *j, struct peer_status *p)
 const char *
 peer_parse(const char *body, size_t len, struct peer_status *p)
 {
-	json_t *j = json_parse(body, len);
+	json_t *j = jansson_parse(body, len, NULL, 0);
 	const char *error = "the answer is not a JSON object";
 
 	if (json_is_object(j))

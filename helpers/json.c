@@ -112,23 +112,44 @@ refuse(char *why, size_t size, const char *reason)
 	return NULL;
 }
 
+struct json_t *
+jansson_parse(const char *text, size_t len, char *why, size_t why_size)
+{
+	json_error_t error;
+	json_t *j;
+
+	if (text == NULL)
+		(void)refuse(why, why_size, "no text");
+	else if (len > JSON_MAX_TEXT)
+		(void)refuse(why, why_size, "too large");
+	else if (memchr(text, '\0', len) != NULL) /* jansson would not mind */
+		(void)refuse(why, why_size, "NUL in the text");
+	else if (!depth_allowed(text, len))
+		(void)refuse(why, why_size, "nested too deeply");
+	else if ((j = json_loadb(text, len, JSON_DECODE_ANY, &error)) == NULL)
+		(void)refuse(why, why_size, error.text);
+	else
+		return j;
+	return NULL;
+}
+
+struct tree *
+tree_from_jansson(const struct json_t *j)
+{
+	uint32_t nodes = 0;
+
+	return j == NULL ? NULL : convert(j, &nodes);
+}
+
 struct tree *
 tree_from_json(const char *text, size_t len, char *why, size_t why_size)
 {
-	json_error_t error;
 	struct tree *t;
-	uint32_t nodes = 0;
 	json_t *j;
 
-	if (len > JSON_MAX_TEXT)
-		return refuse(why, why_size, "too large");
-	if (memchr(text, '\0', len) != NULL) /* jansson would not mind */
-		return refuse(why, why_size, "NUL in the text");
-	if (!depth_allowed(text, len))
-		return refuse(why, why_size, "nested too deeply");
-	if ((j = json_loadb(text, len, JSON_DECODE_ANY, &error)) == NULL)
-		return refuse(why, why_size, error.text);
-	t = convert(j, &nodes);
+	if ((j = jansson_parse(text, len, why, why_size)) == NULL)
+		return NULL;
+	t = tree_from_jansson(j);
 	json_decref(j);
 	return t != NULL ? t : refuse(why, why_size, "too many values");
 }

@@ -29,6 +29,17 @@ struct tree *tree_from_json(
     const char *text, size_t len, char *why, size_t why_size);
 
 /*
+ * The two steps of it, for the one who wants to look into jansson's values
+ * (json_t) in between: the text checked (size, depth, no NUL) and parsed,
+ * the caller drops the reference; and the copy as a tree (NULL of NULL, or
+ * when there are too many values), which the caller owns.
+ */
+struct json_t;
+struct json_t *jansson_parse(
+    const char *text, size_t len, char *why, size_t why_size);
+struct tree *tree_from_jansson(const struct json_t *);
+
+/*
  * New NUL-terminated ASCII text (others as \uXXXX, as Python writes them);
  * the caller frees it.  NULL: no memory, or text that is not UTF-8.
  * len may be NULL.

@@ -2,11 +2,13 @@
  * openapi.c: description of the API.  Texts only; tests/unit/test_rest_http.c
  * holds it against the running server.
  */
+#include "../ipc/version.h"
 #include "openapi.h"
 
 const char openapi_json[] =
     "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"Patroni REST API\",\"vers"
-    "ion\":\"4.1.4\"},\"paths\":{\"/\":{\"get\":{\"summary\":\"Health check"
+    "ion\":\"" COMPAT_VERSION
+    "\"},\"paths\":{\"/\":{\"get\":{\"summary\":\"Health check"
     ": primary\",\"responses\":{\"200\":{\"description\":\"yes\"},\"503\":{"
     "\"description\":\"no\"}}},\"head\":{\"summary\":\"Health check: primar"
     "y\",\"responses\":{\"200\":{\"description\":\"yes\"},\"503\":{\"descri"
