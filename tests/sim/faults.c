@@ -1,0 +1,533 @@
+/*
+ * faults.c: what goes wrong, and when: phases of trouble, each followed by a
+ * phase of health in which the cluster has to come back.
+ */
+#include "sim.h"
+
+enum fault_kind {
+	PG_CRASH,
+	PG_HANG,
+	CONTROLLER_CRASH,
+	CONTROLLER_HANG,
+	DCS_CRASH,
+	DCS_HANG,
+	REST_HANG,
+	KEEPER_CRASH,
+	KEEPER_HANG,
+	MASTER_CRASH,
+	MANAGER_HANG,
+	NODE_FREEZE,
+	NODE_LOSS,
+	TERMINATE,
+	STORE_DOWN,
+	PARTITION_STORE,
+	PARTITION_NODES,
+	ISOLATION,
+	SLOW_STORE,
+	LOSS,
+	SLOW_STOP,
+	SLOW_START,
+	JOBS_FAIL,
+	REPLICATION_STALL,
+	CLOCK_STEP,
+	SWITCHOVER,
+	FAULT_KINDS
+};
+
+static const char *const kind_names[FAULT_KINDS] = {
+	"postmaster crash", "postgres hangs", "controller crash",
+	"controller hangs", "dcs crash", "dcs hangs", "rest hangs",
+	"keeper crash", "keeper hangs", "master crash", "manager hangs",
+	"machine freezes", "node loss", "SIGTERM", "store down",
+	"partition from the store", "partition between nodes", "isolation",
+	"slow store", "lost messages", "slow shutdown", "slow start",
+	"jobs fail", "replication stalls", "wall clock steps", "switchover"
+};
+
+static void
+cut(struct world *w, int a, int b, int way, bool on)
+{
+	int f = a == STORE ? MAX_NODES : a, t = b == STORE ? MAX_NODES : b;
+
+	if (way != 2)
+		w->cut[f][t] = on;
+	if (way != 1)
+		w->cut[t][f] = on;
+}
+
+static void
+isolate(struct world *w, struct node *n, bool on)
+{
+	int i;
+
+	cut(w, n->i, STORE, 0, on);
+	for (i = 0; i < w->nnodes; i++)
+		if (i != n->i)
+			cut(w, n->i, i, 0, on);
+}
+
+/* ---- processes ---- */
+
+static void
+helper_event(struct node *n, enum proc proc, bool up)
+{
+	struct ha_ev ev;
+
+	if (n->h == NULL || !process_ok(n, PROC_POSTGRES))
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_HELPER;
+	ev.helper = proc;
+	ev.up = up;
+	node_feed(n, &ev);
+}
+
+static void
+on_helper_lost(struct world *w, struct ev *e)
+{
+	(void)w;
+	helper_event(e->n, (enum proc)e->arg, false);
+}
+
+static void
+on_helper_up(struct world *w, struct ev *e)
+{
+	(void)w;
+	helper_event(e->n, (enum proc)e->arg, true);
+}
+
+static void
+on_helper_restart(struct world *w, struct ev *e)
+{
+	enum proc proc = (enum proc)e->arg;
+	struct process *p = &e->n->proc[proc];
+
+	if (!e->n->machine_up || p->up || e->n->stopping)
+		return;
+	p->up = true;
+	p->gen++;
+	at(w, w->now, on_helper_up, e->n, PROC_POSTGRES)->arg = proc;
+}
+
+static void
+crash_helper(struct node *n, enum proc proc)
+{
+	struct world *w = n->w;
+
+	if (!n->proc[proc].up)
+		return;
+	process_stop(n, proc);
+	if (proc == PROC_DCS)
+		asks_lost(n);
+	if (proc == PROC_WATCHDOG)
+		keeper_restart(n);
+	at(w, w->now, on_helper_lost, n, PROC_POSTGRES)->arg = proc;
+	at(w, w->now + rnd_range(w, 5 * MS, 2 * SEC), on_helper_restart, n,
+	    PROC_COUNT)->arg = proc;
+}
+
+static void
+crash_controller(struct node *n)
+{
+	if (!n->proc[PROC_POSTGRES].up)
+		return;
+	node_detach(n);
+	node_attach(n, rnd_range(n->w, 10 * MS, 3 * SEC));
+}
+
+static void
+on_master_back(struct world *w, struct ev *e)
+{
+	(void)w;
+	if (e->n->machine_up && !e->n->stopping)
+		node_power_on(e->n);
+}
+
+/* The keeper stays until the lease is over; the next one takes over. */
+static void
+crash_master(struct node *n)
+{
+	struct world *w = n->w;
+
+	node_detach(n);
+	process_stop(n, PROC_DCS);
+	process_stop(n, PROC_REST);
+	at(w, w->now + rnd_range(w, SEC, 5 * SEC), on_master_back, n,
+	    PROC_COUNT);
+}
+
+static void
+hang(struct node *n, enum proc proc, bool on)
+{
+	if (on && n->proc[proc].up)
+		n->proc[proc].hung = true;
+	else if (!on)
+		process_resume(n, proc);
+}
+
+static void
+on_thaw(struct world *w, struct ev *e)
+{
+	(void)w;
+	pg_resume(e->n);
+}
+
+static void
+freeze(struct node *n, bool on, bool everything)
+{
+	hang(n, PROC_POSTGRES, on);
+	hang(n, PROC_DCS, on);
+	hang(n, PROC_REST, on);
+	if (!everything)
+		return;
+	hang(n, PROC_WATCHDOG, on);
+	if (on)
+		n->pg.hung = n->pg.run != PG_DOWN;
+	else /* after the keeper, see sim.h */
+		at(n->w, n->w->now + 40 * MS, on_thaw, n, PROC_COUNT);
+}
+
+static void
+terminate(struct node *n)
+{
+	struct ha_ev ev;
+
+	if (n->h == NULL || !process_ok(n, PROC_POSTGRES))
+		return;
+	n->stopping = true;
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_SHUTDOWN;
+	node_feed(n, &ev);
+}
+
+static void
+switchover(struct world *w)
+{
+	struct store *s = &w->store;
+	int owner = store_leader(w);
+
+	if (owner < 0)
+		return;
+	s->has_failover = true;
+	(void)text_set(s->failover_leader, NAME_SIZE, w->node[owner].name);
+	s->failover_member[0] = '\0';
+	s->failover_revision = ++s->revision;
+	store_wake(w, WAKE_OTHER);
+}
+
+/* ---- begin and end ---- */
+
+static void
+begin(struct world *w, struct fault *f)
+{
+	struct node *n = f->n;
+
+	switch ((enum fault_kind)f->kind) {
+	case PG_CRASH:
+		pg_kill(n);
+		break;
+	case PG_HANG:
+		n->pg.hung = n->pg.run != PG_DOWN;
+		break;
+	case CONTROLLER_CRASH:
+		crash_controller(n);
+		break;
+	case CONTROLLER_HANG:
+		hang(n, PROC_POSTGRES, true);
+		break;
+	case DCS_CRASH:
+		crash_helper(n, PROC_DCS);
+		break;
+	case DCS_HANG:
+		hang(n, PROC_DCS, true);
+		break;
+	case REST_HANG:
+		hang(n, PROC_REST, true);
+		break;
+	case KEEPER_CRASH:
+		crash_helper(n, PROC_WATCHDOG);
+		break;
+	case KEEPER_HANG:
+		hang(n, PROC_WATCHDOG, true);
+		break;
+	case MASTER_CRASH:
+		crash_master(n);
+		break;
+	case MANAGER_HANG:
+		freeze(n, true, false);
+		break;
+	case NODE_FREEZE:
+		freeze(n, true, true);
+		break;
+	case NODE_LOSS:
+		node_power_off(n);
+		break;
+	case TERMINATE:
+		terminate(n);
+		break;
+	case STORE_DOWN:
+		w->store.down = true;
+		break;
+	case PARTITION_STORE:
+	case PARTITION_NODES:
+		cut(w, n->i, f->other, f->way, true);
+		break;
+	case ISOLATION:
+		isolate(w, n, true);
+		break;
+	case SLOW_STORE:
+		w->store_delay_max = rnd_range(w, 100, 4000) * MS;
+		break;
+	case LOSS:
+		w->loss_percent = (int)rnd_range(w, 5, 60);
+		break;
+	case SLOW_STOP:
+		n->slow_stop = true;
+		break;
+	case SLOW_START:
+		n->slow_start = true;
+		break;
+	case JOBS_FAIL:
+		n->jobs_fail = true;
+		break;
+	case REPLICATION_STALL:
+		n->repl_stall = true;
+		break;
+	case CLOCK_STEP:
+		n->wall_step += rnd_range(w, -600, 600) * 1000000;
+		break;
+	case SWITCHOVER:
+		switchover(w);
+		break;
+	case FAULT_KINDS:
+		break;
+	}
+}
+
+static void
+finish(struct world *w, struct fault *f)
+{
+	struct node *n = f->n;
+
+	switch ((enum fault_kind)f->kind) {
+	case PG_HANG:
+		pg_resume(n);
+		break;
+	case CONTROLLER_HANG:
+		hang(n, PROC_POSTGRES, false);
+		break;
+	case DCS_HANG:
+		hang(n, PROC_DCS, false);
+		break;
+	case REST_HANG:
+		hang(n, PROC_REST, false);
+		break;
+	case KEEPER_HANG:
+		hang(n, PROC_WATCHDOG, false);
+		break;
+	case MANAGER_HANG:
+		freeze(n, false, false);
+		break;
+	case NODE_FREEZE:
+		freeze(n, false, true);
+		break;
+	case NODE_LOSS:
+	case TERMINATE:
+		node_power_on(n);
+		break;
+	case STORE_DOWN:
+		w->store.down = false;
+		break;
+	case PARTITION_STORE:
+	case PARTITION_NODES:
+		cut(w, n->i, f->other, f->way, false);
+		break;
+	case ISOLATION:
+		isolate(w, n, false);
+		break;
+	case SLOW_STORE:
+		w->store_delay_max = 0;
+		break;
+	case LOSS:
+		w->loss_percent = 0;
+		break;
+	case SLOW_STOP:
+		n->slow_stop = false;
+		break;
+	case SLOW_START:
+		n->slow_start = false;
+		break;
+	case JOBS_FAIL:
+		n->jobs_fail = false;
+		break;
+	case REPLICATION_STALL:
+		n->repl_stall = false;
+		break;
+	default:
+		break;
+	}
+}
+
+/*
+ * The fence covers one fault inside the manager.  A keeper that is away
+ * while the rest of its manager hangs or dies is two: no software survives
+ * that without a hardware watchdog, so it is not asked for.
+ */
+static bool
+hurts_keeper(int kind)
+{
+	return kind == KEEPER_CRASH || kind == KEEPER_HANG;
+}
+
+static bool
+needs_keeper(int kind)
+{
+	return kind == CONTROLLER_CRASH || kind == CONTROLLER_HANG ||
+	    kind == MASTER_CRASH || kind == MANAGER_HANG ||
+	    kind == NODE_FREEZE || kind == TERMINATE;
+}
+
+static bool
+allowed(const struct world *w, const struct fault *f)
+{
+	int i;
+
+	for (i = 0; i < MAX_FAULTS; i++) {
+		const struct fault *g = &w->faults[i];
+
+		if (!g->on)
+			continue;
+		if (g->kind == f->kind && (g->n == f->n || f->kind >= STORE_DOWN))
+			return false;
+		if (g->n != f->n)
+			continue;
+		if ((hurts_keeper(g->kind) && needs_keeper(f->kind)) ||
+		    (needs_keeper(g->kind) && hurts_keeper(f->kind)))
+			return false;
+		/* a frozen process has one cause only */
+		if (needs_keeper(g->kind) && needs_keeper(f->kind))
+			return false;
+		if (g->kind == NODE_LOSS || f->kind == NODE_LOSS)
+			return false;
+		if (f->kind == PG_HANG && g->kind == NODE_FREEZE)
+			return false;
+		if (f->kind == NODE_FREEZE)
+			return false;
+	}
+	return true;
+}
+
+static void
+on_end(struct world *w, struct ev *e)
+{
+	struct fault *f = &w->faults[e->arg];
+
+	trace(w, f->n, "== fault over: %s", kind_names[f->kind]);
+	f->on = false;
+	finish(w, f);
+}
+
+static struct node *
+victim(struct world *w)
+{
+	int owner = store_leader(w);
+
+	/* trouble loves the leader */
+	if (owner >= 0 && chance(w, 55))
+		return &w->node[owner];
+	return &w->node[rnd_range(w, 0, w->nnodes - 1)];
+}
+
+static void
+on_begin(struct world *w, struct ev *e)
+{
+	struct fault f, *slot = NULL;
+	int64_t lasts;
+	int i;
+
+	memset(&f, 0, sizeof(f));
+	f.kind = (int)rnd_range(w, 0, FAULT_KINDS - 1);
+	f.n = victim(w);
+	f.way = (int)rnd_range(w, 0, 2);
+	f.other = STORE;
+	lasts = chance(w, 50) ? rnd_range(w, MS, 8 * SEC) :
+	    rnd_range(w, 8 * SEC, 90 * SEC);
+	if (w->now + lasts > e->arg)
+		lasts = e->arg - w->now;
+	if (f.kind == PARTITION_NODES) {
+		f.other = (int)rnd_range(w, 0, w->nnodes - 1);
+		if (f.other == f.n->i)
+			return;
+	}
+	for (i = 0; i < MAX_FAULTS; i++)
+		if (!w->faults[i].on)
+			slot = &w->faults[i];
+	if (slot == NULL || !allowed(w, &f))
+		return;
+	trace(w, f.n, "== fault: %s for %.1f s (way %d, other %d)",
+	    kind_names[f.kind], (double)lasts / 1e9, f.way, f.other + 1);
+	*slot = f;
+	slot->on = true;
+	w->faults_begun++;
+	at(w, w->now + (hurts_keeper(f.kind) && lasts < w->ttl * SEC ?
+	    w->ttl * SEC : lasts), on_end, NULL, PROC_COUNT)->arg =
+	    slot - w->faults;
+	begin(w, slot);
+}
+
+/* ---- phases ---- */
+
+static void on_trouble(struct world *, struct ev *);
+
+static void
+on_quiet_second(struct world *w, struct ev *e)
+{
+	if (!w->quiet || w->now >= e->arg)
+		return;
+	check_quiet(w);
+	at(w, w->now + SEC, on_quiet_second, NULL, PROC_COUNT)->arg = e->arg;
+}
+
+static void
+on_quiet(struct world *w, struct ev *e)
+{
+	int64_t lasts = (w->ttl + 210) * SEC;
+
+	(void)e;
+	trace(w, NULL, "== health");
+	w->quiet = true;
+	w->quiet_since = w->now;
+	at(w, w->now + SEC, on_quiet_second, NULL, PROC_COUNT)->arg =
+	    w->now + lasts;
+	at(w, w->now + lasts, on_trouble, NULL, PROC_COUNT);
+}
+
+static void
+on_trouble(struct world *w, struct ev *e)
+{
+	int64_t lasts = rnd_range(w, 40, 240) * SEC, i, n;
+
+	(void)e;
+	if (w->intensity == 0) {
+		on_quiet(w, e);
+		return;
+	}
+	trace(w, NULL, "== trouble");
+	w->quiet = false;
+	n = rnd_range(w, 1, w->intensity);
+	for (i = 0; i < n; i++)
+		at(w, w->now + rnd_range(w, 0, lasts - SEC), on_begin, NULL,
+		    PROC_COUNT)->arg = w->now + lasts;
+	/* the longest fault of a keeper outlives the phase by ttl */
+	at(w, w->now + lasts + (w->ttl + 1) * SEC, on_quiet, NULL, PROC_COUNT);
+}
+
+void
+faults_init(struct world *w)
+{
+	/* a cluster has to exist before it can be hurt, mostly */
+	if (chance(w, 85))
+		at(w, w->now, on_quiet, NULL, PROC_COUNT);
+	else
+		at(w, w->now, on_trouble, NULL, PROC_COUNT);
+}

@@ -1,0 +1,417 @@
+/*
+ * net.c: asks on their way: to the store through the dcs helper, to peers,
+ * and to what is local.  Here messages get lost, late and answered in vain.
+ */
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define RETRY (700 * MS)
+
+struct ask *
+ask_open(struct node *n, const struct ha_fx *fx)
+{
+	struct ask *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		abort();
+	a->id = fx->id;
+	a->n = n;
+	a->gen = n->proc[PROC_POSTGRES].gen;
+	a->type = fx->type;
+	a->sent = local_time(n);
+	a->deadline = fx->deadline == 0 ? 0 : true_time(n, fx->deadline);
+	a->next = n->w->asks;
+	n->w->asks = a;
+	return a;
+}
+
+void
+ask_close(struct world *w, struct ask *a)
+{
+	struct ask **p;
+
+	for (p = &w->asks; *p != NULL && *p != a; p = &(*p)->next)
+		;
+	if (*p != NULL)
+		*p = a->next;
+	view_free(a->view);
+	tree_free(a->doc);
+	free(a->touch);
+	free(a->job);
+	free(a->peers);
+	free(a);
+}
+
+/* Asks are found by node and id: events outlive them. */
+static struct ask *
+ask_find(struct node *n, uint64_t id, int64_t gen)
+{
+	struct ask *a;
+
+	for (a = n->w->asks; a != NULL; a = a->next)
+		if (a->n == n && a->id == id && a->gen == (uint32_t)gen)
+			return a;
+	return NULL;
+}
+
+static struct ev *
+at_ask(struct ask *a, int64_t when, void (*fn)(struct world *, struct ev *),
+    enum proc proc)
+{
+	struct ev *e = at(a->n->w, when, fn, a->n, proc);
+
+	e->id = a->id;
+	e->arg = a->gen;
+	return e;
+}
+
+/* ---- the answer reaches the controller ---- */
+
+static void
+on_answer(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+	struct ha_ev ev;
+
+	if (a == NULL)
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.id = a->id;
+	ev.outcome = a->outcome;
+	ev.sent = w->broken == BREAK_LEASE_ANSWER ? local_time(e->n) : a->sent;
+	if (a->type == FX_LOAD) {
+		ev.type = EV_VIEW;
+		ev.view = a->view;
+	} else if (a->type == FX_DCS) {
+		ev.type = EV_DCS;
+		trace(w, e->n, "  op %d: %s", (int)a->op,
+		    outcome_name(a->outcome));
+	} else {
+		ev.type = EV_PEERS;
+		ev.peers = a->peers;
+		ev.npeers = a->npeers;
+	}
+	if (ev.outcome != OUTCOME_OK && a->type != FX_POLL)
+		ev.error = "no answer";
+	a->view = NULL;
+	a->answered = true;
+	node_feed(e->n, &ev);
+	view_free((struct view *)(uintptr_t)ev.view);
+	if (!a->flying) /* what is under way still arrives */
+		ask_close(w, a);
+}
+
+static void
+on_deadline(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+
+	if (a == NULL || a->answered)
+		return;
+	view_free(a->view);
+	a->view = NULL;
+	if (a->type == FX_LOAD)
+		a->outcome = OUTCOME_FAILED;
+	else if (a->type == FX_DCS)
+		a->outcome = a->flag && a->op == OP_TOUCH ? OUTCOME_FAILED :
+		    OUTCOME_UNKNOWN;
+	on_answer(w, e);
+}
+
+/* Back at the dcs helper. */
+static void
+on_reply(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+
+	if (a != NULL && !a->answered)
+		at_ask(a, w->now, on_answer, PROC_POSTGRES);
+}
+
+/* ---- to the store ---- */
+
+static int64_t
+travel(struct world *w)
+{
+	if (w->store_delay_max > 0 && chance(w, 30))
+		return rnd_range(w, MS, w->store_delay_max);
+	return rnd_range(w, MS / 2, 8 * MS);
+}
+
+static bool
+lost(struct world *w)
+{
+	return w->loss_percent > 0 && chance(w, w->loss_percent);
+}
+
+static void
+on_arrival(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+
+	/* a dead controller's request is carried out all the same */
+	if (a == NULL)
+		return;
+	a->flying = false;
+	if (!w->store.down)
+		store_apply(w, a);
+	if (a->answered) {
+		ask_close(w, a);
+		return;
+	}
+	if (a->applied && linked(w, STORE, e->n->i) && !lost(w))
+		at_ask(a, w->now + travel(w), on_reply, PROC_DCS);
+}
+
+static void
+on_send(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+	int64_t when;
+
+	if (a == NULL || a->applied || a->answered)
+		return;
+	if (a->deadline != 0 && w->now >= a->deadline)
+		return;
+	if (w->store.down || !linked(w, e->n->i, STORE) || lost(w)) {
+		at_ask(a, w->now + RETRY, on_send, PROC_DCS);
+		return;
+	}
+	when = w->now + travel(w);
+	if (when < e->n->last_arrival)
+		when = e->n->last_arrival;
+	e->n->last_arrival = when;
+	a->flying = true;
+	at_ask(a, when, on_arrival, PROC_COUNT);
+}
+
+static void
+fill_dcs(struct ask *a, const struct ha_dcs *d)
+{
+	a->op = d->op;
+	a->history_of = d->history_of;
+	switch (d->op) {
+	case OP_UPDATE:
+		a->flag = d->u.update.with_status != 0;
+		a->optime = d->u.update.optime;
+		a->failsafe = d->u.update.with_failsafe != 0;
+		break;
+	case OP_RELEASE:
+	case OP_SET_STATUS:
+		a->optime = d->u.status.optime;
+		break;
+	case OP_INITIALIZE:
+		a->flag = d->u.initialize.create != 0;
+		memcpy(a->text[0], d->u.initialize.sysid, WORD_SIZE);
+		break;
+	case OP_TOUCH:
+		a->touch = malloc(sizeof(*a->touch));
+		if (a->touch == NULL)
+			abort();
+		*a->touch = d->u.touch;
+		break;
+	case OP_SET_FAILOVER:
+		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);
+		memcpy(a->text[1], d->u.failover.member, NAME_SIZE);
+		break;
+	case OP_SET_CONFIG:
+		a->doc = tree_copy(d->doc);
+		break;
+	default:
+		break;
+	}
+}
+
+void
+ask_store(struct node *n, const struct ha_fx *fx)
+{
+	struct ask *a = ask_open(n, fx);
+	struct world *w = n->w;
+
+	if (fx->type == FX_DCS)
+		fill_dcs(a, &fx->dcs);
+	if (!n->proc[PROC_DCS].up) {
+		a->outcome = OUTCOME_FAILED;
+		at_ask(a, w->now + MS, on_answer, PROC_POSTGRES);
+		return;
+	}
+	at_ask(a, w->now, on_send, PROC_DCS);
+	if (a->deadline != 0)
+		at_ask(a, a->deadline, on_deadline, PROC_POSTGRES);
+}
+
+/* The link to the dcs helper closed: what was asked of it is unknown. */
+void
+asks_lost(struct node *n)
+{
+	struct ask *a;
+
+	for (a = n->w->asks; a != NULL; a = a->next) {
+		if (a->n != n || a->answered ||
+		    a->gen != n->proc[PROC_POSTGRES].gen ||
+		    (a->type != FX_LOAD && a->type != FX_DCS))
+			continue;
+		view_free(a->view);
+		a->view = NULL;
+		a->outcome = a->type == FX_LOAD ? OUTCOME_FAILED :
+		    OUTCOME_UNKNOWN;
+		at_ask(a, n->w->now, on_answer, PROC_POSTGRES);
+	}
+}
+
+/* The controller died: nobody waits, but what is under way arrives. */
+void
+asks_drop(struct node *n)
+{
+	struct ask *a, *next;
+
+	for (a = n->w->asks; a != NULL; a = next) {
+		next = a->next;
+		if (a->n != n || a->answered)
+			continue;
+		a->answered = true;
+		if (!a->flying)
+			ask_close(n->w, a);
+	}
+}
+
+/* ---- to peers ---- */
+
+static void
+fill_peer(struct node *p, struct peer_status *s)
+{
+	const struct pg *pg = &p->pg;
+
+	s->reachable = 1;
+	s->has_tags = 1;
+	s->tags.failover_priority = 1;
+	s->tags.sync_priority = 1;
+	s->runs_as_primary = pg->run == PG_UP && !pg->hung && pg->primary;
+	if (pg->run == PG_UP && !pg->hung) {
+		s->position = pg->wal.end;
+		s->timeline = pg_tli(pg);
+	}
+}
+
+static void
+on_peer(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg & 0xffffffff);
+	int index = (int)(e->arg >> 32);
+	struct node *p;
+
+	if (a == NULL || a->answered)
+		return;
+	p = node_named(w, a->peers[index].name);
+	if (p == NULL || !process_ok(p, PROC_REST) || p->h == NULL ||
+	    !process_ok(p, PROC_POSTGRES) || !linked(w, e->n->i, p->i) ||
+	    !linked(w, p->i, e->n->i))
+		return;
+	fill_peer(p, &a->peers[index]);
+	if (--a->waiting == 0)
+		at_ask(a, w->now + travel(w), on_reply, PROC_DCS);
+}
+
+static void
+on_poll_end(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+
+	if (a != NULL && !a->answered)
+		on_answer(w, e);
+}
+
+void
+ask_poll(struct node *n, const struct ha_fx *fx)
+{
+	struct ask *a = ask_open(n, fx);
+	struct world *w = n->w;
+	uint32_t i;
+
+	a->npeers = a->waiting = fx->npeers;
+	a->peers = calloc(fx->npeers + 1, sizeof(*a->peers));
+	if (a->peers == NULL)
+		abort();
+	for (i = 0; i < fx->npeers; i++) {
+		(void)text_set(a->peers[i].name, sizeof(a->peers[i].name),
+		    fx->peers[i].name);
+		at_ask(a, w->now + rnd_range(w, MS, 15 * MS), on_peer,
+		    PROC_DCS)->arg |= (int64_t)i << 32;
+	}
+	/* connect and read: two seconds */
+	at_ask(a, w->now + (n->proc[PROC_DCS].up ? 2 * SEC : MS), on_poll_end,
+	    PROC_POSTGRES);
+}
+
+/* ---- local questions ---- */
+
+static int
+named(struct world *w, const struct ha_job *j)
+{
+	struct node *n = j->has_node ? node_named(w, j->node.name) : NULL;
+
+	return n == NULL ? -1 : n->i;
+}
+
+static void
+on_local(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id, e->arg);
+	static const struct ha_divergence no_divergence;
+	struct ha_divergence d = no_divergence;
+	struct ha_control control;
+	struct ha_pg *pg = NULL;
+	struct ha_ev ev;
+
+	if (a == NULL)
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.id = a->id;
+	switch (a->type) {
+	case FX_PG_STATUS:
+		ev.type = EV_PG_STATUS;
+		pg = calloc(1, sizeof(*pg));
+		if (pg == NULL)
+			abort();
+		facts_status(e->n, pg);
+		ev.pg = pg;
+		break;
+	case FX_CONTROL:
+		ev.type = EV_CONTROL;
+		facts_control(e->n, a->timeline, &control);
+		ev.control = &control;
+		break;
+	case FX_RECOVERY_DIFF:
+		ev.type = EV_RECOVERY_DIFF;
+		ev.diff = facts_diff(e->n, a->job);
+		break;
+	case FX_DIVERGENCE:
+		ev.type = EV_DIVERGENCE;
+		facts_divergence(e->n, named(w, a->job), &d);
+		ev.divergence = &d;
+		break;
+	default:
+		ev.type = EV_DELAY;
+		break;
+	}
+	a->answered = true;
+	node_feed(e->n, &ev);
+	free(pg);
+	ask_close(w, a);
+}
+
+void
+ask_local(struct node *n, const struct ha_fx *fx, int64_t delay)
+{
+	struct ask *a = ask_open(n, fx);
+
+	a->timeline = fx->timeline;
+	if (fx->type == FX_RECOVERY_DIFF || fx->type == FX_DIVERGENCE) {
+		a->job = malloc(sizeof(*a->job));
+		if (a->job == NULL)
+			abort();
+		*a->job = fx->job;
+	}
+	at_ask(a, n->w->now + delay, on_local, PROC_POSTGRES);
+}

@@ -1,0 +1,320 @@
+/*
+ * node.c: a node: the core's effects become work of the model, and the life
+ * of its processes.
+ */
+#include <stdlib.h>
+
+#include "sim.h"
+
+struct node *
+node_named(struct world *w, const char *name)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++)
+		if (strcmp(w->node[i].name, name) == 0)
+			return &w->node[i];
+	return NULL;
+}
+
+/* ---- effects ---- */
+
+static void
+on_tick(struct world *w, struct ev *e)
+{
+	struct ha_ev ev;
+
+	(void)w;
+	if ((int64_t)e->id != e->n->timer_version || e->n->h == NULL)
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_TICK;
+	node_feed(e->n, &ev);
+}
+
+static void
+on_restart(struct world *w, struct ev *e)
+{
+	struct node *n = e->n;
+
+	(void)w;
+	if (n->machine_up && !n->stopping && n->h == NULL)
+		node_power_on(n);
+}
+
+/* The daemon ends; its unit is started again after a while. */
+static void
+leave(struct node *n, int code)
+{
+	struct world *w = n->w;
+
+	trace(w, n, "daemon exits with %d", code);
+	node_detach(n);
+	process_stop(n, PROC_DCS);
+	process_stop(n, PROC_REST);
+	at(w, w->now + (code != 0 ? 30 : 5) * SEC, on_restart, n, PROC_COUNT);
+}
+
+static void
+carry_out(struct node *n, const struct ha_fx *fx)
+{
+	struct world *w = n->w;
+
+	switch (fx->type) {
+	case FX_LOAD:
+	case FX_DCS:
+		ask_store(n, fx);
+		break;
+	case FX_PG_STATUS:
+		ask_local(n, fx, n->pg.hung ? 5 * SEC :
+		    rnd_range(w, MS, 10 * MS));
+		break;
+	case FX_CONTROL:
+	case FX_RECOVERY_DIFF:
+		ask_local(n, fx, rnd_range(w, MS, 20 * MS));
+		break;
+	case FX_DIVERGENCE:
+		ask_local(n, fx, rnd_range(w, 5 * MS, 100 * MS));
+		break;
+	case FX_DELAY:
+		ask_local(n, fx, true_time(n, fx->at) - w->now);
+		break;
+	case FX_POLL:
+	case FX_FAILSAFE_POST:
+		ask_poll(n, fx);
+		break;
+	case FX_JOB:
+		job_begin(n, fx);
+		break;
+	case FX_JOB_CANCEL:
+		job_cancel(n, fx->cancel_id);
+		break;
+	case FX_WD_ARM:
+		keeper_arm(n, fx->id);
+		break;
+	case FX_WD_GRANT:
+		keeper_grant(n, &fx->grant);
+		break;
+	case FX_WD_DISARM:
+		keeper_disarm(n);
+		break;
+	case FX_SET_STATE:
+		if (n->state != fx->state)
+			n->state_since = local_time(n);
+		n->state = fx->state;
+		break;
+	case FX_ROLE:
+		trace(w, n, "  role: %s", pg_role_name(fx->role));
+		n->role = fx->role;
+		break;
+	case FX_TIMER:
+		at(w, true_time(n, fx->at), on_tick, n, PROC_POSTGRES)->id =
+		    (uint64_t)++n->timer_version;
+		break;
+	case FX_LOG:
+		trace(w, n, "%s%s%s%s", fx->text, fx->rule[0] != '\0' ?
+		    " [" : "", fx->rule, fx->rule[0] != '\0' ? "]" : "");
+		break;
+	case FX_JOURNAL:
+		w->cycles++;
+		break;
+	case FX_SETTINGS:
+		n->settings = fx->settings;
+		break;
+	case FX_CALLBACK:
+	case FX_PUBLISH:
+	case FX_REPLY:
+	case FX_EXIT:
+		break;
+	}
+}
+
+void
+node_feed(struct node *n, const struct ha_ev *ev)
+{
+	struct ha_effects out;
+	uint32_t i;
+
+	if (n->h == NULL)
+		return;
+	ha_event(n->h, ev, local_time(n), wall_time(n), &out);
+	for (i = 0; i < out.n; i++) {
+		if (out.v[i].type == FX_EXIT) {
+			leave(n, out.v[i].code);
+			return;
+		}
+		carry_out(n, &out.v[i]);
+	}
+}
+
+/* ---- life of the controller ---- */
+
+static void
+configure(struct node *n, struct ha_config *c)
+{
+	struct world *w = n->w;
+
+	memset(c, 0, sizeof(*c));
+	(void)text_set(c->name, sizeof(c->name), n->name);
+	(void)text_set(c->scope, sizeof(c->scope), "sim");
+	(void)snprintf(c->conn_url, sizeof(c->conn_url),
+	    "postgres://%s:5432/postgres", n->name);
+	(void)snprintf(c->api_url, sizeof(c->api_url),
+	    "http://%s:8008/patroni", n->name);
+	c->tags.failover_priority = 1;
+	c->tags.sync_priority = 1;
+	c->watchdog_mode = WATCHDOG_OFF;
+	c->watchdog_safety_margin = -1;
+	c->fence = true;
+	c->has_bootstrap = true;
+	c->use_pg_rewind = w->use_rewind;
+	c->remove_data_on_diverged = !w->use_rewind;
+	c->remove_data_on_rewind_failure = true;
+	c->pg_ctl_timeout = 60;
+#ifdef HA_TEST_BREAK
+	c->test_break = w->broken == BREAK_NONE ? 0 :
+	    UINT64_C(1) << w->broken;
+#endif
+}
+
+static struct tree *
+dynamic(const struct world *w)
+{
+	struct tree *t;
+
+	if (w->store.config != NULL)
+		return tree_copy(w->store.config);
+	t = tree_map();
+	tree_set(t, "ttl", tree_int(w->ttl));
+	tree_set(t, "loop_wait", tree_int(w->loop_wait));
+	tree_set(t, "retry_timeout", tree_int(w->retry_timeout));
+	tree_set(t, "maximum_lag_on_failover", tree_int(w->maximum_lag));
+	tree_set(t, "check_timeline", tree_bool(w->check_timeline));
+	tree_set(t, "failsafe_mode", tree_bool(w->failsafe));
+	tree_set(t, "primary_start_timeout",
+	    tree_int(w->primary_start_timeout));
+	return t;
+}
+
+static enum pg_role
+found_role(const struct node *n)
+{
+	if (!n->pg.data)
+		return ROLE_UNINITIALIZED;
+	if (n->pg.run == PG_UP && !n->pg.hung)
+		return n->pg.primary ? ROLE_PRIMARY : ROLE_REPLICA;
+	return n->pg.standby_files ? ROLE_REPLICA : ROLE_DEMOTED;
+}
+
+static void
+on_attach(struct world *w, struct ev *e)
+{
+	struct node *n = e->n;
+	struct ha_config conf;
+	struct tree *doc;
+	struct ha_pg *pg;
+	struct ha_ev ev;
+
+	if (n->h != NULL)
+		return;
+	/* the store has to be seen once (spec/config.md 1.3) */
+	if (w->store.down || !linked(w, n->i, STORE) ||
+	    !linked(w, STORE, n->i) || !process_ok(n, PROC_DCS)) {
+		at(w, w->now + SEC, on_attach, n, PROC_POSTGRES);
+		return;
+	}
+	configure(n, &conf);
+	doc = dynamic(w);
+	conf.dynamic = doc;
+	n->h = ha_new(&conf);
+	pg = calloc(1, sizeof(*pg));
+	if (n->h == NULL || pg == NULL)
+		abort();
+	tree_free(doc);
+	n->state = n->pg.run == PG_DOWN ? STATE_STOPPED :
+	    n->pg.run == PG_UP ? STATE_RUNNING : STATE_STARTING;
+	n->state_since = local_time(n);
+	n->role = found_role(n);
+	n->arm_answered = 0;
+	facts_status(n, pg);
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_ATTACHED;
+	ev.pg = pg;
+	ev.role = n->role;
+	trace(w, n, "controller attaches as %s", pg_role_name(n->role));
+	node_feed(n, &ev);
+	free(pg);
+}
+
+void
+node_attach(struct node *n, int64_t delay)
+{
+	struct process *p = &n->proc[PROC_POSTGRES];
+
+	if (!n->machine_up || p->up)
+		return;
+	p->up = true;
+	p->gen++;
+	at(n->w, n->w->now + delay, on_attach, n, PROC_POSTGRES);
+}
+
+void
+node_detach(struct node *n)
+{
+	job_drop(n);
+	asks_drop(n);
+	process_stop(n, PROC_POSTGRES);
+	ha_free(n->h);
+	n->h = NULL;
+	n->timer_version++;
+}
+
+void
+node_power_off(struct node *n)
+{
+	trace(n->w, n, "machine is lost");
+	n->machine_up = false;
+	pg_kill(n);
+	node_detach(n);
+	process_stop(n, PROC_DCS);
+	process_stop(n, PROC_REST);
+	process_stop(n, PROC_WATCHDOG);
+	keeper_restart(n);
+}
+
+/* The unit starts: whatever of it is missing. */
+void
+node_power_on(struct node *n)
+{
+	enum proc p;
+
+	n->machine_up = true;
+	n->stopping = false;
+	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++) {
+		if (p == PROC_POSTGRES || n->proc[p].up)
+			continue;
+		n->proc[p].up = true;
+		n->proc[p].gen++;
+	}
+	node_attach(n, rnd_range(n->w, 50 * MS, 500 * MS));
+}
+
+void
+node_init(struct world *w, int i)
+{
+	struct node *n = &w->node[i];
+
+	n->i = i;
+	n->w = w;
+	(void)snprintf(n->name, sizeof(n->name), "n%d", i + 1);
+	n->pg.follow = -1;
+	n->offset = rnd_range(w, 1000, 100000) * SEC;
+	n->drift_ppm = rnd_range(w, -200, 200);
+}
+
+void
+node_free(struct node *n)
+{
+	ha_free(n->h);
+	n->h = NULL;
+}

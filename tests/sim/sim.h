@@ -1,0 +1,355 @@
+/*
+ * sim.h: a simulated cluster around the HA core (design 16).
+ *
+ * Discrete events on a virtual clock, one seed, no real time, no I/O: the
+ * same seed gives the same run.  Each node has a core (the code that runs in
+ * production) and models of what stands around it: controller and its jobs,
+ * PostgreSQL, keeper, dcs helper, REST answers.  One store, linearizable.
+ *
+ * Model limits.  Timeline numbers are never used twice, as in a cluster with
+ * a WAL archive.  A frozen machine's keeper wakes before its clients do; in
+ * reality only a hardware watchdog promises that.
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../helpers/ha/ha.h"
+#include "../../ipc/clock.h"
+#include "../../ipc/log.h"
+
+#define MAX_NODES 5
+#define MAX_BRANCHES 256
+#define MAX_HELD 512
+#define MAX_FAULTS 16
+#define MS NS_PER_MS
+#define SEC NS_PER_SEC
+#define STORE (-1) /* the store's place in a link */
+#define CHECKPOINT_RECORD 112
+
+struct world;
+struct node;
+
+/* ---- events ---- */
+
+struct ev {
+	int64_t at;
+	uint64_t seq;
+	void (*fn)(struct world *, struct ev *);
+	struct node *n;
+	enum proc proc; /* whose work this is; PROC_COUNT: nature's */
+	uint32_t gen;	/* of that process */
+	uint64_t id;
+	int64_t arg;
+};
+
+/* ---- PostgreSQL ---- */
+
+/* WAL by content: a branch is born by a promotion and never reused. */
+struct segment {
+	uint32_t branch, tli;
+	uint64_t begin;
+};
+
+struct wal {
+	uint32_t n;
+	uint64_t end;
+	struct segment seg[MAX_BRANCHES];
+};
+
+enum pg_run { PG_DOWN, PG_STARTING, PG_UP, PG_STOPPING };
+
+struct pg {
+	enum pg_run run;
+	bool primary, hung, quit_pending;
+	bool data, standby_files;
+	uint64_t sysid;
+	struct wal wal;
+	uint64_t before; /* end at the last replication tick */
+	enum ha_control_state control;
+	uint64_t checkpoint;
+	uint32_t checkpoint_tli;
+	int follow; /* node or -1 */
+	bool streaming;
+	bool safepoint; /* stopping: no session is left */
+	bool shut;	/* stopping: shutdown checkpoint is written */
+	uint32_t gen;	/* of the postmaster */
+};
+
+/* ---- a node ---- */
+
+struct process {
+	bool up, hung;
+	uint32_t gen;
+	uint32_t nheld;
+	struct ev held[MAX_HELD]; /* for a hung process */
+};
+
+struct job {
+	bool on, cancelled;
+	uint64_t id;
+	struct ha_job spec;
+	int phase;
+	int64_t began, until;
+	bool safepoint, shut;
+	uint32_t seq;
+};
+
+struct keeper {
+	enum { KEEPER_IDLE, KEEPER_ARMED, KEEPER_QUIT } stage;
+	uint32_t pg_gen; /* postmaster armed for */
+	int64_t sent, end; /* this node's clock */
+	uint64_t version;
+};
+
+struct node {
+	int i;
+	char name[16];
+	struct world *w;
+	struct ha *h;
+	struct process proc[PROC_COUNT];
+	struct pg pg;
+	struct keeper keeper;
+	struct job job;
+	enum pg_state state;
+	int64_t state_since;
+	enum pg_role role;
+	bool machine_up;
+	bool foreign; /* started with data of another cluster */
+	bool stopping; /* asked to end by SIGTERM */
+	int64_t timer_version;
+	uint64_t arm_answered; /* newest ARM that the core got an answer to */
+	/* clock: now = offset + t * (1 + drift) */
+	int64_t offset, drift_ppm, wall_step;
+	int64_t last_arrival; /* at the store: one connection keeps order */
+	/* faults in force */
+	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
+	int32_t fragile; /* keeper is away: spare the manager */
+	struct msg_dcs_settings settings;
+};
+
+/* ---- the store ---- */
+
+struct store_member {
+	bool there;
+	int64_t expires;
+	struct msg_dcs_touch data;
+	int64_t token;
+};
+
+struct store {
+	bool down;
+	int leader; /* -1 none */
+	int64_t leader_expires;
+	int64_t ttl;
+	int64_t revision;
+	bool has_initialize;
+	char initialize[WORD_SIZE];
+	struct tree *config;
+	int64_t config_revision;
+	bool has_status;
+	uint64_t optime;
+	bool has_failover;
+	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
+	int64_t failover_revision;
+	bool has_failsafe;
+	bool has_history;
+	uint32_t nhistory;
+	struct view_history history[MAX_BRANCHES];
+	struct store_member members[MAX_NODES];
+};
+
+/* ---- an ask on its way ---- */
+
+struct ask {
+	struct ask *next;
+	uint64_t id;
+	struct node *n;
+	uint32_t gen; /* of the controller that asked */
+	enum ha_fx_type type;
+	enum ha_dcs_op op;
+	int64_t deadline; /* true time, 0 none */
+	int64_t sent;	  /* node's clock */
+	bool flying; /* between node and store */
+	bool applied, answered;
+	enum outcome outcome;
+	struct view *view;
+	struct tree *doc;
+	struct msg_dcs_touch *touch;
+	uint64_t optime;
+	bool flag; /* with_status, create */
+	bool failsafe;
+	uint32_t history_of;
+	char text[2][NAME_SIZE];
+	struct ha_job *job;
+	uint32_t timeline;
+	uint32_t npeers;
+	struct peer_status *peers;
+	uint32_t waiting; /* peers that have not answered */
+};
+
+/* ---- the world ---- */
+
+enum sim_break {
+	BREAK_NONE = 0,
+#define RULE(name, text) BREAK_##name,
+#include "rules.def"
+#undef RULE
+	BREAK_COUNT
+};
+
+struct fault {
+	int kind;
+	struct node *n;
+	int other; /* node or STORE */
+	int way;   /* 0 both, 1 to, 2 from */
+	bool on;
+};
+
+struct world {
+	uint64_t seed, rng;
+	int64_t now, end;
+	struct ev *heap;
+	uint32_t nheap, heap_cap;
+	uint64_t seq;
+	int nnodes;
+	struct node node[MAX_NODES];
+	struct store store;
+	struct ask *asks;
+	uint32_t branches, tlis;
+	uint32_t lineage; /* last branch that accepted a commit */
+	struct wal acked; /* all that was acknowledged last */
+	int64_t lead_since;
+	/* options of this seed */
+	int ttl, loop_wait, retry_timeout;
+	int64_t maximum_lag, rate;
+	bool check_timeline, use_rewind, failsafe;
+	uint32_t pg_version;
+	int primary_start_timeout;
+	int64_t store_delay_max;
+	int loss_percent;
+	bool cut[MAX_NODES + 1][MAX_NODES + 1]; /* [from][to], last = store */
+	struct fault faults[MAX_FAULTS];
+	bool quiet;
+	int64_t quiet_since;
+	int intensity; /* 0: no faults */
+	bool tracing;
+	enum sim_break broken;
+	bool violated;
+	char violation[512];
+	uint64_t steps;
+	/* statistics */
+	uint64_t promotions, fences, faults_begun, cycles;
+	uint64_t rejoins;
+};
+
+/* ---- engine.c ---- */
+
+uint64_t rnd(struct world *);
+int64_t rnd_range(struct world *, int64_t low, int64_t high); /* inclusive */
+bool chance(struct world *, int percent);
+struct ev *at(struct world *, int64_t when,
+    void (*fn)(struct world *, struct ev *), struct node *, enum proc);
+void engine_step(struct world *); /* carry out the next event */
+void process_stop(struct node *, enum proc); /* crash: work is lost */
+void process_resume(struct node *, enum proc);
+bool process_ok(const struct node *, enum proc);
+void trace(struct world *, const struct node *, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void violate(struct world *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+bool linked(const struct world *, int from, int to);
+int64_t local_time(const struct node *);
+int64_t true_time(const struct node *, int64_t local);
+int64_t wall_time(const struct node *);
+
+/* ---- store.c ---- */
+
+void store_init(struct world *);
+void store_free(struct world *);
+void store_apply(struct world *, struct ask *); /* sets outcome, view */
+int store_leader(const struct world *);
+void store_wake(struct world *, enum wake_reason);
+
+/* ---- net.c: asks to the store and to peers ---- */
+
+struct ask *ask_open(struct node *, const struct ha_fx *);
+void ask_close(struct world *, struct ask *);
+void ask_store(struct node *, const struct ha_fx *);
+void ask_poll(struct node *, const struct ha_fx *);
+void asks_lost(struct node *); /* the dcs helper died */
+void asks_drop(struct node *); /* the controller died */
+void ask_local(struct node *, const struct ha_fx *, int64_t delay);
+
+/* ---- postgres.c ---- */
+
+bool pg_writable(const struct node *);
+bool pg_running(const struct node *);
+uint32_t pg_tli(const struct pg *);
+void pg_start(struct node *, bool primary);
+void pg_stop(struct node *, enum ha_stop_mode);
+void pg_kill(struct node *);
+void pg_promote(struct node *);
+void pg_resume(struct node *);
+void pg_new_cluster(struct node *);
+void pg_tick(struct world *, struct ev *);
+/* Length of the common beginning. */
+uint64_t wal_common(const struct wal *, const struct wal *);
+void wal_cut(struct wal *, uint64_t end);
+
+/* ---- job.c ---- */
+
+void job_begin(struct node *, const struct ha_fx *);
+void job_cancel(struct node *, uint64_t id);
+void job_drop(struct node *);
+
+/* ---- keeper.c ---- */
+
+void keeper_arm(struct node *, uint64_t id);
+void keeper_grant(struct node *, const struct msg_wd_grant *);
+void keeper_disarm(struct node *);
+void keeper_restart(struct node *);
+int64_t keeper_safety(const struct node *);
+
+/* ---- facts.c: what the controller tells the core ---- */
+
+void facts_status(struct node *, struct ha_pg *);
+void facts_control(struct node *, uint32_t timeline, struct ha_control *);
+void facts_divergence(struct node *, int other, struct ha_divergence *);
+enum ha_recovery_diff facts_diff(struct node *, const struct ha_job *);
+
+/* ---- node.c ---- */
+
+void node_init(struct world *, int i);
+void node_free(struct node *);
+void node_feed(struct node *, const struct ha_ev *);
+void node_attach(struct node *, int64_t delay);
+void node_detach(struct node *); /* the controller ends */
+void node_power_off(struct node *);
+void node_power_on(struct node *);
+struct node *node_named(struct world *, const char *);
+
+/* ---- faults.c ---- */
+
+void faults_init(struct world *);
+
+/* ---- check.c ---- */
+
+void check_step(struct world *);
+void check_promotion(struct world *, struct node *);
+void check_acquired(struct world *, struct node *);
+void check_quiet(struct world *);
+
+/* ---- rules.c ---- */
+
+int rule_count(void);
+const char *rule_name(int);
+enum sim_break rule_find(const char *);
+
+/* ---- main.c ---- */
+
+#endif

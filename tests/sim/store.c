@@ -1,0 +1,383 @@
+/*
+ * store.c: the store: keys with leases, compare-and-set, watches.  Every
+ * operation happens at one instant; what gets lost on the way is net.c's.
+ */
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define MEMBER(w, n) (&(w)->store.members[(n)->i])
+
+static void on_expiry(struct world *, struct ev *);
+
+int
+store_leader(const struct world *w)
+{
+	const struct store *s = &w->store;
+
+	return s->leader >= 0 && s->leader_expires > w->now ? s->leader : -1;
+}
+
+/* ---- watches ---- */
+
+static void
+on_wake(struct world *w, struct ev *e)
+{
+	struct ha_ev ev;
+
+	(void)w;
+	if (e->n->h == NULL)
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_WAKE;
+	ev.wake = (enum wake_reason)e->arg;
+	node_feed(e->n, &ev);
+}
+
+void
+store_wake(struct world *w, enum wake_reason reason)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++) {
+		struct node *n = &w->node[i];
+		int64_t when = w->now + rnd_range(w, MS, 20 * MS);
+
+		/* through the dcs helper: a hung one tells nothing */
+		if (linked(w, STORE, i) && process_ok(n, PROC_DCS))
+			at(w, when, on_wake, n, PROC_POSTGRES)->arg = reason;
+	}
+}
+
+static void
+leader_gone(struct world *w, const char *why)
+{
+	trace(w, NULL, "store: leader key of %s %s",
+	    w->node[w->store.leader].name, why);
+	w->store.leader = -1;
+	w->store.revision++;
+	store_wake(w, WAKE_LEADER);
+}
+
+static void
+on_expiry(struct world *w, struct ev *e)
+{
+	struct store *s = &w->store;
+
+	(void)e;
+	if (s->leader >= 0 && s->leader_expires <= w->now)
+		leader_gone(w, "expired");
+}
+
+static void
+renew(struct world *w)
+{
+	w->store.leader_expires = w->now + (int64_t)w->ttl * SEC;
+	at(w, w->store.leader_expires, on_expiry, NULL, PROC_COUNT);
+}
+
+static void
+set_leader(struct world *w, struct node *n)
+{
+	trace(w, NULL, "store: leader key taken by %s", n->name);
+	w->store.leader = n->i;
+	w->store.revision++;
+	renew(w);
+	check_acquired(w, n);
+	store_wake(w, WAKE_LEADER);
+}
+
+/* ---- operations ---- */
+
+static enum outcome
+op_leader(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+	int owner = store_leader(w);
+
+	switch (a->op) {
+	case OP_ACQUIRE:
+		if (owner >= 0 && owner != a->n->i)
+			return OUTCOME_REFUSED;
+		if (owner < 0)
+			set_leader(w, a->n);
+		else
+			renew(w);
+		return OUTCOME_OK;
+	case OP_UPDATE:
+		if (owner != a->n->i)
+			return OUTCOME_REFUSED;
+		renew(w);
+		if (a->flag) {
+			s->has_status = true;
+			s->optime = a->optime;
+		}
+		if (a->failsafe)
+			s->has_failsafe = true;
+		return OUTCOME_OK;
+	case OP_TAKE:
+		set_leader(w, a->n);
+		return OUTCOME_OK;
+	default: /* OP_RELEASE */
+		if (owner != a->n->i)
+			return OUTCOME_REFUSED;
+		if (a->optime != 0)
+			s->optime = a->optime;
+		leader_gone(w, "released");
+		return OUTCOME_OK;
+	}
+}
+
+static enum outcome
+op_initialize(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+
+	if (a->flag && s->has_initialize)
+		return OUTCOME_REFUSED;
+	trace(w, NULL, "store: initialize \"%s\" by %s", a->text[0],
+	    a->n->name);
+	s->has_initialize = true;
+	memcpy(s->initialize, a->text[0], sizeof(s->initialize));
+	s->revision++;
+	store_wake(w, WAKE_OTHER);
+	return OUTCOME_OK;
+}
+
+static enum outcome
+op_touch(struct world *w, struct ask *a)
+{
+	struct store_member *m = MEMBER(w, a->n);
+
+	m->there = true;
+	m->expires = w->now + (int64_t)w->ttl * SEC;
+	m->data = *a->touch;
+	m->token = ++w->store.revision;
+	return OUTCOME_OK;
+}
+
+static void
+write_history(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+	const struct wal *l = &a->n->pg.wal;
+	uint32_t i;
+
+	if (a->history_of == 0)
+		return;
+	s->has_history = true;
+	s->nhistory = 0;
+	for (i = 0; i + 1 < l->n && l->seg[i].tli < a->history_of; i++) {
+		struct view_history *v = &s->history[s->nhistory++];
+
+		memset(v, 0, sizeof(*v));
+		v->timeline = l->seg[i].tli;
+		v->elements = 5;
+		v->lsn = l->seg[i + 1].begin;
+		(void)text_set(v->new_leader, sizeof(v->new_leader),
+		    a->n->name);
+	}
+}
+
+static enum outcome
+op_failover(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+
+	s->has_failover = true;
+	memcpy(s->failover_leader, a->text[0], sizeof(s->failover_leader));
+	memcpy(s->failover_member, a->text[1], sizeof(s->failover_member));
+	s->failover_revision = ++s->revision;
+	store_wake(w, WAKE_OTHER);
+	return OUTCOME_OK;
+}
+
+static enum outcome
+op_config(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+
+	if (a->doc == NULL)
+		return OUTCOME_FAILED;
+	tree_free(s->config);
+	s->config = tree_copy(a->doc);
+	s->config_revision = ++s->revision;
+	store_wake(w, WAKE_CONFIG);
+	return OUTCOME_OK;
+}
+
+static enum outcome
+operation(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+
+	switch (a->op) {
+	case OP_ACQUIRE:
+	case OP_UPDATE:
+	case OP_RELEASE:
+	case OP_TAKE:
+		return op_leader(w, a);
+	case OP_INITIALIZE:
+		return op_initialize(w, a);
+	case OP_CANCEL_INITIALIZE:
+		s->has_initialize = false;
+		s->initialize[0] = '\0';
+		store_wake(w, WAKE_OTHER);
+		return OUTCOME_OK;
+	case OP_TOUCH:
+		return op_touch(w, a);
+	case OP_SET_FAILOVER:
+		return op_failover(w, a);
+	case OP_SET_CONFIG:
+		return op_config(w, a);
+	case OP_SET_HISTORY:
+		write_history(w, a);
+		return OUTCOME_OK;
+	case OP_SET_STATUS:
+		s->has_status = true;
+		s->optime = a->optime;
+		return OUTCOME_OK;
+	case OP_SET_SYNC:
+	case OP_DELETE_SYNC:
+		break;
+	}
+	return OUTCOME_REFUSED;
+}
+
+/* ---- the view ---- */
+
+static void *
+need(void *p)
+{
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void
+view_of_member(const struct world *w, const struct node *n,
+    struct view_member *m)
+{
+	const struct store_member *s = &w->store.members[n->i];
+	const struct msg_dcs_touch *t = &s->data;
+
+	memset(m, 0, sizeof(*m));
+	(void)text_set(m->name, sizeof(m->name), n->name);
+	memcpy(m->conn_url, t->conn_url, sizeof(m->conn_url));
+	memcpy(m->api_url, t->api_url, sizeof(m->api_url));
+	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
+	(void)text_set(m->role, sizeof(m->role), pg_role_name(t->role));
+	(void)text_set(m->version, sizeof(m->version), "4.1.0");
+	m->token = s->token;
+	m->has_data = 1;
+	m->has_xlog_location = t->has_lsn != 0;
+	m->xlog_location = t->xlog_location;
+	m->receive_lsn = t->receive_lsn;
+	m->replay_lsn = t->replay_lsn;
+	m->timeline = t->timeline;
+	m->checkpoint_after_promote = t->role != ROLE_PRIMARY ? CAP_UNKNOWN :
+	    t->checkpoint_pending ? CAP_PENDING : CAP_DONE;
+	m->pause = t->pause != 0;
+	m->tags.failover_priority = 1;
+	m->tags.sync_priority = 1;
+}
+
+static void
+view_members(const struct world *w, struct view *v)
+{
+	int i;
+
+	v->members = need(calloc(MAX_NODES, sizeof(*v->members)));
+	for (i = 0; i < w->nnodes; i++)
+		if (w->store.members[i].there &&
+		    w->store.members[i].expires > w->now)
+			view_of_member(w, &w->node[i],
+			    &v->members[v->nmembers++]);
+}
+
+static void
+view_failsafe(const struct world *w, struct view *v)
+{
+	int i;
+
+	v->has_failsafe = w->store.has_failsafe;
+	if (!v->has_failsafe)
+		return;
+	v->failsafe_object = 1;
+	v->failsafe = need(calloc(MAX_NODES, sizeof(*v->failsafe)));
+	for (i = 0; i < w->nnodes; i++)
+		if (w->store.members[i].there) {
+			struct view_failsafe *f =
+			    &v->failsafe[v->nfailsafe++];
+
+			(void)text_set(f->name, sizeof(f->name),
+			    w->node[i].name);
+			(void)text_set(f->api_url, sizeof(f->api_url),
+			    w->store.members[i].data.api_url);
+		}
+}
+
+static struct view *
+make_view(const struct world *w, const struct node *n)
+{
+	const struct store *s = &w->store;
+	struct view *v = need(view_new());
+	int owner = store_leader(w);
+
+	v->loaded_ns = local_time(n);
+	v->loaded_wall_us = wall_time(n);
+	v->has_initialize = s->has_initialize;
+	v->initialize_valid = strlen(s->initialize) >= 10;
+	memcpy(v->initialize, s->initialize, sizeof(v->initialize));
+	v->has_leader = owner >= 0;
+	if (owner >= 0)
+		(void)text_set(v->leader, sizeof(v->leader),
+		    w->node[owner].name);
+	v->leader_token = s->revision;
+	if (s->config != NULL) {
+		v->has_config = 1;
+		v->config_token = v->config_modify = s->config_revision;
+		v->config = need(tree_copy(s->config));
+	}
+	v->has_status = s->has_status;
+	v->optime = s->optime;
+	v->has_failover = s->has_failover;
+	v->failover_token = s->failover_revision;
+	memcpy(v->failover_leader, s->failover_leader, NAME_SIZE);
+	memcpy(v->failover_member, s->failover_member, NAME_SIZE);
+	v->has_history = s->has_history;
+	if (s->nhistory > 0) {
+		v->history = need(calloc(s->nhistory, sizeof(*v->history)));
+		memcpy(v->history, s->history,
+		    s->nhistory * sizeof(*v->history));
+		v->nhistory = s->nhistory;
+		v->timeline = s->history[s->nhistory - 1].timeline + 1;
+	}
+	view_members(w, v);
+	view_failsafe(w, v);
+	return v;
+}
+
+void
+store_apply(struct world *w, struct ask *a)
+{
+	a->applied = true;
+	if (a->type == FX_LOAD) {
+		a->view = make_view(w, a->n);
+		a->outcome = OUTCOME_OK;
+		return;
+	}
+	a->outcome = operation(w, a);
+}
+
+void
+store_init(struct world *w)
+{
+	w->store.leader = -1;
+}
+
+void
+store_free(struct world *w)
+{
+	tree_free(w->store.config);
+}
