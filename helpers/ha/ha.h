@@ -52,6 +52,8 @@ struct ha_config {
 	bool remove_data_on_rewind_failure;
 	int32_t pg_ctl_timeout;		/* s */
 	bool has_pre_promote;
+	uint64_t test_break; /* only under HA_TEST_BREAK: rules to break, a bit
+				each (tests/sim/rules.def) */
 	const struct tree *dynamic; /* dynamic document in use at start (cache
 				       or bootstrap.dcs); copied; may be NULL */
 };

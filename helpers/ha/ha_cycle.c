@@ -23,7 +23,8 @@ unlocked(const struct ha *h)
 bool
 has_lock(const struct ha *h)
 {
-	return !unlocked(h) && is_me(h, h->s.view->leader);
+	return !unlocked(h) &&
+	    (is_me(h, h->s.view->leader) || BROKEN(h, LOCK_CHECK));
 }
 
 bool
@@ -271,7 +272,8 @@ row_sysid_differs(struct ha *h)
 {
 	const struct view *v = h->s.view;
 
-	if (!v->initialize_valid || strcmp(v->initialize, h->p.pg.sysid) == 0)
+	if (!v->initialize_valid || strcmp(v->initialize, h->p.pg.sysid) == 0 ||
+	    BROKEN(h, SYSID))
 		return RC_OK;
 	if (h->s.opt.pause) {
 		ha_log(h, LOG_LVL_WARNING, "sysid.changed", "system ID has "
@@ -436,7 +438,7 @@ decide(struct ha *h)
 		publish_member(h);		/* 3 */
 	TRY(row_initialize(h));			/* 4 */
 	TRY(row_config(h));			/* 5 */
-	if (busy(h))
+	if (busy(h) && !BROKEN(h, BUSY))
 		return long_action(h);		/* 6 */
 	TRY(startup_check(h));			/* 7 */
 	if (h->s.bootstrapping)

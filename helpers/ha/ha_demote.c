@@ -155,6 +155,8 @@ demote_begin(struct ha *h, enum demote_mode mode, const char *name)
 
 	ha_log(h, LOG_LVL_INFO, "demote", "Demoting self (%s)",
 	    mode_name(mode));
+	if (BROKEN(h, RELEASE_FIRST))
+		TRY(lock_release(h, 0));
 	rewind_trigger(h);
 	job_init(&job, JOB_STOP);
 	job.role = h->s.role;

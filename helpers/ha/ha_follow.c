@@ -140,7 +140,7 @@ rewind_compare(struct ha *h, const struct view_member *l)
 	TRY(await(h, fx->id, &ev));
 	if (ev->divergence == NULL)
 		return RC_OK;
-	needed = ha_rewind_needed(ev->divergence);
+	needed = BROKEN(h, REWIND) ? 0 : ha_rewind_needed(ev->divergence);
 	if (needed >= 0)
 		h->s.rewind = needed ? REWIND_NEED : REWIND_NOT_NEED;
 	return RC_OK;

@@ -12,6 +12,22 @@
 #include "../../ipc/clock.h"
 #include "ha.h"
 
+/*
+ * The simulator proves that it would notice a broken rule by breaking it
+ * (tests/sim/rules.def).  Production builds know nothing of it.
+ */
+#ifdef HA_TEST_BREAK
+enum {
+	BROKEN_NONE = 0,
+#define RULE(name, text) BROKEN_##name,
+#include "../../tests/sim/rules.def"
+#undef RULE
+};
+#define BROKEN(h, name) (((h)->conf.test_break >> BROKEN_##name & 1) != 0)
+#else
+#define BROKEN(h, name) false
+#endif
+
 #define MAX_ANSWERS 192 /* asks of one run; more is a broken loop */
 #define MAX_QUEUE 64	/* events waiting for the run to end */
 #define MAX_REQUESTS 24 /* of them, operators' requests */

@@ -255,7 +255,7 @@ promote(struct ha *h, const char *rule, const char *msg)
 	struct ha_job job;
 
 	TRY(sync_before_promote(h));
-	if (!h->s.opt.pause && !trusted(h))
+	if (!h->s.opt.pause && !trusted(h) && !BROKEN(h, PROMOTE_NO_LOCK))
 		return say(h, "leader.lease-over", "not promoting because "
 		    "failed to update leader lock in DCS");
 	failsafe_clear(h);
@@ -318,7 +318,8 @@ lead_refused(struct ha *h)
 	if (h->s.opt.pause)
 		return say(h, "pause.lock-lost", "continue to run as primary "
 		    "after failing to update leader lock in DCS");
-	TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
+	if (!BROKEN(h, NO_DEMOTE_REFUSED))
+		TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
 	return say(h, "leader.lock-lost.demote",
 	    "demoted self because failed to update leader lock in DCS");
 }

@@ -90,13 +90,14 @@ behind_cluster(struct ha *h, bool lag_check)
 	const struct view *v = h->s.view;
 	uint64_t w = own_position(h);
 
-	if (lag_check && v->optime > w &&
+	if (lag_check && !BROKEN(h, LAG) && v->optime > w &&
 	    v->optime - w > (uint64_t)h->s.opt.maximum_lag) {
 		ha_log(h, LOG_LVL_INFO, "replica.race.lagging",
 		    "My wal position exceeds maximum replication lag");
 		return true;
 	}
-	if (!h->s.opt.check_timeline || h->s.opt.standby_cluster)
+	if (!h->s.opt.check_timeline || h->s.opt.standby_cluster ||
+	    BROKEN(h, TIMELINE))
 		return false;
 	if (h->p.pg.received_timeline == 0) {
 		ha_log(h, LOG_LVL_INFO, "replica.race.no-timeline",
@@ -135,7 +136,7 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 		    "Primary (%s) is still alive", p->name);
 		return false;
 	}
-	if (p->position > c->position) {
+	if (p->position > c->position && !BROKEN(h, PEER_AHEAD)) {
 		c->ahead++;
 		ha_log(h, LOG_LVL_INFO, "replica.race.peer-ahead",
 		    "Wal position of %s is ahead of my wal position", p->name);
@@ -549,7 +550,7 @@ race_won(struct ha *h)
 	TRY(load_plain(h, &ok));
 	if (!ok)
 		return RC_DCS;
-	if (!has_lock(h))
+	if (!has_lock(h) && !BROKEN(h, PROMOTE_NO_LOCK))
 		return say(h, "race.lost-again", "not promoting because "
 		    "failed to update leader lock in DCS");
 	if (h->s.opt.standby_cluster)
@@ -603,10 +604,10 @@ race(struct ha *h)
 
 	TRY(backoff(h));
 	TRY(healthy_enough(h, &yes));
-	if (!yes)
+	if (!yes || BROKEN(h, NO_RACE))
 		return race_unfit(h);
 	TRY(lock_acquire(h, &won));
-	if (won)
+	if (won || BROKEN(h, PROMOTE_NO_LOCK))
 		return race_won(h);
 	return follow(h, "race.lost.demote", "demoted self after trying and "
 	    "failing to obtain lock", "race.lost", "following new leader "

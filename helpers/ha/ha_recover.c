@@ -124,7 +124,8 @@ recover(struct ha *h)
 
 	TRY(recover_with_lock(h, &timeout));
 	TRY(ask_control(h, 0, &control));
-	if (timeout > 0 && trusted(h) && may_start_as_primary(h, &control)) {
+	if (((timeout > 0 && trusted(h)) || BROKEN(h, START_PRIMARY)) &&
+	    may_start_as_primary(h, &control)) {
 		job_init(&job, JOB_START_PRIMARY);
 		job.role = ROLE_PRIMARY;
 		job.timeout_ns = timeout;
@@ -345,6 +346,8 @@ dcs_error_primary(struct ha *h)
 		return say(h, "dcs.failsafe", "continue to run as a leader "
 		    "because failsafe mode is enabled and all members are "
 		    "accessible");
+	if (BROKEN(h, NO_DEMOTE_ERROR))
+		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	failsafe_clear(h);
 	ha_log(h, LOG_LVL_INFO, "dcs.demote", "demoting self because DCS is "
 	    "not accessible and I was a leader");

@@ -40,6 +40,70 @@ check_step(struct world *w)
 		violate(w, "%d nodes accept commits", writable);
 }
 
+/* Could the winner have known that this one has more? */
+static bool
+peer_ahead(const struct world *w, const struct node *n, const struct node *p)
+{
+	int64_t margin = w->now - 15 * SEC;
+
+	if (p == n || p->foreign || p->pg.run != PG_UP || p->pg.hung ||
+	    p->pg.primary || p->pg.up_since > margin || p->h == NULL ||
+	    p->well_since > margin || w->disturbed > margin ||
+	    !process_ok(p, PROC_POSTGRES) || !process_ok(p, PROC_REST))
+		return false;
+	if (!linked(w, n->i, p->i) || !linked(w, p->i, n->i))
+		return false;
+	return p->pg.wal.end > n->pg.wal.end + (uint64_t)w->rate * 15 + 1000;
+}
+
+static void
+check_peers(struct world *w, const struct node *n)
+{
+	int i;
+
+	if (n->pg.run != PG_UP || n->pg.primary || n->well_since >
+	    w->now - 15 * SEC)
+		return;
+	for (i = 0; i < w->nnodes; i++)
+		if (peer_ahead(w, n, &w->node[i]))
+			violate(w, "%s takes the key at %llu while %s could "
+			    "be asked and has %llu", n->name,
+			    (unsigned long long)n->pg.wal.end,
+			    w->node[i].name,
+			    (unsigned long long)w->node[i].pg.wal.end);
+}
+
+/* What the keeper is told may not outlast what the store holds. */
+void
+check_grant(struct node *n, int64_t lease_end)
+{
+	struct world *w = n->w;
+	int64_t end = true_time(n, lease_end);
+
+	if (store_leader(w) == n->i &&
+	    end > w->store.leader_expires + 20 * MS)
+		violate(w, "%s grants a lease that ends %.3f s after the "
+		    "store's", n->name,
+		    (double)(end - w->store.leader_expires) / 1e9);
+}
+
+/*
+ * The fence is for a manager that cannot act.  One that ran all the time has
+ * to be done with its demotion before.
+ */
+void
+check_fence(struct node *n)
+{
+	struct world *w = n->w;
+
+	if (n->h == NULL || !process_ok(n, PROC_POSTGRES) || n->pg.hung ||
+	    n->slow_stop || n->pg.run != PG_UP || !n->pg.primary ||
+	    n->well_since > w->now - 2 * w->ttl * SEC)
+		return;
+	violate(w, "the keeper had to fence %s although its controller was "
+	    "well", n->name);
+}
+
 /* The key was just taken: by somebody who may? */
 void
 check_acquired(struct world *w, struct node *n)
@@ -48,6 +112,7 @@ check_acquired(struct world *w, struct node *n)
 
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
+	check_peers(w, n);
 	(void)snprintf(id, sizeof(id), "%llu",
 	    (unsigned long long)n->pg.sysid);
 	if (n->pg.data && strlen(w->store.initialize) >= 10 &&

@@ -151,6 +151,8 @@ process_resume(struct node *n, enum proc proc)
 	if (!p->hung)
 		return;
 	p->hung = false;
+	if (proc == PROC_POSTGRES)
+		n->well_since = n->w->now;
 	p->nheld = 0;
 	for (i = 0; i < count; i++) {
 		struct ev e = p->held[i];

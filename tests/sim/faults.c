@@ -424,6 +424,7 @@ on_end(struct world *w, struct ev *e)
 
 	trace(w, f->n, "== fault over: %s", kind_names[f->kind]);
 	f->on = false;
+	w->disturbed = w->now;
 	finish(w, f);
 }
 
@@ -472,6 +473,7 @@ on_begin(struct world *w, struct ev *e)
 	at(w, w->now + (hurts_keeper(f.kind) && lasts < w->ttl * SEC ?
 	    w->ttl * SEC : lasts), on_end, NULL, PROC_COUNT)->arg =
 	    slot - w->faults;
+	w->disturbed = w->now;
 	begin(w, slot);
 }
 

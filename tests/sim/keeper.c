@@ -71,6 +71,7 @@ on_fence(struct world *w, struct ev *e)
 	if (w->broken == BREAK_FENCE_OFF)
 		return;
 	w->fences++;
+	check_fence(n);
 	trace(w, n, "keeper: lease ended, fencing");
 	if (k->stage == KEEPER_QUIT) {
 		pg_kill(n);

@@ -60,6 +60,7 @@ begin(struct world *w)
 
 		n->foreign = true;
 		pg_new_cluster(n);
+		n->pg.wal.end += (uint64_t)rnd_range(w, 0, 1000) * 1000000;
 	}
 	for (i = 0; i < w->nnodes; i++) {
 		struct node *n = &w->node[i];

@@ -93,6 +93,7 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		keeper_arm(n, fx->id);
 		break;
 	case FX_WD_GRANT:
+		check_grant(n, fx->grant.lease_end_ns);
 		keeper_grant(n, &fx->grant);
 		break;
 	case FX_WD_DISARM:
@@ -236,6 +237,7 @@ on_attach(struct world *w, struct ev *e)
 	n->state_since = local_time(n);
 	n->role = found_role(n);
 	n->arm_answered = 0;
+	n->well_since = w->now;
 	facts_status(n, pg);
 	memset(&ev, 0, sizeof(ev));
 	ev.type = EV_ATTACHED;

@@ -230,6 +230,7 @@ on_ready(struct world *w, struct ev *e)
 		return;
 	}
 	p->run = PG_UP;
+	p->up_since = w->now;
 	if (p->primary) {
 		write_checkpoint(n);
 		p->control = CONTROL_IN_PRODUCTION;

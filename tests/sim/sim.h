@@ -78,6 +78,7 @@ struct pg {
 	bool safepoint; /* stopping: no session is left */
 	bool shut;	/* stopping: shutdown checkpoint is written */
 	uint32_t gen;	/* of the postmaster */
+	int64_t up_since;
 };
 
 /* ---- a node ---- */
@@ -128,7 +129,7 @@ struct node {
 	int64_t last_arrival; /* at the store: one connection keeps order */
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
-	int32_t fragile; /* keeper is away: spare the manager */
+	int64_t well_since; /* the controller runs without a break */
 	struct msg_dcs_settings settings;
 };
 
@@ -235,7 +236,7 @@ struct world {
 	bool cut[MAX_NODES + 1][MAX_NODES + 1]; /* [from][to], last = store */
 	struct fault faults[MAX_FAULTS];
 	bool quiet;
-	int64_t quiet_since;
+	int64_t quiet_since, disturbed; /* last begin or end of a fault */
 	int intensity; /* 0: no faults */
 	bool tracing;
 	enum sim_break broken;
@@ -343,6 +344,8 @@ void check_step(struct world *);
 void check_promotion(struct world *, struct node *);
 void check_acquired(struct world *, struct node *);
 void check_quiet(struct world *);
+void check_grant(struct node *, int64_t lease_end);
+void check_fence(struct node *);
 
 /* ---- rules.c ---- */
 
