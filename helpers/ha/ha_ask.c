@@ -201,6 +201,7 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 
 	*out = NULL;
 	*count = 0;
+	h->p.poll_failed = false;
 	if (n == 0)
 		return RC_OK;
 	fx = ask_new(h, FX_POLL, 5 * NS_PER_SEC);
@@ -214,6 +215,7 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 		fx->npeers = n;
 	}
 	TRY(await(h, id, &ev));
+	h->p.poll_failed = ev->outcome != OUTCOME_OK;
 	*out = ev->peers;
 	*count = ev->npeers;
 	return RC_OK;

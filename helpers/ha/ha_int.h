@@ -249,6 +249,7 @@ struct pass {
 	bool have_pg;
 	bool decided; /* rows 19/20 were reached */
 	bool role_warned, lock_logged;
+	bool poll_failed; /* the last poll was not made, or its answer lost */
 	struct ha_pg pg;
 	struct view_member remote; /* the standby cluster's remote member */
 	char msg[1024];

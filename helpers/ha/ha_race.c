@@ -62,14 +62,6 @@ limitation(const struct peer_status *p)
 	return NULL;
 }
 
-static enum rc
-poll_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
-    const struct peer_status **out, uint32_t *count)
-{
-	TRY(ask_peers(h, peers, n, out, count));
-	return RC_OK;
-}
-
 static int32_t
 peer_priority(const struct peer_status *p)
 {
@@ -209,7 +201,14 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 		if (peers[i].api_url[0] != '\0' &&
 		    worth_polling(h, peers[i].name, c.quorum))
 			ask[asked++] = peers[i];
-	TRY(poll_peers(h, ask, asked, &answers, &count));
+	TRY(ask_peers(h, ask, asked, &answers, &count));
+	/* nobody was asked: that is not the same as nobody being there */
+	if (h->p.poll_failed) {
+		ha_log(h, LOG_LVL_INFO, "replica.race.poll-failed",
+		    "Could not ask the other members for their state");
+		*yes = false;
+		return RC_OK;
+	}
 	for (i = 0; i < count; i++)
 		if (!compare_peer(h, &c, &answers[i]))
 			return RC_OK;
@@ -473,7 +472,7 @@ failover_possible(struct ha *h, uint64_t reference, bool skip_candidate,
 		log_no_candidates(h);
 		return RC_OK;
 	}
-	TRY(poll_peers(h, ask, n, &answers, &count));
+	TRY(ask_peers(h, ask, n, &answers, &count));
 	for (i = 0; i < count; i++)
 		if (candidate_healthy(h, &answers[i], reference))
 			healthy++;

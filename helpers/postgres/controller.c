@@ -702,6 +702,12 @@ controller_link(struct controller *c, enum proc peer, bool up)
 		load_store(c);
 	if (c->startup != RUNNING)
 		return;
+	if (peer == PROC_DCS && up) {
+		/* before the requests: their times depend on it */
+		(void)helper_send(c->h, PROC_DCS, MSG_DCS_SETTINGS,
+		    &c->conf->settings, NULL, 0, -1);
+		effects_store_back(c);
+	}
 	memset(&ev, 0, sizeof ev);
 	ev.type = EV_HELPER;
 	ev.helper = peer;
@@ -709,9 +715,6 @@ controller_link(struct controller *c, enum proc peer, bool up)
 	controller_feed(c, &ev);
 	if (peer == PROC_REST && up)
 		publish_fresh(c);
-	if (peer == PROC_DCS && up)
-		(void)helper_send(c->h, PROC_DCS, MSG_DCS_SETTINGS,
-		    &c->conf->settings, NULL, 0, -1);
 }
 
 void

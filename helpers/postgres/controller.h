@@ -160,6 +160,8 @@ int64_t controller_retry_ns(const struct controller *);
 void effects_run(struct controller *, const struct ha_effects *);
 /* Forget asks of the core (at exit). */
 void effects_drop(struct controller *);
+/* The store helper is back: send what waited for it. */
+void effects_store_back(struct controller *);
 
 /* ---- status.c ---- */
 

@@ -21,7 +21,17 @@ struct ask {
 	uint64_t id;
 	int64_t sent;
 	enum ha_fx_type type;
-	struct event *timer; /* DELAY */
+	struct event *timer; /* DELAY; parked: the deadline */
+	/* the request to the store helper, kept while it may be sent again */
+	uint16_t msg_type;
+	bool parked;	 /* waits for the helper to come back */
+	bool repeatable; /* may be sent again although it was sent */
+	int64_t deadline;
+	void *body;
+	size_t body_len;
+	uint8_t *var;
+	size_t var_len;
+	helper_reply_cb answered;
 	uint32_t npeers;
 	char (*peers)[NAME_SIZE];
 };
@@ -36,6 +46,7 @@ ask_new(struct controller *c, const struct ha_fx *fx)
 	a->c = c;
 	a->id = fx->id;
 	a->type = fx->type;
+	a->deadline = fx->deadline;
 	a->sent = clock_boot_ns();
 	a->next = c->asks;
 	a->prev = &c->asks;
@@ -53,6 +64,8 @@ ask_free(struct ask *a)
 		a->next->prev = a->prev;
 	if (a->timer != NULL)
 		event_free(a->timer);
+	free(a->body);
+	free(a->var);
 	free(a->peers);
 	free(a);
 }
@@ -66,6 +79,112 @@ effects_drop(struct controller *c)
 
 /* ---- the store ---- */
 
+/*
+ * A store helper that died is back within milliseconds, so a request waits
+ * for its successor as long as its deadline allows: the death of a helper is
+ * not an outage of the store (design 2).  What was already handed over is
+ * sent again only where doing it twice is the same as once.
+ */
+#define NO_DEADLINE_NS (10 * NS_PER_SEC)
+
+static void
+on_parked_too_long(evutil_socket_t fd, short what, void *arg)
+{
+	struct ask *a = arg;
+
+	(void)fd;
+	(void)what;
+	a->parked = false;
+	a->repeatable = false;
+	a->answered(a->c->h, NULL, ETIMEDOUT, a);
+}
+
+static void
+park(struct ask *a)
+{
+	int64_t now = clock_boot_ns(), left;
+	struct timeval tv;
+
+	a->parked = true;
+	left = (a->deadline != 0 ? a->deadline : a->sent + NO_DEADLINE_NS) - now;
+	if (left < 0)
+		left = 0;
+	tv.tv_sec = left / NS_PER_SEC;
+	tv.tv_usec = left % NS_PER_SEC / 1000;
+	if (a->timer == NULL)
+		a->timer = evtimer_new(a->c->base, on_parked_too_long, a);
+	if (a->timer == NULL || evtimer_add(a->timer, &tv) == -1)
+		fatal("out of memory");
+}
+
+static void
+store_send(struct ask *a)
+{
+	struct controller *c = a->c;
+	int64_t deadline = a->deadline;
+
+	if (deadline == 0)
+		deadline = a->sent + NO_DEADLINE_NS;
+	a->parked = false;
+	if (a->timer != NULL)
+		evtimer_del(a->timer);
+	if (helper_request(c->h, PROC_DCS, a->msg_type, a->body, a->var,
+	    a->var_len, -1, deadline, a->answered, a) == 0)
+		park(a);
+}
+
+/* Take over var; body is copied. */
+static void
+store_ask(struct ask *a, uint16_t type, const void *body, uint8_t *var,
+    size_t var_len, bool repeatable, helper_reply_cb answered)
+{
+	bool fd;
+	size_t max;
+
+	a->msg_type = type;
+	a->repeatable = repeatable;
+	a->answered = answered;
+	a->var = var;
+	a->var_len = var_len;
+	if (!msg_sizes(type, &a->body_len, &max, &fd))
+		fatal("message %u is unknown", type);
+	if (a->body_len > 0) {
+		if ((a->body = malloc(a->body_len)) == NULL)
+			fatal("out of memory");
+		memcpy(a->body, body, a->body_len);
+	}
+	store_send(a);
+}
+
+/* The helper died with the request in its hands: true when it is kept. */
+static bool
+kept(struct ask *a, const struct ipc_msg *msg, int lost)
+{
+	if (msg != NULL || lost != EPIPE || !a->repeatable)
+		return false;
+	park(a);
+	return true;
+}
+
+void
+effects_store_back(struct controller *c)
+{
+	struct ask *a, *last = NULL;
+
+	/* in the order in which they were asked: the list has newest first */
+	for (a = c->asks; a != NULL; a = a->next)
+		last = a;
+	for (a = last; a != NULL;) {
+		struct ask *newer = a == c->asks ? NULL :
+		    (struct ask *)(void *)((char *)a->prev -
+			offsetof(struct ask, next));
+
+		if (a->parked)
+			store_send(a);
+		a = newer;
+	}
+}
+
 static void
 on_view(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 {
@@ -76,6 +195,8 @@ on_view(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	struct ha_ev ev;
 
 	(void)h;
+	if (kept(a, msg, lost))
+		return;
 	memset(&ev, 0, sizeof ev);
 	ev.type = EV_VIEW;
 	ev.id = a->id;
@@ -111,6 +232,8 @@ on_result(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	struct ha_ev ev;
 
 	(void)h;
+	if (kept(a, msg, lost))
+		return;
 	memset(&ev, 0, sizeof ev);
 	ev.type = EV_DCS;
 	ev.id = a->id;
@@ -237,26 +360,21 @@ run_dcs(struct controller *c, const struct ha_fx *fx)
 		refuse(a, EV_DCS, "request could not be made");
 		return;
 	}
-	if (helper_request(c->h, PROC_DCS, call.type, call.body, buf, len, -1,
-	    fx->deadline, on_result, a) == 0)
-		refuse(a, EV_DCS, "store client is not there");
-	free(buf);
+	store_ask(a, call.type, call.body, buf, len, fx->dcs.op == OP_UPDATE ||
+	    fx->dcs.op == OP_TOUCH || fx->dcs.op == OP_RELEASE, on_result);
 }
 
 static void
 run_load(struct controller *c, const struct ha_fx *fx)
 {
-	struct ask *a = ask_new(c, fx);
-
-	if (helper_request(c->h, PROC_DCS, MSG_DCS_LOAD, NULL, NULL, 0, -1,
-	    fx->deadline, on_view, a) == 0)
-		refuse(a, EV_VIEW, "store client is not there");
+	store_ask(ask_new(c, fx), MSG_DCS_LOAD, NULL, NULL, 0, true, on_view);
 }
 
 /* ---- peers ---- */
 
 static void
-peers_answer(struct ask *a, const struct peer_status *v, uint32_t n)
+peers_answer(struct ask *a, enum outcome outcome, const struct peer_status *v,
+    uint32_t n)
 {
 	struct controller *c = a->c;
 	struct ha_ev ev;
@@ -264,6 +382,7 @@ peers_answer(struct ask *a, const struct peer_status *v, uint32_t n)
 	memset(&ev, 0, sizeof ev);
 	ev.type = EV_PEERS;
 	ev.id = a->id;
+	ev.outcome = outcome;
 	ev.peers = v;
 	ev.npeers = n;
 	ask_free(a);
@@ -281,7 +400,7 @@ peers_unreachable(struct ask *a)
 		text_set(v[i].name, sizeof v[i].name, a->peers[i]);
 		text_set(v[i].text, sizeof v[i].text, "store client lost");
 	}
-	peers_answer(a, v, n);
+	peers_answer(a, OUTCOME_FAILED, v, n);
 }
 
 static void
@@ -292,7 +411,8 @@ on_peers(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	const struct msg_peers *m;
 
 	(void)h;
-	(void)lost;
+	if (kept(a, msg, lost))
+		return;
 	if (msg == NULL || msg->hdr.type != MSG_DCS_PEERS) {
 		peers_unreachable(a);
 		return;
@@ -306,7 +426,7 @@ on_peers(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	/* the bytes of a message are not aligned for us */
 	if (m->count > 0)
 		memcpy(v, msg->var, m->count * sizeof v[0]);
-	peers_answer(a, v, m->count);
+	peers_answer(a, OUTCOME_OK, v, m->count);
 }
 
 static struct tree *
@@ -351,10 +471,10 @@ run_poll(struct controller *c, const struct ha_fx *fx)
 		    tree_copy(c->snap.slots) : tree_map());
 		var = map;
 	}
-	if (!tree_encode(var, &buf, &len) || helper_request(c->h, PROC_DCS,
-	    type, &m, buf, len, -1, fx->deadline, on_peers, a) == 0)
+	if (tree_encode(var, &buf, &len))
+		store_ask(a, type, &m, buf, len, true, on_peers);
+	else
 		peers_unreachable(a);
-	free(buf);
 	tree_free(var);
 }
 
