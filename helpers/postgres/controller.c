@@ -472,6 +472,7 @@ check_name(struct controller *c)
 	const struct view_member *m = view_member(c->first_view, c->conf->name);
 	struct msg_url url;
 	char *slash;
+	size_t len;
 
 	if (!c->first_start || m == NULL || m->api_url[0] == '\0' ||
 	    strcmp(m->api_url, c->conf->api_url) == 0) {
@@ -484,11 +485,12 @@ check_name(struct controller *c)
 	slash = slash != NULL ? strchr(slash + 3, '/') : NULL;
 	if (slash != NULL)
 		*slash = '\0';
-	if (strlen(url.url) + sizeof "/liveness" > sizeof url.url) {
+	len = strlen(url.url);
+	if (len + sizeof "/liveness" > sizeof url.url) {
 		attach(c);
 		return;
 	}
-	strcat(url.url, "/liveness");
+	memcpy(url.url + len, "/liveness", sizeof "/liveness");
 	c->startup = CHECKING_NAME;
 	if (helper_request(c->h, PROC_DCS, MSG_DCS_LIVENESS, &url, NULL, 0, -1,
 	    clock_boot_ns() + LIVENESS_TIMEOUT, on_liveness, c) == 0)

@@ -248,11 +248,11 @@ enum post_phase { SUPERUSER, SCRIPT, ROLES, RESTARTED };
 static bool
 text_append(char *buf, size_t size, const char *text)
 {
-	size_t n = strlen(buf);
+	size_t n = strlen(buf), len = strlen(text);
 
-	if (n + strlen(text) + 1 > size)
+	if (n + len + 1 > size)
 		return false;
-	strcpy(buf + n, text);
+	memcpy(buf + n, text, len + 1);
 	return true;
 }
 
