@@ -2,6 +2,7 @@
  * test_acts.c: attempts at what design 2's table forbids, from inside each
  * process; only in a test build (make ACTS=1).
  *
+ * The variable is not called PATRONI_..., for the master reads and removes those.
  * libc and the log only, since the keeper compiles this too
  * (watchdog/acts.c).
  */
@@ -147,26 +148,27 @@ static const struct {
 };
 
 static void
-attempt(const char *name)
+attempt(const char *me, const char *name)
 {
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
 		if (strcmp(acts[i].name, name) != 0)
 			continue;
-		log_info("act %s: attempted", name);
+		log_info("act %s/%s: attempted", me, name);
 		errno = 0;
 		if (acts[i].run() == -1)
-			log_info("act %s: refused (%s)", name, strerror(errno));
+			log_info("act %s/%s: refused (%s)", me, name,
+			    strerror(errno));
 		else
-			log_info("act %s: ALLOWED", name);
+			log_info("act %s/%s: ALLOWED", me, name);
 		return;
 	}
-	log_error("act %s: unknown", name);
+	log_error("act %s/%s: unknown", me, name);
 }
 
 void
 test_acts_run(enum proc self)
 {
-	const char *wanted = getenv("PATRONI_TEST_ACTS");
+	const char *wanted = getenv("TEST_PATRONI_ACTS");
 	const char *me = proc_name(self);
 	char *copy, *word, *act, *words, *names;
 
@@ -180,7 +182,7 @@ test_acts_run(enum proc self)
 			continue;
 		for (act = strtok_r(act + 1, ",", &names); act != NULL;
 		     act = strtok_r(NULL, ",", &names))
-			attempt(act);
+			attempt(me, act);
 	}
 	free(copy);
 }

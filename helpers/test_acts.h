@@ -9,9 +9,9 @@
 
 #ifdef TEST_ACTS
 /*
- * Run the acts that PATRONI_TEST_ACTS="<process>:<act>[,<act>...]" names for
+ * Run the acts that TEST_PATRONI_ACTS="<process>:<act>[,<act>...]" names for
  * this process; several processes are separated by blanks.  Logs for each
- * `act <name>: refused (<errno text>)` or `act <name>: ALLOWED`.
+ * `act <process>/<act>: refused (<errno text>)` or `...: ALLOWED`.
  */
 void test_acts_run(enum proc self);
 #else
