@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../ipc/version.h"
+#include "../ipc/values.h"
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
 #include "decode.h"
@@ -295,13 +297,12 @@ fail_early(struct operation *o, const char *why)
 static bool
 old_member(const struct view *v)
 {
-	int major, minor;
+	unsigned at[3];
 	uint32_t i;
 
 	for (i = 0; v != NULL && i < v->nmembers; i++)
-		if (sscanf(v->members[i].version, "%d.%d", &major, &minor) ==
-			2 &&
-		    (major < 2 || (major == 2 && minor < 1)))
+		if (version_numbers(v->members[i].version, at) >= 2 &&
+		    (at[0] < 2 || (at[0] == 2 && at[1] < 1)))
 			return true;
 	return false;
 }
@@ -658,8 +659,7 @@ dcs_open(struct event_base *base, const struct tree *conf, bool ctl,
 		section = tree_get(conf, d->driver->section);
 	}
 	if (section == NULL)
-		snprintf(err, errlen,
-		    "Can not find suitable configuration of distributed configuration store\nAvailable implementations: etcd3");
+		snprintf(err, errlen, "%s", STORE_MISSING);
 	else if (!text_set(d->name, sizeof(d->name),
 		     tree_path_text(conf, "name", "")) ||
 	    (d->name[0] == '\0' && !ctl))

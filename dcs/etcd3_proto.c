@@ -136,7 +136,7 @@ bool
 etcd_kv_parse(const json_t *j, struct etcd_kv *kv)
 {
 	const char *k = json_text(j, "key"), *v = json_text(j, "value");
-	size_t klen;
+	size_t klen = 0;
 
 	memset(kv, 0, sizeof(*kv));
 	if (k == NULL)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../ipc/values.h"
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
 #include "etcd3_int.h"
@@ -373,16 +374,16 @@ version_reply(struct rpc *r, const json_t *root)
 	struct etcd3 *e = r->e;
 	const char *cluster = json_text(root, "etcdcluster");
 	const char *server = json_text(root, "etcdserver");
-	int major = 0, minor = 0, smajor = 0, sminor = 0, spatch = 0;
+	unsigned c[3] = { 0 }, v[3] = { 0 };
 
 	if (server != NULL)
-		sscanf(server, "%d.%d.%d", &smajor, &sminor, &spatch);
-	if (cluster == NULL || sscanf(cluster, "%d.%d", &major, &minor) != 2) {
+		(void)version_numbers(server, v);
+	if (cluster == NULL || version_numbers(cluster, c) < 2) {
 		/* "not_decided" while the cluster forms */
 		visit_failed(r, false, "no cluster version in its /version");
 		return;
 	}
-	if (major < 3 || (smajor == 3 && sminor == 0 && spatch < 4)) {
+	if (c[0] < 3 || (v[0] == 3 && v[1] == 0 && v[2] < 4)) {
 		snprintf(r->error, sizeof(r->error),
 		    "Detected Etcd version %.40s is lower than 3.0.4",
 		    server == NULL ? cluster : server);
@@ -391,15 +392,15 @@ version_reply(struct rpc *r, const json_t *root)
 		return;
 	}
 	text_set(e->prefix, sizeof(e->prefix),
-	    major > 3 || minor >= 4 ? "/v3" :
-		minor == 3	    ? "/v3beta" :
-				      "/v3alpha");
-	e->no_watch = major == 3 && minor == 0;
+	    c[0] > 3 || c[1] >= 4 ? "/v3" :
+		c[1] == 3	  ? "/v3beta" :
+				    "/v3alpha");
+	e->no_watch = c[0] == 3 && c[1] == 0;
 	if (e->no_watch)
 		log_warn(
 		    "Detected Etcd version %s is lower than 3.1.0, watches are not supported",
 		    cluster);
-	if (major == 3 && minor < 3 && e->conf.user != NULL) {
+	if (c[0] == 3 && c[1] < 3 && e->conf.user != NULL) {
 		log_warn(
 		    "Detected Etcd version %s is lower than 3.3.0, authentication is not supported",
 		    cluster);

@@ -23,12 +23,13 @@ static bool
 add_endpoint(
     struct etcd_conf *c, const char *protocol, const char *host, int port)
 {
-	char *url = c->endpoints[c->nendpoints];
+	char *url;
 	bool v6 = strchr(host, ':') != NULL;
 	int n;
 
 	if (c->nendpoints == ETCD_MAX_ENDPOINTS || host[0] == '\0')
 		return false;
+	url = c->endpoints[c->nendpoints];
 	n = snprintf(url, URL_SIZE, "%s://%s%s%s:%d", protocol, v6 ? "[" : "",
 	    host, v6 ? "]" : "", port);
 	if (n < 0 || n >= URL_SIZE)

@@ -387,3 +387,23 @@ value_host_port(
 	*port = (int)n;
 	return true;
 }
+
+int
+version_numbers(const char *s, unsigned v[3])
+{
+	int n = 0;
+
+	v[0] = v[1] = v[2] = 0;
+	while (n < 3 && *s >= '0' && *s <= '9') {
+		unsigned number = 0;
+
+		for (; *s >= '0' && *s <= '9'; s++)
+			if ((number = number * 10 + (unsigned)(*s - '0')) >
+			    9999)
+				return n;
+		v[n++] = number;
+		if (*s++ != '.')
+			break;
+	}
+	return n;
+}

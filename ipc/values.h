@@ -39,4 +39,11 @@ const char *value_human(
 bool value_host_port(
     const char *, int dflt_port, char *host, size_t size, int *port);
 
+/*
+ * The leading numbers of "4.1.4", "15.3 (Debian)", "3.5": up to three, joined
+ * by dots, none above 9999; what follows is passed over.  How many; the rest
+ * of v[] is 0.
+ */
+int version_numbers(const char *, unsigned v[3]);
+
 #endif

@@ -444,11 +444,7 @@ load(struct master *m, const char *configfile)
 		conf_notes_print_errors(&notes, stderr);
 	conf_notes_free(&notes);
 	if (conf != NULL && conf_store(conf) == NULL) {
-		fprintf(stderr,
-		    "Can not find suitable configuration of "
-		    "distributed configuration store\nAvailable "
-		    "implementations: consul, etcd, etcd3, exhibitor, "
-		    "kubernetes, zookeeper\n");
+		fprintf(stderr, "%s\n", STORE_MISSING);
 		conf_free(conf);
 		conf = NULL;
 	}

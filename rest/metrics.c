@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../ipc/values.h"
 #include "document.h"
 
 struct out {
@@ -137,12 +138,12 @@ state_index(enum pg_state st)
 static void
 version_metric(struct out *o)
 {
-	unsigned a = 0, b = 0, c = 0;
+	unsigned v[3];
 
-	sscanf(COMPAT_VERSION, "%u.%u.%u", &a, &b, &c);
+	(void)version_numbers(COMPAT_VERSION, v);
 	head(o, "patroni_version", "gauge", "Patroni semver without periods.",
 	    "");
-	buf_printf(o->b, "%02u%02u%02u\n", a, b, c);
+	buf_printf(o->b, "%02u%02u%02u\n", v[0], v[1], v[2]);
 }
 
 static void

@@ -64,7 +64,7 @@ add_name(struct tree *list, const char *name)
 	char low[NAME_SIZE];
 	size_t n = 0;
 
-	for (; name[n] != '\0' && n < sizeof(low) - 1; n++)
+	for (; n < sizeof(low) - 1 && name[n] != '\0'; n++)
 		low[n] = (char)tolower((unsigned char)name[n]);
 	low[n] = '\0';
 	add_text(list, low);

@@ -74,7 +74,7 @@ pgversion_parse_output(const char *text)
 		n++;
 	}
 	word[n] = '\0';
-	if (dots == 0 || (dots == 1 && atoi(word) < 10))
+	if (dots == 0 || (dots == 1 && strtol(word, NULL, 10) < 10))
 		memcpy(word + n, ".0", 3);
 	return pgversion_parse(word, false);
 }

@@ -96,7 +96,7 @@ all_processes(struct proc_entry *v, size_t max)
 		return 0;
 	while (n < max && (d = readdir(dir)) != NULL)
 		if (isdigit((unsigned char)d->d_name[0]) &&
-		    proc_read((pid_t)atoi(d->d_name), &v[n]))
+		    proc_read((pid_t)strtol(d->d_name, NULL, 10), &v[n]))
 			n++;
 	closedir(dir);
 	return n;

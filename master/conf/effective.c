@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../../ipc/version.h"
 #include "../../ipc/values.h"
 #include "internal.h"
 
@@ -331,10 +332,7 @@ check_needed(struct conf *conf, struct conf_notes *notes)
 		conf_note(notes, CONF_WARNING,
 		    "postgresql.authentication.replication is not defined");
 	if (ok && conf_store(conf) == NULL) {
-		conf_note(notes, CONF_ERROR,
-		    "Can not find suitable configuration of distributed "
-		    "configuration store\nAvailable implementations: consul, "
-		    "etcd, etcd3, exhibitor, kubernetes, raft, zookeeper");
+		conf_note(notes, CONF_ERROR, "%s", STORE_MISSING);
 		ok = false;
 	}
 	return ok;

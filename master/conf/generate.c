@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../ipc/values.h"
 #include "generate.h"
 #include "probe.h"
 
@@ -287,17 +288,17 @@ sample(struct generate *g)
 	char program[PATH_SIZE], version[32];
 	const char *name =
 	    tree_path_text(g->doc, "postgresql.bin_name.postgres", "postgres");
-	int major = 0, minor = 0;
+	unsigned at[3];
 
 	if (!probe_program(tree_path_text(g->doc, "postgresql.bin_dir", ""),
 		name, program, sizeof(program)) ||
 	    !probe_postgres_version(program, version, sizeof(version)) ||
-	    sscanf(version, "%d.%d", &major, &minor) < 1) {
+	    version_numbers(version, at) < 1) {
 		fprintf(g->err,
 		    "Failed to get postgres version: cannot run %s\n", name);
 		return false;
 	}
-	for_version(g, major * 10000 + minor * 100);
+	for_version(g, (int)(at[0] * 10000 + at[1] * 100));
 	return true;
 }
 

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../ipc/values.h"
 #include "probe.h"
 
 extern char **environ;
@@ -203,18 +204,17 @@ probe_postgres_version(const char *program, char *out, size_t size)
 {
 	char *argv[] = { strdup(program), strdup("--version"), NULL };
 	char text[256], *p;
-	int major = 0, minor = 0, n = 0;
+	unsigned at[3];
 	bool ok = false;
 
 	if (argv[0] != NULL && argv[1] != NULL &&
 	    probe_run(argv, PROBE_MS, text, sizeof(text)) == 0 &&
-	    (p = strpbrk(text, "0123456789")) != NULL)
-		n = sscanf(p, "%d.%d", &major, &minor);
-	if (n >= 1) {
-		if (major >= 10)
-			snprintf(out, size, "%d", major);
+	    (p = strpbrk(text, "0123456789")) != NULL &&
+	    version_numbers(p, at) >= 1) {
+		if (at[0] >= 10)
+			snprintf(out, size, "%u", at[0]);
 		else
-			snprintf(out, size, "%d.%d", major, minor);
+			snprintf(out, size, "%u.%u", at[0], at[1]);
 		ok = true;
 	}
 	free(argv[0]);

@@ -57,9 +57,9 @@ digits(const char *s, unsigned base, uint64_t *out)
 		if (*s >= '0' && *s <= '9')
 			v = (uint64_t)(*s - '0');
 		else if (*s >= 'a' && *s <= 'f')
-			v = (uint64_t)(*s - 'a' + 10);
+			v = (uint64_t)(*s - 'a') + 10;
 		else if (*s >= 'A' && *s <= 'F')
-			v = (uint64_t)(*s - 'A' + 10);
+			v = (uint64_t)(*s - 'A') + 10;
 		else
 			return false;
 		if (v >= base || __builtin_mul_overflow(n, base, &n) ||

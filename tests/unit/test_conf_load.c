@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../../ipc/version.h"
 #include "../../master/conf/conf.h"
 
 static char dir[] = "/tmp/test_conf_XXXXXX";
@@ -135,7 +136,7 @@ test_refused(void **state)
 	    "0 or more");
 	assert_refused("name: n\nscope: s\nrestapi: {listen: 'h:1'}\n"
 		       "postgresql: {listen: 'h:1', data_dir: /d}\n",
-	    "Available implementations: consul, etcd, etcd3");
+	    "Available implementations: " STORE_IMPLEMENTATIONS);
 	assert_refused(BASE "watchdog: 5\n",
 	    "line 14: watchdog: wrong value \"5\", accepted: a mapping");
 }

@@ -68,7 +68,7 @@ test_codec(void **state)
 	/* no prefix and no longer input is a tree */
 	for (size_t i = 0; i < len; i++)
 		assert_null(tree_decode(buf, i));
-	buf = realloc(buf, len + 1);
+	assert_non_null(buf = realloc(buf, len + 1));
 	buf[len] = 0;
 	assert_null(tree_decode(buf, len + 1));
 	/* a broken byte gives another tree or none, never a crash */
