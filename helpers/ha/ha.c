@@ -377,7 +377,7 @@ ha_event(struct ha *h, const struct ha_ev *ev, int64_t now, int64_t wall_us,
 		h->shutdown = true;
 		break;
 	default:
-		if (is_awaited(h, ev))
+		if (is_awaited(h, ev) && !failsafe_at_once(h, ev))
 			enqueue(h, ev);
 		break;
 	}

@@ -62,33 +62,73 @@ receive_slots(struct failsafe_record *f, const struct tree *slots)
 	}
 }
 
-void
-failsafe_receive(struct ha *h, const struct event *e)
+/* Record and answer.  True when the primary's claim was accepted. */
+static bool
+receive(struct ha *h, const struct ha_ev *ev, int64_t now,
+    struct msg_request_reply *answer)
 {
-	const struct msg_request *r = e->req;
+	const struct msg_request *r = ev->req;
 	struct failsafe_record *f = &h->s.failsafe;
-	struct ha_fx *fx;
 
+	answer->code = 200;
 	if (!h->s.opt.failsafe) {
-		reply(h, e->ev.request, 502, "failsafe_mode is disabled");
-		return;
+		answer->code = 502;
+		(void)text_set(answer->text, sizeof(answer->text),
+		    "failsafe_mode is disabled");
+		return false;
 	}
 	if (h->s.role == ROLE_PRIMARY && h->s.pg_state == STATE_RUNNING) {
-		reply(h, e->ev.request, 500, "Running as a leader");
-		return;
+		answer->code = 500;
+		(void)text_set(answer->text, sizeof(answer->text),
+		    "Running as a leader");
+		return false;
 	}
 	memset(f, 0, sizeof(*f));
-	f->until = h->p.now + ttl_ns(h);
+	f->until = now + ttl_ns(h);
 	memcpy(f->name, r->name, sizeof(f->name));
 	memcpy(f->conn_url, r->conn_url, sizeof(f->conn_url));
 	memcpy(f->api_url, r->api_url, sizeof(f->api_url));
-	receive_slots(f, tree_get(e->doc, "slots"));
-	fx = fx_new(h, FX_REPLY);
+	receive_slots(f, tree_get(ev->doc, "slots"));
+	answer->has_lsn = h->s.last_wal != 0;
+	answer->lsn = h->s.last_wal;
+	(void)text_set(answer->text, sizeof(answer->text), "Accepted");
+	return true;
+}
+
+void
+failsafe_receive(struct ha *h, const struct event *e)
+{
+	struct ha_fx *fx = fx_new(h, FX_REPLY);
+
 	fx->request = e->ev.request;
-	fx->reply.code = 200;
-	fx->reply.has_lsn = h->s.last_wal != 0;
-	fx->reply.lsn = h->s.last_wal;
-	(void)text_set(fx->reply.text, sizeof(fx->reply.text), "Accepted");
+	if (receive(h, &e->ev, h->p.now, &fx->reply))
+		fx_new(h, FX_PUBLISH);
+}
+
+/*
+ * A primary that lost the store gives its members two seconds, and the cycle
+ * of a member is waiting for the same store: such a request is answered in
+ * the middle of a run.  Only as long as that run has taken no view, though:
+ * with one it may be about to race, and must not do that after it has told
+ * the primary that it may go on.  The record is first read with the next
+ * view, so the passes made so far would not have gone another way.
+ */
+bool
+failsafe_at_once(struct ha *h, const struct ha_ev *ev)
+{
+	struct ha_fx *fx;
+
+	if (ev->type != EV_REQUEST || ev->req == NULL ||
+	    ev->req->kind != REQUEST_FAILSAFE || h->run == RUN_NONE ||
+	    h->s.view != h->base.view)
+		return false;
+	fx = fx_append(h, FX_REPLY);
+	fx->request = ev->request;
+	if (receive(h, ev, h->now, &fx->reply)) {
+		h->base.failsafe = h->s.failsafe;
+		fx_append(h, FX_PUBLISH);
+	}
+	return true;
 }
 
 /* 15.3; a positive round extends the lease from when it was begun. */

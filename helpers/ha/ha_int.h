@@ -487,6 +487,8 @@ enum rc failsafe_check(struct ha *, bool *yes);
 void failsafe_patch(struct ha *, bool at_load);
 void failsafe_remember(struct ha *, const struct view *);
 void failsafe_receive(struct ha *, const struct event *);
+/* True: the event was a POST /failsafe, answered in the middle of a run. */
+bool failsafe_at_once(struct ha *, const struct ha_ev *);
 void failsafe_clear(struct ha *);
 
 /* ---- the runs, for ha.c ---- */
