@@ -44,11 +44,24 @@ rearm(struct requests *r)
 	arm(r, nearest);
 }
 
+/* Slots that were never used are not touched: they cost no memory. */
+static struct request *
+unused(struct requests *r)
+{
+	struct request *q = TAILQ_FIRST(&r->idle);
+
+	if (q == NULL && r->touched < MAX_REQUESTS) {
+		q = &r->slots[r->touched++];
+		TAILQ_INSERT_HEAD(&r->idle, q, entry);
+	}
+	return q;
+}
+
 static void
 release(struct requests *r, struct request *q)
 {
 	TAILQ_REMOVE(&r->active, q, entry);
-	TAILQ_INSERT_TAIL(&r->idle, q, entry);
+	TAILQ_INSERT_HEAD(&r->idle, q, entry);
 	q->id = 0;
 	/* A timer that is set too early is corrected when it fires. */
 	if (TAILQ_EMPTY(&r->active))
@@ -113,8 +126,6 @@ requests_init(struct helper *h)
 
 	TAILQ_INIT(&r->active);
 	TAILQ_INIT(&r->idle);
-	for (int i = 0; i < MAX_REQUESTS; i++)
-		TAILQ_INSERT_TAIL(&r->idle, &r->slots[i], entry);
 	r->timer_fd =
 	    timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (r->timer_fd == -1)
@@ -138,7 +149,7 @@ helper_request(struct helper *h, enum proc to, uint16_t type, const void *body,
 {
 	struct requests *r = &h->requests;
 	struct peer *p = peer_find(h, to);
-	struct request *q = TAILQ_FIRST(&r->idle);
+	struct request *q = unused(r);
 	int64_t now = clock_boot_ns();
 	uint64_t id;
 

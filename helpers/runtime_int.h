@@ -32,6 +32,7 @@ TAILQ_HEAD(request_list, request);
 struct requests {
 	struct request slots[MAX_REQUESTS];
 	struct request_list active, idle;
+	unsigned int touched; /* slots before it have been used */
 	uint64_t serial;
 	int timer_fd; /* CLOCK_BOOTTIME, so that suspend counts */
 	struct event *timer;

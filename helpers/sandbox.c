@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -244,6 +245,8 @@ sandbox_enter(enum proc self, const char *const *read_paths)
 			bits |= SANDBOX_SECCOMP;
 	} else if (enter_inherited(self))
 		bits |= SANDBOX_SECCOMP;
+	/* Building the filters took some hundred kB that nobody needs again. */
+	(void)malloc_trim(0);
 	log_debug("%s: sandbox: seccomp %s, Landlock %s", proc_name(self),
 	    bits & SANDBOX_SECCOMP ? "on" : "off",
 	    bits & SANDBOX_LANDLOCK ? "on" : "off");
