@@ -94,7 +94,7 @@ $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELP
 $(B)/patroni-watchdog: $(B)/obj/watchdog/main.o $(L_WD) $(L_IPC)
 	$(link)
 $(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(L_CTL) $(L_CONF) $(L_DCS) $(L_HA) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -lyaml -ljansson -lseccomp
+	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp
 $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)

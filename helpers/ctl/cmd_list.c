@@ -1,26 +1,7 @@
 /*
  * cmd_list.c: `list` and `topology` (patronictl.md 11.7, 11.18).
  */
-#include <time.h>
-
 #include "ctl.h"
-
-/* Places in the option tables of commands.c. */
-enum { LIST_GROUP, LIST_EXTENDED, LIST_TIMESTAMP, LIST_FORMAT, LIST_W2,
-	LIST_WATCH };
-enum { TOPO_GROUP, TOPO_W2, TOPO_WATCH };
-
-static void
-print_time(void)
-{
-	char text[64];
-	struct tm tm;
-	time_t now = time(NULL);
-
-	if (localtime_r(&now, &tm) != NULL &&
-	    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm) > 0)
-		printf("%s\n", text);
-}
 
 static void
 print_cluster(struct ctl *ctl, const char *cluster, enum table_format fmt,
@@ -28,7 +9,7 @@ print_cluster(struct ctl *ctl, const char *cluster, enum table_format fmt,
 {
 	struct view *v = store_view(store_open(ctl, cluster));
 
-	members_print(v, cluster, fmt, extended, stdout);
+	members_print(ctl, v, cluster, fmt, extended, stdout);
 	view_free(v);
 }
 
@@ -50,31 +31,24 @@ print_clusters(struct ctl *ctl, const struct parsed *p, enum table_format fmt,
 	return 0;
 }
 
-static void
-set_group(struct ctl *ctl, const struct opt_value *v)
-{
-	if (!v->set)
-		return;
-	if (v->integer < 0)
-		ctl_error("--group must not be negative");
-	ctl->group = (int)v->integer;
-}
-
 static int
 list_once(struct ctl *ctl, const struct parsed *p)
 {
-	if (p->v[LIST_TIMESTAMP].set)
-		print_time();
-	return print_clusters(ctl, p, table_format(p->v[LIST_FORMAT].text),
-	    p->v[LIST_EXTENDED].set);
+	char now[DATE_SIZE];
+
+	if (parsed_flag(p, "--timestamp")) {
+		date_now(now, sizeof(now));
+		printf("%s\n", now);
+	}
+	return print_clusters(ctl, p, table_format(parsed_text(p, "--format")),
+	    parsed_flag(p, "--extended"));
 }
 
 int
 cmd_list(struct ctl *ctl, const struct parsed *p)
 {
-	set_group(ctl, &p->v[LIST_GROUP]);
-	return watch_loop(&p->v[LIST_WATCH], p->v[LIST_W2].set, list_once, ctl,
-	    p);
+	config_group(ctl, p, false);
+	return watch_loop(list_once, true, ctl, p);
 }
 
 static int
@@ -86,7 +60,6 @@ topology_once(struct ctl *ctl, const struct parsed *p)
 int
 cmd_topology(struct ctl *ctl, const struct parsed *p)
 {
-	set_group(ctl, &p->v[TOPO_GROUP]);
-	return watch_loop(&p->v[TOPO_WATCH], p->v[TOPO_W2].set, topology_once,
-	    ctl, p);
+	config_group(ctl, p, false);
+	return watch_loop(topology_once, true, ctl, p);
 }

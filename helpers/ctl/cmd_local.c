@@ -19,8 +19,6 @@
 #define ANSWER_SECONDS 10
 #define QUEUE_BYTES 65536
 
-enum { LOCAL_SOCKET, LOCAL_FORMAT, LOCAL_LIMIT, LOCAL_W2, LOCAL_WATCH };
-
 /* ---- the socket ---- */
 
 static int
@@ -54,10 +52,10 @@ daemon_link(const struct ctl *ctl, const struct parsed *p)
 	uint32_t i, n;
 	int fd = -1, e = ENOENT;
 
-	if (p->v[LOCAL_SOCKET].set) {
+	if (parsed_flag(p, "--socket")) {
 		n = 1;
 		if (!text_set(paths[0], sizeof(paths[0]),
-			p->v[LOCAL_SOCKET].text))
+			parsed_text(p, "--socket")))
 			ctl_error("path too long");
 	} else
 		n = conf_control_sockets(ctl->conf, paths);
@@ -281,7 +279,7 @@ processes_once(struct ctl *ctl, const struct parsed *p)
 		"restarts", "ready", "rss_kb", "pss_kb", "cpu_ms", "sandbox",
 		"loops", "queue_bytes", "lease_left_ms", "armed", "fenced",
 		"role", "state", "text", NULL };
-	enum table_format fmt = table_format(p->v[LOCAL_FORMAT].text);
+	enum table_format fmt = table_format(parsed_text(p, "--format"));
 	struct msg_ctl_query q;
 	struct msg_ctl_reply r;
 	struct tree *doc;
@@ -330,7 +328,7 @@ journal(struct ctl *ctl, const struct parsed *p)
 {
 	static const char *const keys[] = { "time_us", "last_us", "boot_ns",
 		"times", "rule", "text", NULL };
-	enum table_format fmt = table_format(p->v[LOCAL_FORMAT].text);
+	enum table_format fmt = table_format(parsed_text(p, "--format"));
 	struct msg_ctl_query q;
 	struct msg_ctl_reply r;
 	struct tree *list;
@@ -338,8 +336,8 @@ journal(struct ctl *ctl, const struct parsed *p)
 	uint32_t i;
 
 	new_query(&q, CTL_JOURNAL);
-	if (p->v[LOCAL_LIMIT].set && p->v[LOCAL_LIMIT].integer > 0)
-		q.limit = (uint32_t)p->v[LOCAL_LIMIT].integer;
+	if (parsed_option(p, "--limit")->integer > 0)
+		q.limit = (uint32_t)parsed_option(p, "--limit")->integer;
 	list = ask(ctl, p, &q, &r);
 	if (fmt != FMT_PRETTY) {
 		print_data(list, fmt, keys);
@@ -420,8 +418,7 @@ cmd_local(struct ctl *ctl, const struct parsed *p)
 	struct msg_ctl_query q;
 
 	if (strcmp(what, "processes") == 0)
-		return watch_loop(&p->v[LOCAL_WATCH], p->v[LOCAL_W2].set,
-		    processes_once, ctl, p);
+		return watch_loop(processes_once, true, ctl, p);
 	if (strcmp(what, "journal") == 0)
 		return journal(ctl, p);
 	if (strcmp(what, "log-level") == 0)

@@ -10,8 +10,6 @@
 
 #define VERSION_TIMEOUT 10
 
-enum { VERSION_GROUP };
-
 static void
 server_version(int64_t v, char *buf, size_t size)
 {
@@ -34,7 +32,7 @@ ask_member(struct ctl *ctl, struct store *store, const struct view_member *m)
 	struct tree *doc = NULL;
 	char why[TEXT_SIZE] = "", server[64];
 
-	rest_get(ctl, store, m->api_url, VERSION_TIMEOUT, &a);
+	rest_get(ctl, store, m, VERSION_TIMEOUT, &a);
 	if (a.status == 0)
 		(void)text_set(why, sizeof(why), a.text);
 	else
@@ -72,8 +70,7 @@ cmd_version(struct ctl *ctl, const struct parsed *p)
 	printf("patronictl version %s\n", PROGRAM_VERSION);
 	if (p->nargs == 0)
 		return 0;
-	if (p->v[VERSION_GROUP].set && p->v[VERSION_GROUP].integer >= 0)
-		ctl->group = (int)p->v[VERSION_GROUP].integer;
+	config_group(ctl, p, false);
 	printf("\n");
 	store = store_open(ctl, p->args[0]);
 	v = store_view(store);

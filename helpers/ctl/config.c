@@ -23,8 +23,8 @@ static const struct scheme schemes[] = {
 };
 #define NSCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
-static void
-default_path(char *out, size_t size)
+void
+config_default_path(char *out, size_t size)
 {
 	const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
 	int n;
@@ -185,7 +185,7 @@ config_load(struct ctl *ctl, const char *file, const char *url)
 	bool given = file != NULL;
 
 	memset(&notes, 0, sizeof(notes));
-	default_path(dflt, sizeof(dflt));
+	config_default_path(dflt, sizeof(dflt));
 	if (!given)
 		file = dflt;
 	if (access(file, R_OK) == -1) {
@@ -223,4 +223,46 @@ const char *
 config_scope(const struct ctl *ctl)
 {
 	return tree_path_text(ctl->conf->effective, "scope", NULL);
+}
+
+const char *
+config_cluster(const struct ctl *ctl, const struct parsed *p)
+{
+	const char *name = p->nargs > 0 ? p->args[0] : config_scope(ctl);
+
+	if (name == NULL || name[0] == '\0')
+		ctl_error("cluster name is required");
+	return name;
+}
+
+/* citus.group of a valid section (both keys), or -1. */
+static int
+citus_group(const struct ctl *ctl)
+{
+	const struct tree *c = ctl->conf->effective;
+	int64_t group = tree_path_int(c, "citus.group", -1);
+
+	if (tree_path_text(c, "citus.database", NULL) == NULL || group < 0 ||
+	    group > INT32_MAX)
+		return -1;
+	return (int)group;
+}
+
+bool
+config_citus(const struct ctl *ctl)
+{
+	return ctl->group >= 0 || (ctl->conf != NULL && citus_group(ctl) >= 0);
+}
+
+void
+config_group(struct ctl *ctl, const struct parsed *p, bool from_config)
+{
+	const struct opt_value *v = parsed_option(p, "--group");
+
+	if (v->set && v->integer < 0)
+		ctl_error("--group must not be negative");
+	if (v->set)
+		ctl->group = (int)v->integer;
+	else if (from_config)
+		ctl->group = citus_group(ctl);
 }

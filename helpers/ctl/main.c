@@ -122,17 +122,6 @@ interrupted(int sig)
 	_exit(1);
 }
 
-static const struct command *
-find_command(const char *name)
-{
-	const struct command *c;
-
-	for (c = commands; c->name != NULL; c++)
-		if (strcmp(c->name, name) == 0)
-			return c;
-	usage_error(NULL, "No such command '%s'.", name);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -155,11 +144,14 @@ main(int argc, char **argv)
 		help_program(stderr);
 		return 2;
 	}
-	c = find_command(argv[i]);
+	if ((c = command_find(argv[i])) == NULL)
+		usage_error(NULL, "No such command '%s'.", argv[i]);
 	open_log();
+	style_init();
 	ctl.group = -1;
 	ctl.insecure = g.insecure;
-	config_load(&ctl, g.config_file, g.dcs_url);
+	if ((c->flags & COMMAND_NO_CONFIG) == 0)
+		config_load(&ctl, g.config_file, g.dcs_url);
 	options_parse(c, argc - i - 1, argv + i + 1, &parsed);
 	code = c->run(&ctl, &parsed);
 	if (fflush(stdout) == EOF)

@@ -30,6 +30,8 @@ struct member {
 
 struct listing {
 	const struct view *v;
+	bool citus;
+	int group; /* Citus: of this view */
 	enum table_format fmt;
 	struct member *list;
 	uint32_t n;
@@ -38,40 +40,6 @@ struct listing {
 };
 
 /* ---- what the view says of a member ---- */
-
-static bool
-standby_cluster(const struct view *v)
-{
-	const struct tree *s = tree_path(v->config, "standby_cluster");
-	static const char *const keys[] = { "host", "port", "restore_command" };
-	const struct tree *k;
-	size_t i;
-
-	for (i = 0; s != NULL && i < sizeof(keys) / sizeof(keys[0]); i++) {
-		k = tree_get(s, keys[i]);
-		if (k != NULL && k->type != TREE_NULL &&
-		    !(k->type == TREE_TEXT && k->u.s[0] == '\0') &&
-		    !(k->type == TREE_INT && k->u.i == 0))
-			return true;
-	}
-	return false;
-}
-
-/* synchronous_mode: a boolean in any spelling, or "quorum". */
-static bool
-synchronous(const struct view *v, bool *quorum)
-{
-	const struct tree *s = tree_path(v->config, "synchronous_mode");
-
-	*quorum = s != NULL && s->type == TREE_TEXT &&
-	    strcasecmp(s->u.s, "quorum") == 0;
-	if (s == NULL)
-		return false;
-	if (s->type == TREE_TEXT)
-		return *quorum || value_bool(s->u.s) == 1;
-	return (s->type == TREE_BOOL && s->u.b) ||
-	    (s->type == TREE_INT && s->u.i == 1);
-}
 
 static bool
 in_sync(const struct view *v, const char *name)
@@ -89,24 +57,26 @@ in_sync(const struct view *v, const char *name)
 static const char *
 role_of(const struct view *v, const struct view_member *m, bool leader)
 {
-	bool standby = standby_cluster(v), quorum;
+	bool quorum;
 
 	if (leader)
-		return standby ? "Standby Leader" : "Leader";
-	if (!standby && synchronous(v, &quorum) && in_sync(v, m->name))
+		return fact_standby_cluster(v) ? "Standby Leader" : "Leader";
+	if (fact_synchronous(v, &quorum) && in_sync(v, m->name))
 		return quorum ? "Quorum Standby" : "Sync Standby";
 	return "Replica";
 }
 
 /* scheme://[user@]host[:port]/…; of several hosts, as they stand. */
-static void
-set_host(struct member *e)
+void
+member_address(const struct view_member *m, char *host, size_t size, int *port)
 {
 	char authority[URL_SIZE];
-	const char *p = strstr(e->m->conn_url, "://"), *at;
+	const char *p = strstr(m->conn_url, "://"), *at;
 	char *c;
 	size_t len;
 
+	host[0] = '\0';
+	*port = PG_PORT;
 	if (p == NULL)
 		return;
 	p += 3;
@@ -116,14 +86,12 @@ set_host(struct member *e)
 	if ((at = strrchr(authority, '@')) != NULL)
 		memmove(authority, at + 1, strlen(at + 1) + 1);
 	len = strlen(authority);
-	e->port = PG_PORT;
 	if (len > 2 && authority[0] == '[' && authority[len - 1] == ']') {
-		memcpy(e->host, authority + 1, len - 2);
-		e->host[len - 2] = '\0';
-	} else if (!value_host_port(authority, PG_PORT, e->host,
-		       sizeof(e->host), &e->port))
-		e->host[0] = '\0';
-	for (c = e->host; *c != '\0'; c++)
+		authority[len - 1] = '\0';
+		(void)text_set(host, size, authority + 1);
+	} else if (!value_host_port(authority, PG_PORT, host, size, port))
+		host[0] = '\0';
+	for (c = host; *c != '\0'; c++)
 		if (*c >= 'A' && *c <= 'Z')
 			*c = (char)(*c + 32);
 }
@@ -252,7 +220,7 @@ collect(struct listing *l)
 		    e->m->replication_state : e->m->state;
 		if (strcmp(e->state, "unknown") == 0)
 			e->state = ""; /* no state in the key */
-		set_host(e);
+		member_address(e->m, e->host, sizeof(e->host), &e->port);
 		add_extras(l, e);
 	}
 	qsort(l->list, l->n, sizeof(*l->list), by_name);
@@ -395,6 +363,8 @@ add_row(struct listing *l, struct table *t, struct member *e,
 
 	if (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
 		append_text(row, cluster);
+	if (l->citus && l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
+		(void)tree_append(row, tree_int(l->group));
 	append_name(row, l, e);
 	if (l->ports && e->host[0] != '\0')
 		(void)snprintf(host, sizeof(host), "%s:%d", e->host, e->port);
@@ -424,6 +394,8 @@ columns(const struct listing *l, struct table *t)
 
 	if (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
 		table_column(t, "Cluster", NULL, false);
+	if (l->citus && l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
+		table_column(t, "Group", NULL, true);
 	table_column(t, "Member", NULL, false);
 	table_column(t, "Host", NULL, false);
 	table_column(t, "Role", NULL, false);
@@ -439,26 +411,28 @@ columns(const struct listing *l, struct table *t)
 }
 
 static void
-set_title(const struct view *v, const char *cluster, struct table *t)
+set_title(const struct listing *l, const char *cluster, struct table *t)
 {
+	const struct view *v = l->v;
 	const char *id = v->initialize;
 
 	if (!v->has_initialize)
 		id = "uninitialized";
 	else if (id[0] == '\0')
 		id = "initializing";
-	(void)snprintf(t->title, sizeof(t->title), " Cluster: %s (%s) ",
-	    cluster, id);
+	if (l->citus)
+		(void)snprintf(t->title, sizeof(t->title),
+		    " Citus cluster: %s (group: %d, %s) ", cluster, l->group,
+		    id);
+	else
+		(void)snprintf(t->title, sizeof(t->title),
+		    " Cluster: %s (%s) ", cluster, id);
 }
 
 static void
 footer(const struct view *v, FILE *f)
 {
-	const struct tree *pause = tree_path(v->config, "pause");
-
-	if (pause != NULL && ((pause->type == TREE_BOOL && pause->u.b) ||
-		(pause->type == TREE_TEXT && value_bool(pause->u.s) == 1) ||
-		(pause->type == TREE_INT && pause->u.i == 1)))
+	if (fact_paused(v))
 		fputs(" Maintenance mode: on\n", f);
 	if (!v->failover_scheduled ||
 	    (v->failover_leader[0] == '\0' && v->failover_member[0] == '\0'))
@@ -471,8 +445,8 @@ footer(const struct view *v, FILE *f)
 }
 
 void
-members_print(const struct view *v, const char *cluster, enum table_format fmt,
-    bool extended, FILE *f)
+members_print(const struct ctl *ctl, const struct view *v, const char *cluster,
+    enum table_format fmt, bool extended, FILE *f)
 {
 	struct listing l;
 	struct table t;
@@ -481,6 +455,8 @@ members_print(const struct view *v, const char *cluster, enum table_format fmt,
 	memset(&l, 0, sizeof(l));
 	l.v = v;
 	l.fmt = fmt;
+	l.citus = ctl->group >= 0;
+	l.group = ctl->group;
 	for (i = 0; i < NEXTRA; i++)
 		l.has[i] = extended;
 	collect(&l);
@@ -488,7 +464,7 @@ members_print(const struct view *v, const char *cluster, enum table_format fmt,
 		arrange(&l);
 	table_init(&t);
 	t.omit_empty = true;
-	set_title(v, cluster, &t);
+	set_title(&l, cluster, &t);
 	columns(&l, &t);
 	for (i = 0; i < l.n; i++)
 		add_row(&l, &t, &l.list[i], cluster);
@@ -497,4 +473,10 @@ members_print(const struct view *v, const char *cluster, enum table_format fmt,
 	free(l.list);
 	if (fmt == FMT_PRETTY || fmt == FMT_TOPOLOGY)
 		footer(v, f);
+}
+
+void
+members_table(const struct ctl *ctl, const struct view *v, const char *cluster)
+{
+	members_print(ctl, v, cluster, FMT_PRETTY, false, stdout);
 }

@@ -23,23 +23,13 @@ ctl_error(const char *fmt, ...)
 	exit(1);
 }
 
-static void
-usage_line(FILE *f, const struct command *c)
-{
-	if (c == NULL)
-		fputs("Usage: patronictl [OPTIONS] COMMAND [ARGS]...\n", f);
-	else
-		fprintf(f, "Usage: patronictl %s [OPTIONS]%s%s\n", c->name,
-		    c->usage[0] != '\0' ? " " : "", c->usage);
-}
-
 void
 usage_error(const struct command *c, const char *fmt, ...)
 {
 	va_list ap;
 
 	(void)fflush(stdout);
-	usage_line(stderr, c);
+	help_usage(stderr, c);
 	fprintf(stderr, "Try 'patronictl%s%s --help' for help.\n\nError: ",
 	    c != NULL ? " " : "", c != NULL ? c->name : "");
 	va_start(ap, fmt);
@@ -47,98 +37,6 @@ usage_error(const struct command *c, const char *fmt, ...)
 	va_end(ap);
 	fputc('\n', stderr);
 	exit(2);
-}
-
-/* ---- help ---- */
-
-
-void
-help_program(FILE *f)
-{
-	const struct command *c;
-	int width = 0;
-
-	usage_line(f, NULL);
-	fputs("\n  Command-line interface for interacting with Patroni.\n\n"
-	    "Options:\n"
-	    "  -c, --config-file TEXT     Configuration file\n"
-	    "  -d, --dcs-url, --dcs TEXT  The DCS connect url\n"
-	    "  -k, --insecure             Allow connections to SSL sites "
-	    "without certs\n"
-	    "  --help                     Show this message and exit.\n\n"
-	    "Commands:\n", f);
-	for (c = commands; c->name != NULL; c++)
-		if ((int)strlen(c->name) > width)
-			width = (int)strlen(c->name);
-	for (c = commands; c->name != NULL; c++) {
-		int room = 80 - 2 - width - 2;
-
-		/* A text that does not fit ends after a word with dots. */
-		if ((int)strlen(c->help) <= room)
-			fprintf(f, "  %-*s  %s\n", width, c->name, c->help);
-		else {
-			int n = room - 3;
-
-			while (n > 0 && c->help[n] != ' ')
-				n--;
-			fprintf(f, "  %-*s  %.*s...\n", width, c->name, n,
-			    c->help);
-		}
-	}
-}
-
-static void
-option_words(const struct opt *o, char *buf, size_t size)
-{
-	const char *kind = "";
-	char choices[256];
-
-	switch (o->type) {
-	case OPT_FLAG:
-		break;
-	case OPT_TEXT:
-		kind = " TEXT";
-		break;
-	case OPT_INTEGER:
-		kind = " INTEGER";
-		break;
-	case OPT_FLOAT:
-		kind = " FLOAT";
-		break;
-	case OPT_CHOICE:
-		(void)snprintf(choices, sizeof(choices), " [%s]", o->choices);
-		kind = choices;
-		break;
-	}
-	/* the short form stands first */
-	if (o->name2 == NULL)
-		(void)snprintf(buf, size, "%s%s", o->name, kind);
-	else if (o->name2[1] != '-')
-		(void)snprintf(buf, size, "%s, %s%s", o->name2, o->name, kind);
-	else
-		(void)snprintf(buf, size, "%s, %s%s", o->name, o->name2, kind);
-}
-
-static void __attribute__((noreturn))
-help_command(const struct command *c)
-{
-	const struct opt *o;
-	char words[512];
-	int width = (int)strlen("--help");
-
-	usage_line(stdout, c);
-	printf("\n  %s\n\nOptions:\n", c->help);
-	for (o = c->opts; o->name != NULL; o++) {
-		option_words(o, words, sizeof(words));
-		if ((int)strlen(words) > width)
-			width = (int)strlen(words);
-	}
-	for (o = c->opts; o->name != NULL; o++) {
-		option_words(o, words, sizeof(words));
-		printf("  %-*s  %s\n", width, words, o->help);
-	}
-	printf("  %-*s  Show this message and exit.\n", width, "--help");
-	exit(0);
 }
 
 /* ---- parsing ---- */
@@ -196,11 +94,16 @@ set_value(const struct command *c, const struct opt *o, struct opt_value *v,
 {
 	char *end;
 
+	/* the name that roles had before */
+	if (o->type == OPT_CHOICE && strcmp(text, "master") == 0 &&
+	    is_choice(o->choices, "primary"))
+		text = "primary";
 	v->set = true;
 	v->text = text;
 	switch (o->type) {
 	case OPT_FLAG:
 	case OPT_TEXT:
+	case OPT_FILE:
 		break;
 	case OPT_INTEGER:
 		if (!text_to_int64(text[0] == '+' ? text + 1 : text, INT32_MIN,
@@ -218,6 +121,16 @@ set_value(const struct command *c, const struct opt *o, struct opt_value *v,
 			bad_choice(c, o, text);
 		break;
 	}
+}
+
+static void
+give(const struct command *c, int n, const char *text, struct parsed *p)
+{
+	if (p->ngiven == MAX_GIVEN)
+		usage_error(c, "Too many options");
+	set_value(c, &c->opts[n], &p->v[n], text);
+	p->given[p->ngiven].opt = &c->opts[n];
+	p->given[p->ngiven++].text = text;
 }
 
 /* Index of the option with that name of `len` characters, or -1. */
@@ -238,6 +151,19 @@ find_option(const struct command *c, const char *name, size_t len)
 	return -1;
 }
 
+/* Names an option that begins with the word, as people abbreviate. */
+static void __attribute__((noreturn))
+no_such_option(const struct command *c, const char *word, size_t len)
+{
+	const struct opt *o;
+
+	for (o = c->opts; len > 3 && o->name != NULL; o++)
+		if (o->help != NULL && strncmp(o->name, word, len) == 0)
+			usage_error(c, "No such option: %.*s Did you mean %s?",
+			    (int)len, word, o->name);
+	usage_error(c, "No such option: %.*s", (int)len, word);
+}
+
 static void
 long_option(const struct command *c, int *i, int argc, char **argv,
     struct parsed *p)
@@ -250,7 +176,7 @@ long_option(const struct command *c, int *i, int argc, char **argv,
 	if (strcmp(word, "--help") == 0)
 		help_command(c);
 	if (n == -1)
-		usage_error(c, "No such option: %.*s", (int)len, word);
+		no_such_option(c, word, len);
 	if (c->opts[n].type == OPT_FLAG) {
 		if (word[len] == '=')
 			usage_error(c, "Option '%s' does not take a value.",
@@ -265,7 +191,7 @@ long_option(const struct command *c, int *i, int argc, char **argv,
 	else
 		usage_error(c, "Option '%.*s' requires an argument.", (int)len,
 		    word);
-	set_value(c, &c->opts[n], &p->v[n], value);
+	give(c, n, value, p);
 }
 
 /* -te, -fjson, -f json */
@@ -286,9 +212,9 @@ short_options(const struct command *c, int *i, int argc, char **argv,
 			continue;
 		}
 		if (at[1] != '\0')
-			set_value(c, &c->opts[n], &p->v[n], at + 1);
+			give(c, n, at + 1, p);
 		else if (*i + 1 < argc)
-			set_value(c, &c->opts[n], &p->v[n], argv[++*i]);
+			give(c, n, argv[++*i], p);
 		else
 			usage_error(c, "Option '%s' requires an argument.",
 			    name);
@@ -318,6 +244,20 @@ extra_arguments(const struct command *c, const struct parsed *p)
 	    p->nargs - c->max_args > 1 ? "s" : "", buf);
 }
 
+static void
+check_arguments(const struct command *c, const struct parsed *p)
+{
+	int i;
+
+	for (i = 0; c->needs != NULL && c->needs[i] != NULL; i++)
+		if (p->nargs <= i)
+			usage_error(c, "Missing argument '%s'.%s", c->needs[i],
+			    c->needs[i][0] != '{' ? "" :
+			    " Choose from:\n\trestart,\n\tswitchover");
+	if (p->nargs > c->max_args)
+		extra_arguments(c, p);
+}
+
 void
 options_parse(const struct command *c, int argc, char **argv,
     struct parsed *p)
@@ -326,6 +266,7 @@ options_parse(const struct command *c, int argc, char **argv,
 	int i;
 
 	memset(p, 0, sizeof(*p));
+	p->command = c;
 	for (i = 0; i < argc; i++) {
 		if (only_args || argv[i][0] != '-' || argv[i][1] == '\0')
 			add_argument(c, argv[i], p);
@@ -336,6 +277,29 @@ options_parse(const struct command *c, int argc, char **argv,
 		else
 			short_options(c, &i, argc, argv, p);
 	}
-	if (p->nargs > c->max_args)
-		extra_arguments(c, p);
+	check_arguments(c, p);
+}
+
+/* ---- what was given ---- */
+
+const struct opt_value *
+parsed_option(const struct parsed *p, const char *name)
+{
+	int n = find_option(p->command, name, strlen(name));
+
+	if (n == -1)
+		abort(); /* not in the command's table */
+	return &p->v[n];
+}
+
+bool
+parsed_flag(const struct parsed *p, const char *name)
+{
+	return parsed_option(p, name)->set;
+}
+
+const char *
+parsed_text(const struct parsed *p, const char *name)
+{
+	return parsed_option(p, name)->text;
 }

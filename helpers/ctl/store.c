@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/version.h"
 #include "../../dcs/dcs.h"
 #include "../../ipc/clock.h"
 #include "ctl.h"
@@ -50,6 +51,7 @@ settings(const struct ctl *ctl, const char *cluster)
 {
 	struct tree *t = conf_for(ctl->conf, PROC_DCS);
 	struct tree *citus;
+	char scope[NAME_SIZE + 16];
 
 	if (t == NULL)
 		ctl_error("out of memory");
@@ -63,6 +65,10 @@ settings(const struct ctl *ctl, const char *cluster)
 		(void)tree_set(citus, "group", tree_int(ctl->group));
 		(void)tree_set(citus, "database", tree_text("postgres"));
 		(void)tree_set(t, "citus", citus);
+		/* the group's keys are one level below the cluster's */
+		(void)snprintf(scope, sizeof(scope), "%s/%d", cluster,
+		    ctl->group);
+		(void)tree_set(t, "scope", tree_text(scope));
 	}
 	return t;
 }
@@ -80,9 +86,7 @@ store_open(struct ctl *ctl, const char *cluster)
 	store_close(s);
 	ctl->store = NULL;
 	if (conf_store(ctl->conf) == NULL)
-		ctl_error("Can not find suitable configuration of distributed "
-		    "configuration store\nAvailable implementations: consul, "
-		    "etcd, etcd3, exhibitor, kubernetes, zookeeper");
+		ctl_error("%s", STORE_MISSING);
 	if ((s = calloc(1, sizeof(*s))) == NULL ||
 	    (s->base = event_base_new()) == NULL)
 		ctl_error("out of memory");
@@ -118,21 +122,94 @@ loaded(const struct dcs_reply *reply, void *arg)
 	(void)event_base_loopbreak(s->base);
 }
 
-struct view *
-store_view(struct store *s)
+/* Wait for the operation that was started. */
+static enum outcome
+wait_for(struct store *s)
 {
-	struct view *view;
-
-	s->done = false;
-	s->view = NULL;
-	dcs_load(s->dcs, clock_boot_ns() + CTL_RETRY * NS_PER_SEC, loaded, s);
 	while (!s->done)
 		if (event_base_loop(s->base, EVLOOP_ONCE) != 0)
 			break;
-	if (!s->done || s->outcome != OUTCOME_OK)
-		ctl_error("Can not get cluster from dcs: %s",
-		    s->error[0] != '\0' ? s->error : "no answer");
-	if ((view = s->view) == NULL)
+	if (s->done)
+		return s->outcome;
+	(void)text_set(s->error, sizeof(s->error), "the event loop failed");
+	return OUTCOME_UNKNOWN;
+}
+
+static int64_t
+begin(struct store *s)
+{
+	s->done = false;
+	s->view = NULL;
+	s->error[0] = '\0';
+	return clock_boot_ns() + CTL_RETRY * NS_PER_SEC;
+}
+
+struct view *
+store_try_view(struct store *s)
+{
+	dcs_load(s->dcs, begin(s), loaded, s);
+	if (wait_for(s) == OUTCOME_OK && s->view == NULL)
 		ctl_error("out of memory");
+	return s->view;
+}
+
+struct view *
+store_view(struct store *s)
+{
+	struct view *view = store_try_view(s);
+
+	if (view == NULL)
+		ctl_error("Can not get cluster from dcs: %s", store_error(s));
 	return view;
+}
+
+const char *
+store_error(const struct store *s)
+{
+	return s->error[0] != '\0' ? s->error : "no answer";
+}
+
+/* ---- writes ---- */
+
+enum outcome
+store_set_config(struct store *s, const char *json, int64_t token)
+{
+	dcs_set_config(s->dcs, json, strlen(json), true, token, begin(s),
+	    loaded, s);
+	return wait_for(s);
+}
+
+enum outcome
+store_set_failover(struct store *s, const struct msg_dcs_failover *f)
+{
+	dcs_set_failover(s->dcs, f, begin(s), loaded, s);
+	return wait_for(s);
+}
+
+enum outcome
+store_remove(struct store *s)
+{
+	dcs_remove_cluster(s->dcs, begin(s), loaded, s);
+	return wait_for(s);
+}
+
+enum outcome
+store_initialize(struct store *s, const char *sysid)
+{
+	dcs_initialize(s->dcs, true, sysid, begin(s), loaded, s);
+	return wait_for(s);
+}
+
+enum outcome
+store_touch(struct store *s, const struct msg_dcs_touch *m)
+{
+	dcs_touch(s->dcs, m, NULL, begin(s), loaded, s);
+	return wait_for(s);
+}
+
+enum outcome
+store_acquire(struct store *s)
+{
+	dcs_acquire(s->dcs, begin(s), loaded, s);
+	return wait_for(s);
 }

@@ -32,8 +32,12 @@ table_init(struct table *t)
 void
 table_column(struct table *t, const char *name, const char *heading, bool right)
 {
-	if (t->ncols == TABLE_COLUMNS)
-		ctl_error("too many columns");
+	struct column *cols = reallocarray(t->cols, t->ncols + 1,
+	    sizeof(*cols));
+
+	if (cols == NULL)
+		ctl_error("out of memory");
+	t->cols = cols;
 	t->cols[t->ncols].name = name;
 	t->cols[t->ncols].heading = heading != NULL ? heading : name;
 	t->cols[t->ncols++].right = right;
@@ -53,7 +57,10 @@ void
 table_free(struct table *t)
 {
 	tree_free(t->rows);
+	free(t->cols);
 	t->rows = NULL;
+	t->cols = NULL;
+	t->ncols = 0;
 }
 
 /* ---- text of a cell ---- */
@@ -182,7 +189,7 @@ struct box {
 	const struct table *t;
 	char **cells; /* nrows × ncols */
 	uint32_t nrows;
-	int width[TABLE_COLUMNS];
+	int *width;
 	bool multiline;
 	FILE *f;
 };
@@ -240,14 +247,17 @@ rule(const struct box *b, const char *title)
 }
 
 static void
-cell_line(const struct box *b, uint32_t c, const char *text, size_t len)
+cell_line(const struct box *b, uint32_t c, const char *text, size_t len,
+    enum style style)
 {
 	int pad = b->width[c] - text_width(text, len);
 
 	if (b->t->cols[c].right)
-		fprintf(b->f, "| %*s%.*s ", pad, "", (int)len, text);
+		fprintf(b->f, "| %*s%s%.*s%s ", pad, "", style_on(b->f, style),
+		    (int)len, text, style_off(b->f, style));
 	else
-		fprintf(b->f, "| %.*s%*s ", (int)len, text, pad, "");
+		fprintf(b->f, "| %s%.*s%s%*s ", style_on(b->f, style), (int)len,
+		    text, style_off(b->f, style), pad, "");
 }
 
 /* The n-th line of a text; empty behind its end. */
@@ -276,7 +286,7 @@ lines_of(const char *text)
 }
 
 static void
-box_row(const struct box *b, const char *const *cells)
+box_row(const struct box *b, const char *const *cells, bool heading)
 {
 	uint32_t c, line, most = 1, n;
 	const char *text;
@@ -288,7 +298,8 @@ box_row(const struct box *b, const char *const *cells)
 	for (line = 0; line < most; line++) {
 		for (c = 0; c < b->t->ncols; c++) {
 			text = nth_line(cells[c], line, &len);
-			cell_line(b, c, text, len);
+			cell_line(b, c, text, len, heading ? STYLE_NONE :
+			    style_of(b->t->cols[c].name, cells[c]));
 		}
 		fputs("|\n", b->f);
 	}
@@ -297,34 +308,42 @@ box_row(const struct box *b, const char *const *cells)
 static void
 print_box(struct box *b)
 {
-	const char *headings[TABLE_COLUMNS];
+	const char **headings = calloc(b->t->ncols + 1, sizeof(*headings));
 	uint32_t r, c;
 
+	b->width = calloc(b->t->ncols + 1, sizeof(*b->width));
+	if (headings == NULL || b->width == NULL)
+		ctl_error("out of memory");
 	measure(b);
 	for (c = 0; c < b->t->ncols; c++)
 		headings[c] = b->t->cols[c].heading;
 	rule(b, b->t->title);
-	box_row(b, headings);
+	box_row(b, headings, true);
 	rule(b, "");
 	for (r = 0; r < b->nrows; r++) {
-		box_row(b, (const char *const *)&b->cells[r * b->t->ncols]);
+		box_row(b, (const char *const *)&b->cells[r * b->t->ncols],
+		    false);
 		if (b->multiline && r + 1 < b->nrows)
 			rule(b, "");
 	}
 	rule(b, "");
+	free(headings);
+	free(b->width);
 }
 
 static void
 print_tsv(const struct box *b)
 {
+	const char *tab = b->t->delimiter != NULL ? b->t->delimiter : "\t";
 	uint32_t r, c;
 
-	for (c = 0; c < b->t->ncols; c++)
-		fprintf(b->f, "%s%s", c > 0 ? "\t" : "", b->t->cols[c].name);
-	fputc('\n', b->f);
+	for (c = 0; !b->t->unnamed && c < b->t->ncols; c++)
+		fprintf(b->f, "%s%s", c > 0 ? tab : "", b->t->cols[c].name);
+	if (!b->t->unnamed)
+		fputc('\n', b->f);
 	for (r = 0; r < b->nrows; r++) {
 		for (c = 0; c < b->t->ncols; c++)
-			fprintf(b->f, "%s%s", c > 0 ? "\t" : "",
+			fprintf(b->f, "%s%s", c > 0 ? tab : "",
 			    b->cells[r * b->t->ncols + c]);
 		fputc('\n', b->f);
 	}
@@ -380,7 +399,7 @@ as_maps(const struct table *t)
 	for (r = 0; r < tree_count(t->rows); r++) {
 		if ((map = tree_map()) == NULL)
 			ctl_error("out of memory");
-		for (c = 0; c < t->ncols; c++) {
+		for (c = 0; !t->unnamed && c < t->ncols; c++) {
 			const struct tree *v = tree_child(
 			    tree_child(t->rows, r), c);
 

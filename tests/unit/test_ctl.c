@@ -13,6 +13,8 @@
 
 #include "../../helpers/ctl/ctl.h"
 
+static const struct ctl no_ctl = { .group = -1 };
+
 static struct view_member *
 member(struct view *v, const char *name, const char *url, const char *state)
 {
@@ -76,7 +78,7 @@ check(const struct view *v, const char *cluster, enum table_format fmt,
 	size_t len = 0;
 	FILE *f = open_memstream(&buf, &len);
 
-	members_print(v, cluster, fmt, extended, f);
+	members_print(&no_ctl, v, cluster, fmt, extended, f);
 	fclose(f);
 	assert_string_equal(buf, wanted);
 	free(buf);
@@ -223,7 +225,7 @@ test_circle(void **state)
 	(void)state;
 	(void)text_set(v->members[0].tags.replicatefrom, NAME_SIZE, "db2");
 	(void)text_set(v->members[2].tags.replicatefrom, NAME_SIZE, "db3");
-	members_print(v, "orders", FMT_TOPOLOGY, false, f);
+	members_print(&no_ctl, v, "orders", FMT_TOPOLOGY, false, f);
 	fclose(f);
 	assert_non_null(strstr(buf, "| + db2 "));
 	assert_non_null(strstr(buf, "| + db3 "));
@@ -300,7 +302,7 @@ static void
 test_options(void **state)
 {
 	static struct parsed p;
-	const struct command *c = &commands[0];
+	const struct command *c = command_find("list");
 	char a[] = "-te", f[] = "-fjson", n[] = "one", w[] = "--watch=1.5",
 	     dd[] = "--", x[] = "-x";
 
