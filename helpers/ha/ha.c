@@ -165,6 +165,49 @@ run_pass(struct ha *h)
 	run_end(h);
 }
 
+/* ---- the daemon is to end ---- */
+
+/*
+ * What a run waits for when SIGTERM comes is given up where nothing is left
+ * half-way by it.  Jobs of the run's own, and the key that says that somebody
+ * bootstraps, are waited for.
+ */
+static bool
+run_may_be_cut(const struct ha *h)
+{
+	const struct pass *p = &h->p;
+
+	if (h->run == RUN_NONE || h->run == RUN_SHUTDOWN ||
+	    h->base.bootstrapping || p->asked_id != h->waiting)
+		return false;
+	if (p->asked == FX_JOB)
+		return p->asked_job == JOB_SET_SSN ||
+		    p->asked_job == JOB_ADVANCE_WAL;
+	return p->asked != FX_DCS || (p->asked_op != OP_INITIALIZE &&
+	    p->asked_op != OP_CANCEL_INITIALIZE);
+}
+
+static void
+run_cut(struct ha *h)
+{
+	const struct action *a = &h->s.action;
+
+	if (!run_may_be_cut(h))
+		return;
+	/* won, kept or given up: the shutdown releases it to be sure */
+	if (h->p.asked == FX_DCS)
+		h->s.lock_unknown = true;
+	h->emitted = 0; /* what follows is no repetition of a pass */
+	h->p.now = h->now;
+	if (h->run == RUN_REQUEST)
+		reply(h, h->input->ev.request, 503, "shutting down");
+	/* its job has ended, and what was to follow was not begun */
+	if (h->run == RUN_ACTION && busy(h) && a->job == h->input->ev.id &&
+	    h->input->ev.type != EV_JOB_PROGRESS)
+		action_end(h, false);
+	run_end(h);
+}
+
 /* ---- events that need no run ---- */
 
 static void
@@ -375,6 +418,7 @@ ha_event(struct ha *h, const struct ha_ev *ev, int64_t now, int64_t wall_us,
 		break;
 	case EV_SHUTDOWN:
 		h->shutdown = true;
+		run_cut(h);
 		break;
 	default:
 		if (is_awaited(h, ev) && !failsafe_at_once(h, ev))

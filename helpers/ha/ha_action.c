@@ -7,17 +7,13 @@
 
 #include "ha_int.h"
 
-enum rc
-action_begin(struct ha *h, enum action_kind kind, const struct ha_job *job,
-    const char *fmt, ...)
+static enum rc
+claim(struct ha *h, enum action_kind kind, const char *fmt, va_list ap)
 {
 	struct action *a = &h->s.action;
 	char name[sizeof(a->name)];
-	va_list ap;
 
-	va_start(ap, fmt);
 	(void)vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
 	if (busy(h))
 		return say(h, "busy.refused",
 		    "Failed to run %s, %s is already in progress", name,
@@ -26,10 +22,50 @@ action_begin(struct ha *h, enum action_kind kind, const struct ha_job *job,
 	a->kind = kind;
 	memcpy(a->name, name, sizeof(a->name));
 	a->started = h->p.now;
+	return RC_OK;
+}
+
+enum rc
+action_claim(struct ha *h, enum action_kind kind, const char *fmt, ...)
+{
+	va_list ap;
+	enum rc rc;
+
+	va_start(ap, fmt);
+	rc = claim(h, kind, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+enum rc
+action_begin(struct ha *h, enum action_kind kind, const struct ha_job *job,
+    const char *fmt, ...)
+{
+	struct action *a = &h->s.action;
+	va_list ap;
+	enum rc rc;
+
+	va_start(ap, fmt);
+	rc = claim(h, kind, fmt, ap);
+	va_end(ap);
+	if (rc != RC_OK)
+		return rc;
 	a->role = job->role;
 	a->job_timeout = job->timeout_ns;
 	a->job = job_start(h, job);
 	return RC_OK;
+}
+
+/* Not exclusive: cycles go on meanwhile. */
+void
+action_delay(struct ha *h, int64_t ns)
+{
+	struct ha_fx *fx = ask_new(h, FX_DELAY, 0);
+
+	fx->at = h->p.now + ns;
+	fx->deadline = fx->at;
+	h->s.action.delayed = true;
+	h->s.action.job = fx->id;
 }
 
 /*
@@ -50,8 +86,8 @@ action_end(struct ha *h, bool wake)
 {
 	struct action *a = &h->s.action;
 
-	if (a->sync_counted && h->s.disable_sync > 0)
-		h->s.disable_sync--;
+	if (a->sync_counted)
+		sync_stay(h);
 	if (a->request != 0)
 		reply(h, a->request, 503, "postgres is still starting");
 	memset(a, 0, sizeof(*a));
@@ -75,6 +111,10 @@ action_cancel(struct ha *h, int64_t grace)
 		return RC_OK;
 	if (a->kind == ACTION_START_PRIMARY || a->kind == ACTION_FOLLOW)
 		h->s.recovering = false;
+	if (a->delayed) { /* nothing runs */
+		action_end(h, false);
+		return RC_OK;
+	}
 	fx = fx_new(h, FX_JOB_CANCEL);
 	fx->cancel_id = a->job;
 	fx->grace = grace;
@@ -341,6 +381,10 @@ action_event(struct ha *h, const struct ha_ev *ev)
 	case ACTION_REINITIALIZE:
 		return ev->type == EV_JOB_DONE ?
 		    reinitialize_stopped(h, ev) : RC_OK;
+	case ACTION_RESTART:
+		if (h->s.action.delayed)
+			return restart_leave(h, ev);
+		break;
 	default:
 		break;
 	}

@@ -52,6 +52,8 @@ ask_new(struct ha *h, enum ha_fx_type type, int64_t timeout_ns)
 	struct ha_fx *fx = fx_new(h, type);
 
 	fx->id = ++h->s.next_id;
+	h->p.asked = type;
+	h->p.asked_id = fx->id;
 	fx->deadline = timeout_ns == 0 ? 0 : h->p.now + timeout_ns;
 	return fx;
 }
@@ -223,7 +225,9 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 
 /*
  * An operation of the store may take retry_timeout; while we are primary on
- * a lease also not longer than leaves a sixth of the ttl to stop.
+ * a lease also not longer than leaves a third of the ttl to stop: the keeper
+ * fences up to ttl / 4 before the end, and an orderly stop is to be over by
+ * then.
  */
 int64_t
 dcs_timeout(const struct ha *h)
@@ -232,7 +236,7 @@ dcs_timeout(const struct ha *h)
 
 	if (h->s.trusted == 0 || h->s.opt.pause)
 		return limit;
-	left = h->s.trusted - ttl_ns(h) / 6 - h->p.now;
+	left = h->s.trusted - ttl_ns(h) / 3 - h->p.now;
 	if (left < NS_PER_SEC)
 		left = NS_PER_SEC;
 	return left < limit ? left : limit;
@@ -244,6 +248,7 @@ dcs_new(struct ha *h, enum ha_dcs_op op)
 	struct ha_fx *fx = ask_new(h, FX_DCS, dcs_timeout(h));
 
 	fx->dcs.op = op;
+	h->p.asked_op = op;
 	return fx;
 }
 
@@ -287,6 +292,7 @@ job_start(struct ha *h, const struct ha_job *job)
 	struct ha_fx *fx = ask_new(h, FX_JOB, 0); /* its limits are its own */
 
 	fx->job = *job;
+	h->p.asked_job = job->kind;
 	return fx->id;
 }
 

@@ -209,8 +209,12 @@ clone_event(struct ha *h, const struct ha_ev *ev)
 
 /* ---- after bootstrap (10.3) ---- */
 
-static enum rc
-bootstrap_failed(struct ha *h)
+/*
+ * Half a cluster is nobody's: the key goes, so that another node may begin,
+ * and the data are put aside, so that no later start takes them for good.
+ */
+enum rc
+bootstrap_undo(struct ha *h)
 {
 	enum ha_job_result result;
 	enum outcome outcome;
@@ -227,9 +231,16 @@ bootstrap_failed(struct ha *h)
 	TRY(job_run(h, &job, &result));
 	job_init(&job, JOB_MOVE_DATA);
 	TRY(job_run(h, &job, &result));
+	h->s.bootstrapping = false;
+	return RC_OK;
+}
+
+static enum rc
+bootstrap_failed(struct ha *h)
+{
+	TRY(bootstrap_undo(h));
 	ha_log(h, LOG_LVL_CRITICAL, "bootstrap.failed",
 	    "Failed to bootstrap cluster");
-	h->s.bootstrapping = false;
 	h->s.exit_code = 1;
 	return RC_EXIT;
 }
@@ -279,7 +290,7 @@ bootstrap_publish(struct ha *h)
 		fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
 		fx->grant.ttl_ns = ttl_ns(h);
 	}
-	TRY(sync_clear_ssn(h));
+	TRY(sync_after_bootstrap(h));
 	fx = fx_new(h, FX_CALLBACK);
 	fx->callback = CALLBACK_ON_START;
 	fx->role = h->s.role;

@@ -211,20 +211,17 @@ demote_follow(struct ha *h)
 		job.role = ROLE_STANDBY_LEADER;
 	h->s.action.role = job.role;
 	h->s.action.step = STEP_FOLLOW;
+	h->s.action.delayed = false;
 	h->s.action.job = job_start(h, &job);
 	return RC_OK;
 }
 
-/* Not exclusive: cycles go on, and the successor ends the wait. */
+/* The successor ends the wait early (demote_look). */
 static void
 demote_wait(struct ha *h)
 {
-	struct ha_fx *fx = ask_new(h, FX_DELAY, 0);
-
-	fx->at = h->p.now + SUCCESSOR_WAIT;
-	fx->deadline = fx->at;
+	action_delay(h, SUCCESSOR_WAIT);
 	h->s.action.step = STEP_WAIT;
-	h->s.action.job = fx->id;
 }
 
 static enum rc
@@ -285,13 +282,8 @@ demote_event(struct ha *h, const struct ha_ev *ev)
 void
 demote_look(struct ha *h)
 {
-	struct ha_fx *fx;
-
 	if (h->s.action.kind != ACTION_DEMOTE ||
 	    h->s.action.step != STEP_WAIT || unlocked(h) || has_lock(h))
 		return;
-	fx = ask_new(h, FX_DELAY, 0);
-	fx->at = h->p.now;
-	fx->deadline = fx->at;
-	h->s.action.job = fx->id;
+	action_delay(h, 0);
 }

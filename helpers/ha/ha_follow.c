@@ -213,7 +213,8 @@ follow_primary(struct ha *h, const char *rule, const char *msg)
 		    "demoting to a standby cluster"));
 		return say(h, rule, "%s", msg);
 	}
-	TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
+	if (!BROKEN(h, NO_DEMOTE_REFUSED))
+		TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
 	return say(h, rule, "%s", msg);
 }
 

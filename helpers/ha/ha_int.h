@@ -130,6 +130,8 @@ struct action {
 	bool released;	  /* DEMOTE: key given up early */
 	bool early_tried; /* DEMOTE: the hook ran */
 	bool sync_counted; /* RESTART: left the synchronous set */
+	bool delayed;	   /* `job` is the id of an FX_DELAY, not of a job */
+	int64_t limit;	   /* RESTART: leave the synchronous set until then */
 	bool from_leader; /* REINITIALIZE */
 	enum demote_mode mode;
 	enum pg_role role;
@@ -206,6 +208,7 @@ struct state {
 	bool join_aborted;
 	bool bootstrapping;
 	int64_t initialize_unknown; /* create sent, answer lost, at */
+	bool lock_unknown; /* a lock operation was cut off by the shutdown */
 	enum verdict promote_result;
 	enum rewind_state rewind;
 	uint64_t checkpoint_job;
@@ -250,6 +253,10 @@ struct pass {
 	bool decided; /* rows 19/20 were reached */
 	bool role_warned, lock_logged;
 	bool poll_failed; /* the last poll was not made, or its answer lost */
+	enum ha_fx_type asked; /* the newest ask: what, id, which */
+	uint64_t asked_id;
+	enum ha_dcs_op asked_op;
+	enum ha_job_kind asked_job;
 	struct ha_pg pg;
 	struct view_member remote; /* the standby cluster's remote member */
 	char msg[1024];
@@ -445,6 +452,7 @@ void demote_look(struct ha *); /* busy cycle: may the wait end early? */
 
 enum rc bootstrap(struct ha *);	     /* 10.1 */
 enum rc bootstrap_after(struct ha *); /* 10.3 */
+enum rc bootstrap_undo(struct ha *); /* key and data of a cut-off one */
 enum rc clone_event(struct ha *, const struct ha_ev *);
 void clone_source(struct ha *, struct ha_job *, char *what, size_t);
 
@@ -452,6 +460,11 @@ void clone_source(struct ha *, struct ha_job *, char *what, size_t);
 
 enum rc action_begin(struct ha *, enum action_kind, const struct ha_job *,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The slot alone; the caller starts what drives it.  RC_MSG: refused. */
+enum rc action_claim(struct ha *, enum action_kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The action goes on with an EV_DELAY after ns. */
+void action_delay(struct ha *, int64_t ns);
 void action_end(struct ha *, bool wake);
 enum rc action_cancel(struct ha *, int64_t grace);
 enum rc action_event(struct ha *, const struct ha_ev *);
@@ -459,6 +472,7 @@ enum rc action_event(struct ha *, const struct ha_ev *);
 /* ---- ha_request.c ---- */
 
 enum rc request_event(struct ha *, const struct event *);
+enum rc restart_leave(struct ha *, const struct ha_ev *); /* 13.8 first */
 enum rc scheduled_restart(struct ha *);
 void reply(struct ha *, uint64_t request, uint32_t code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -478,7 +492,16 @@ enum rc run_shutdown(struct ha *);
 enum rc sync_process(struct ha *);
 enum rc sync_before_promote(struct ha *);
 enum rc sync_clear_ssn(struct ha *);
-enum rc sync_leave(struct ha *, bool *gone);
+enum rc sync_after_bootstrap(struct ha *);
+/*
+ * Leaving the synchronous set (13.8).  begin: false = there is nothing to
+ * wait for; true = the tags say so, sync_left() tells when it is done, and
+ * sync_stay() takes them back.
+ */
+enum rc sync_leave(struct ha *, bool *begun);
+enum rc sync_left(struct ha *, bool *left);
+void sync_stay(struct ha *);
+#define SYNC_LEAVE_LOOK (2 * NS_PER_SEC)
 enum rc set_ssn(struct ha *, const char *value);
 
 /* ---- ha_failsafe.c ---- */

@@ -114,6 +114,25 @@ struct comparison {
 	uint32_t ahead;
 };
 
+/*
+ * With check_timeline a node on an old timeline stands back itself.  Were its
+ * position (it may have written more on the branch that was given up) to hold
+ * back the others too, nobody could ever lead.
+ */
+static bool
+outdated_peer(struct ha *h, const struct peer_status *p)
+{
+	const struct view *v = h->s.view;
+
+	if (!h->s.opt.check_timeline || h->s.opt.standby_cluster ||
+	    p->timeline == 0 || p->timeline >= v->timeline)
+		return false;
+	ha_log(h, LOG_LVL_INFO, "replica.race.peer-timeline", "Ignoring %s "
+	    "being ahead of us: its timeline %u is behind last known cluster "
+	    "timeline %u", p->name, p->timeline, v->timeline);
+	return true;
+}
+
 /* False: this peer says that we must not take the lock. */
 static bool
 compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
@@ -128,6 +147,8 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 		    "Primary (%s) is still alive", p->name);
 		return false;
 	}
+	if (p->position > c->position && outdated_peer(h, p))
+		return true;
 	if (p->position > c->position && !BROKEN(h, PEER_AHEAD)) {
 		c->ahead++;
 		ha_log(h, LOG_LVL_INFO, "replica.race.peer-ahead",

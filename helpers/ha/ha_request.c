@@ -42,13 +42,29 @@ restart_obstacle(const struct ha *h, const struct msg_request *r)
 	return why;
 }
 
-/* *code: what the caller is told when it does not start. */
+static void
+restart_now(struct ha *h)
+{
+	struct action *a = &h->s.action;
+	struct ha_job job;
+
+	job_init(&job, JOB_RESTART);
+	job.role = a->role;
+	job.checkpoint = true;
+	job.stop_mode = STOP_FAST;
+	job.timeout_ns = a->job_timeout;
+	a->delayed = false;
+	a->job = job_start(h, &job);
+}
+
+/* text: what the caller is told when it does not start. */
 static enum rc
 restart_begin(struct ha *h, const struct msg_request *r, uint64_t request,
     char *text, size_t size)
 {
 	const char *why = restart_obstacle(h, r);
-	struct ha_job job;
+	int64_t timeout;
+	bool begun;
 
 	if (why != NULL) {
 		ha_log(h, LOG_LVL_INFO, "restart.refused",
@@ -62,17 +78,39 @@ restart_begin(struct ha *h, const struct msg_request *r, uint64_t request,
 		    h->s.action.name);
 		return RC_OK;
 	}
-	job_init(&job, JOB_RESTART);
-	job.role = h->s.role;
-	job.checkpoint = true;
-	job.stop_mode = STOP_FAST;
-	job.timeout_ns = (r->timeout >= 0 ? r->timeout :
-	    h->s.opt.primary_start_timeout) * NS_PER_SEC;
-	TRY(action_begin(h, ACTION_RESTART, &job, "restart"));
-	h->s.recovering = true;
-	h->s.start_timeout = job.timeout_ns;
-	h->s.action.request = request;
 	text[0] = '\0';
+	timeout = (r->timeout >= 0 ? r->timeout :
+	    h->s.opt.primary_start_timeout) * NS_PER_SEC;
+	TRY(action_claim(h, ACTION_RESTART, "restart"));
+	h->s.action.role = h->s.role;
+	h->s.action.job_timeout = timeout;
+	h->s.action.request = request;
+	h->s.recovering = true;
+	h->s.start_timeout = timeout;
+	TRY(sync_leave(h, &begun));
+	if (begun) {
+		h->s.action.sync_counted = true;
+		h->s.action.limit = h->p.now + 2 * loop_ns(h);
+		action_delay(h, 0);
+		return RC_OK;
+	}
+	restart_now(h);
+	return RC_OK;
+}
+
+/* One look after the other, until the primary waits for others (13.8). */
+enum rc
+restart_leave(struct ha *h, const struct ha_ev *ev)
+{
+	bool left;
+
+	if (ev->type != EV_DELAY)
+		return RC_OK;
+	TRY(sync_left(h, &left));
+	if (left || h->p.now >= h->s.action.limit)
+		restart_now(h);
+	else
+		action_delay(h, SYNC_LEAVE_LOOK);
 	return RC_OK;
 }
 

@@ -66,7 +66,7 @@ release_after_stop(struct ha *h)
 	uint64_t lsn = 0;
 	bool ok;
 
-	if (!trusted(h))
+	if (!trusted(h) && !h->s.lock_unknown)
 		return RC_OK;
 	TRY(ask_control(h, 0, &control));
 	if (control.ok && control.state == CONTROL_SHUT_DOWN)
@@ -75,18 +75,50 @@ release_after_stop(struct ha *h)
 	return lock_delete(h, lsn, &ok);
 }
 
+/*
+ * A server that was running a moment ago is stopped without a look at it: a
+ * hanging query must not hold up the stop.
+ */
+static enum rc
+must_stop(struct ha *h, bool *yes)
+{
+	*yes = h->s.pg_state == STATE_RUNNING;
+	if (*yes)
+		return RC_OK;
+	TRY(ask_snapshot(h));
+	*yes = h->p.pg.running;
+	return RC_OK;
+}
+
+/* 13.8: commits must not hang on this standby.  The tags stay. */
+static enum rc
+leave_sync_set(struct ha *h)
+{
+	int64_t limit = h->p.now + 2 * loop_ns(h);
+	bool begun, left;
+
+	if (h->s.opt.sync_mode == SYNC_OFF || trusted(h))
+		return RC_OK;
+	TRY(ask_snapshot(h));
+	TRY(sync_leave(h, &begun));
+	while (begun) {
+		TRY(sync_left(h, &left));
+		if (left || h->p.now >= limit)
+			break;
+		TRY(ask_delay(h, SYNC_LEAVE_LOOK));
+	}
+	return RC_OK;
+}
+
 static enum rc
 stop_and_publish(struct ha *h)
 {
-	bool stopped, released = false;
+	bool stop, stopped, released = false;
 	enum outcome outcome;
 
-	TRY(ask_snapshot(h));
-	if (h->p.pg.running) {
-		bool gone;
-
-		if (!trusted(h))
-			TRY(sync_leave(h, &gone));
+	TRY(must_stop(h, &stop));
+	if (stop) {
+		TRY(leave_sync_set(h));
 		TRY(stop_postgres(h, &stopped, &released));
 		if (!stopped) {
 			ha_log(h, LOG_LVL_ERROR, "shutdown.failed", "PostgreSQL "
@@ -122,5 +154,7 @@ run_shutdown(struct ha *h)
 	}
 	if (h->s.join_aborted)
 		return leave(h);
+	if (h->s.bootstrapping)
+		TRY(bootstrap_undo(h));
 	return stop_and_publish(h);
 }

@@ -347,6 +347,19 @@ sync_before_promote(struct ha *h)
 	return promote_priority(h, &k);
 }
 
+/* 10.3: nobody to wait for, or strict: no commit before there is somebody. */
+enum rc
+sync_after_bootstrap(struct ha *h)
+{
+	static const struct names none;
+
+	if (h->s.opt.sync_mode == SYNC_OFF)
+		return RC_OK;
+	if (!h->s.opt.sync_strict)
+		return unset_ssn(h);
+	return sync_assign(h, &none, 1, h->s.opt.sync_mode == SYNC_QUORUM);
+}
+
 /* A node that is not primary must not wait for standbys. */
 enum rc
 sync_clear_ssn(struct ha *h)
@@ -358,16 +371,21 @@ sync_clear_ssn(struct ha *h)
 
 /* ---- leaving the synchronous set (13.8) ---- */
 
-enum rc
-sync_leave(struct ha *h, bool *gone)
+void
+sync_stay(struct ha *h)
 {
-	int64_t limit = h->p.now + 2 * loop_ns(h);
-	enum outcome outcome;
-	bool ok;
+	if (h->s.disable_sync > 0)
+		h->s.disable_sync--;
+}
 
-	*gone = true;
+enum rc
+sync_leave(struct ha *h, bool *begun)
+{
+	enum outcome outcome;
+
+	*begun = false;
 	if (h->s.opt.sync_mode == SYNC_OFF || h->conf.tags.nosync ||
-	    h->s.view == NULL)
+	    h->s.view == NULL || trusted(h))
 		return RC_OK;
 	h->s.disable_sync++;
 	fx_new(h, FX_PUBLISH);
@@ -375,27 +393,31 @@ sync_leave(struct ha *h, bool *gone)
 	if (outcome != OUTCOME_OK) {
 		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Updating member "
 		    "state failed, skipping synchronous standby disable");
-		h->s.disable_sync--;
+		sync_stay(h);
 		return RC_OK;
 	}
-	for (;;) {
-		TRY(load_plain(h, &ok));
-		if (!ok) {
-			ha_log(h, LOG_LVL_WARNING, "sync.leave", "Could not "
-			    "get cluster state, skipping synchronous standby "
-			    "disable");
-			break;
-		}
-		if (!sync_active(h) || !sync_listed(h, h->conf.name) ||
-		    strcmp(h->s.view->sync_leader, h->s.view->leader) != 0)
-			break;
-		*gone = h->p.now < limit;
-		if (!*gone)
-			break;
-		ha_log(h, LOG_LVL_INFO, "sync.leave", "Waiting for primary to "
-		    "release us from synchronous standby");
-		TRY(ask_delay(h, 2 * NS_PER_SEC));
+	*begun = true;
+	return RC_OK;
+}
+
+/* One look; also true when it cannot be known. */
+enum rc
+sync_left(struct ha *h, bool *left)
+{
+	bool ok;
+
+	*left = true;
+	TRY(load_plain(h, &ok));
+	if (!ok) {
+		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Could not get "
+		    "cluster state, skipping synchronous standby disable");
+		return RC_OK;
 	}
-	h->s.disable_sync--;
+	if (!sync_active(h) || !sync_listed(h, h->conf.name) ||
+	    strcasecmp(h->s.view->sync_leader, h->s.view->leader) != 0)
+		return RC_OK;
+	*left = false;
+	ha_log(h, LOG_LVL_INFO, "sync.leave",
+	    "Waiting for primary to release us from synchronous standby");
 	return RC_OK;
 }

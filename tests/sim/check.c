@@ -20,7 +20,7 @@ bootstrapping(const struct world *w)
 void
 check_step(struct world *w)
 {
-	int i, writable = 0, owner = store_leader(w);
+	int i, writable = 0, robbed = 0, owner = store_leader(w);
 
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *n = &w->node[i];
@@ -28,6 +28,10 @@ check_step(struct world *w)
 		if (!pg_writable(n))
 			continue;
 		writable++;
+		if (n->robbed_until > w->now) {
+			robbed++;
+			continue;
+		}
 		if (owner != i && !bootstrapping(w) && !n->foreign)
 			violate(w, "%s accepts commits without the leader "
 			    "key (owner: %s)", n->name,
@@ -36,7 +40,7 @@ check_step(struct world *w)
 			violate(w, "%s accepts commits while it is cloned",
 			    n->name);
 	}
-	if (writable > 1)
+	if (writable - robbed > 1)
 		violate(w, "%d nodes accept commits", writable);
 }
 
@@ -53,7 +57,9 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 		return false;
 	if (!linked(w, n->i, p->i) || !linked(w, p->i, n->i))
 		return false;
-	return p->pg.wal.end > n->pg.wal.end + (uint64_t)w->rate * 15 + 1000;
+	if (w->check_timeline && pg_tli(&p->pg) < pg_tli(&n->pg))
+		return false;
+	return p->pg.wal.end > n->pg.wal.end;
 }
 
 static void
@@ -61,8 +67,10 @@ check_peers(struct world *w, const struct node *n)
 {
 	int i;
 
-	if (n->pg.run != PG_UP || n->pg.primary || n->well_since >
-	    w->now - 15 * SEC)
+	/* positions stand still since before the winner asked */
+	if (n->pg.run != PG_UP || n->pg.primary ||
+	    n->well_since > w->now - 15 * SEC ||
+	    w->last_commit > w->now - 15 * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++)
 		if (peer_ahead(w, n, &w->node[i]))
@@ -98,7 +106,8 @@ check_fence(struct node *n)
 
 	if (n->h == NULL || !process_ok(n, PROC_POSTGRES) || n->pg.hung ||
 	    n->slow_stop || n->pg.run != PG_UP || !n->pg.primary ||
-	    n->well_since > w->now - 2 * w->ttl * SEC)
+	    n->well_since > w->now - 2 * w->ttl * SEC ||
+	    n->pg.up_since > w->now - w->ttl * SEC)
 		return;
 	violate(w, "the keeper had to fence %s although its controller was "
 	    "well", n->name);

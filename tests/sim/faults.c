@@ -31,6 +31,9 @@ enum fault_kind {
 	REPLICATION_STALL,
 	CLOCK_STEP,
 	SWITCHOVER,
+	KEY_DELETED,
+	LAGGARD,
+	OUTRUN,
 	FAULT_KINDS
 };
 
@@ -41,7 +44,8 @@ static const char *const kind_names[FAULT_KINDS] = {
 	"machine freezes", "node loss", "SIGTERM", "store down",
 	"partition from the store", "partition between nodes", "isolation",
 	"slow store", "lost messages", "slow shutdown", "slow start",
-	"jobs fail", "replication stalls", "wall clock steps", "switchover"
+	"jobs fail", "replication stalls", "wall clock steps", "switchover",
+	"leader key deleted", "laggard", "outrun"
 };
 
 static void
@@ -215,6 +219,84 @@ switchover(struct world *w)
 	store_wake(w, WAKE_OTHER);
 }
 
+/* ---- stories: several steps that chance would seldom put together ---- */
+
+static void
+lose_all_but(struct world *w, const struct node *x)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++)
+		if (&w->node[i] != x && w->node[i].machine_up)
+			node_power_off(&w->node[i]);
+}
+
+static void
+on_leader_lost(struct world *w, struct ev *e)
+{
+	int owner = store_leader(w);
+
+	w->disturbed = w->now;
+	if (owner >= 0 && owner != e->n->i)
+		node_power_off(&w->node[owner]);
+}
+
+/* The one that missed everything is the only one left. */
+static void
+on_outrun(struct world *w, struct ev *e)
+{
+	w->disturbed = w->now;
+	lose_all_but(w, e->n);
+	node_power_on(e->n);
+}
+
+static void
+begin_story(struct world *w, struct fault *f, int64_t lasts)
+{
+	if (f->kind == LAGGARD) {
+		f->n->repl_stall = true;
+		at(w, w->now + lasts / 2, on_leader_lost, f->n, PROC_COUNT);
+		return;
+	}
+	if (f->kind != OUTRUN)
+		return;
+	node_power_off(f->n);
+	at(w, w->now + lasts / 4, on_leader_lost, f->n, PROC_COUNT);
+	at(w, w->now + lasts * 5 / 8, on_outrun, f->n, PROC_COUNT);
+}
+
+static void
+finish_story(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++) {
+		struct node *n = &w->node[i];
+
+		n->repl_stall = false;
+		if (!n->machine_up && (!n->foreign || n->pg.gen > 0))
+			node_power_on(n);
+	}
+}
+
+/*
+ * An operator's slip: nobody's lease is over, but the key is gone, or names
+ * somebody else.
+ */
+static void
+delete_key(struct world *w)
+{
+	int owner = store_leader(w);
+
+	if (owner < 0)
+		return;
+	w->node[owner].robbed_until = w->store.leader_expires;
+	w->store.leader = chance(w, 50) ? -1 :
+	    (int)rnd_range(w, 0, w->nnodes - 1);
+	w->store.revision++;
+	store_wake(w, WAKE_LEADER);
+}
+
 /* ---- begin and end ---- */
 
 static void
@@ -299,6 +381,12 @@ begin(struct world *w, struct fault *f)
 	case SWITCHOVER:
 		switchover(w);
 		break;
+	case KEY_DELETED:
+		delete_key(w);
+		break;
+	case LAGGARD:
+	case OUTRUN:
+		break; /* begin_story() */
 	case FAULT_KINDS:
 		break;
 	}
@@ -363,6 +451,10 @@ finish(struct world *w, struct fault *f)
 	case REPLICATION_STALL:
 		n->repl_stall = false;
 		break;
+	case LAGGARD:
+	case OUTRUN:
+		finish_story(w);
+		break;
 	default:
 		break;
 	}
@@ -388,6 +480,12 @@ needs_keeper(int kind)
 }
 
 static bool
+is_story(int kind)
+{
+	return kind == LAGGARD || kind == OUTRUN;
+}
+
+static bool
 allowed(const struct world *w, const struct fault *f)
 {
 	int i;
@@ -397,6 +495,8 @@ allowed(const struct world *w, const struct fault *f)
 
 		if (!g->on)
 			continue;
+		if (is_story(g->kind) || is_story(f->kind))
+			return false;
 		if (g->kind == f->kind && (g->n == f->n || f->kind >= STORE_DOWN))
 			return false;
 		if (g->n != f->n)
@@ -447,7 +547,8 @@ on_begin(struct world *w, struct ev *e)
 	int i;
 
 	memset(&f, 0, sizeof(f));
-	f.kind = (int)rnd_range(w, 0, FAULT_KINDS - 1);
+	f.kind = chance(w, 8) ? (int)rnd_range(w, LAGGARD, OUTRUN) :
+	    (int)rnd_range(w, 0, LAGGARD - 1);
 	f.n = victim(w);
 	f.way = (int)rnd_range(w, 0, 2);
 	f.other = STORE;
@@ -458,6 +559,12 @@ on_begin(struct world *w, struct ev *e)
 	if (f.kind == PARTITION_NODES) {
 		f.other = (int)rnd_range(w, 0, w->nnodes - 1);
 		if (f.other == f.n->i)
+			return;
+	}
+	if (is_story(f.kind)) {
+		lasts = e->arg - w->now;
+		if (lasts < 3 * w->ttl * SEC || f.n->foreign ||
+		    store_leader(w) == f.n->i)
 			return;
 	}
 	for (i = 0; i < MAX_FAULTS; i++)
@@ -475,6 +582,7 @@ on_begin(struct world *w, struct ev *e)
 	    slot - w->faults;
 	w->disturbed = w->now;
 	begin(w, slot);
+	begin_story(w, slot, lasts);
 }
 
 /* ---- phases ---- */

@@ -211,6 +211,7 @@ void
 pg_resume(struct node *n)
 {
 	n->pg.hung = false;
+	n->pg.up_since = n->w->now;
 	if (n->pg.quit_pending)
 		pg_kill(n);
 }
@@ -360,6 +361,7 @@ commit(struct world *w, struct node *n)
 	p->before = p->wal.end;
 	if (!pg_writable(n))
 		return;
+	w->last_commit = w->now;
 	p->wal.end += (uint64_t)rnd_range(w, 0, w->rate * TICK / SEC);
 	wal_copy(&w->acked, &p->wal);
 }

@@ -129,6 +129,7 @@ struct node {
 	int64_t last_arrival; /* at the store: one connection keeps order */
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
+	int64_t robbed_until; /* its key was deleted, its lease is not over */
 	int64_t well_since; /* the controller runs without a break */
 	struct msg_dcs_settings settings;
 };
@@ -224,7 +225,7 @@ struct world {
 	uint32_t branches, tlis;
 	uint32_t lineage; /* last branch that accepted a commit */
 	struct wal acked; /* all that was acknowledged last */
-	int64_t lead_since;
+	int64_t lead_since, last_commit;
 	/* options of this seed */
 	int ttl, loop_wait, retry_timeout;
 	int64_t maximum_lag, rate;
