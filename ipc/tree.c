@@ -483,3 +483,26 @@ tree_patch(struct tree *base, const struct tree *overlay, bool *changed)
 	}
 	return true;
 }
+
+bool
+tree_truthy(const struct tree *t)
+{
+	if (t == NULL)
+		return false;
+	switch (t->type) {
+	case TREE_NULL:
+		return false;
+	case TREE_BOOL:
+		return t->u.b;
+	case TREE_INT:
+		return t->u.i != 0;
+	case TREE_REAL:
+		return t->u.r < 0 || t->u.r > 0;
+	case TREE_TEXT:
+		return t->u.s[0] != '\0';
+	case TREE_LIST:
+	case TREE_MAP:
+		return tree_count(t) > 0;
+	}
+	return false;
+}

@@ -86,6 +86,9 @@ bool tree_patch(struct tree *base, const struct tree *overlay, bool *changed);
 bool tree_equal_loose(const struct tree *, const struct tree *);
 /* Exact comparison: types and order of list items, not of map keys. */
 bool tree_equal(const struct tree *, const struct tree *);
+/* Truth of a value as Python sees it: any text but the empty one is true;
+ * NULL is false. */
+bool tree_truthy(const struct tree *);
 /* Text form of a scalar (spec/config.md 3.4): True/False/None, numbers;
  * returns the length as snprintf does. */
 int tree_scalar_text(const struct tree *, char *buf, size_t size);

@@ -62,8 +62,8 @@ copy_members(struct view *c, const struct view *v)
 	bool ok = true;
 
 	c->nmembers = 0;
-	if (!copy_array(&c->members, v->members, v->nmembers,
-		sizeof(*v->members)))
+	if (!copy_array(
+		&c->members, v->members, v->nmembers, sizeof(*v->members)))
 		return false;
 	c->nmembers = v->nmembers;
 	for (uint32_t i = 0; i < v->nmembers; i++) {
@@ -92,15 +92,16 @@ view_copy(const struct view *v)
 	*c = *v;
 	c->members = NULL;
 	ok = copy_tree(&c->config, v->config);
-	ok = copy_array(&c->slots, v->slots, v->nslots, sizeof(*v->slots)) && ok;
+	ok =
+	    copy_array(&c->slots, v->slots, v->nslots, sizeof(*v->slots)) && ok;
 	ok = copy_array(&c->retain_slots, v->retain_slots, v->nretain,
 		 sizeof(*v->retain_slots)) &&
 	    ok;
 	ok = copy_array(&c->sync_standby, v->sync_standby, v->nsync_standby,
 		 sizeof(*v->sync_standby)) &&
 	    ok;
-	ok = copy_array(&c->history, v->history, v->nhistory,
-		 sizeof(*v->history)) &&
+	ok = copy_array(
+		 &c->history, v->history, v->nhistory, sizeof(*v->history)) &&
 	    ok;
 	ok = copy_array(&c->failsafe, v->failsafe, v->nfailsafe,
 		 sizeof(*v->failsafe)) &&
@@ -139,35 +140,11 @@ view_empty(const struct view *v)
 		!v->has_history && !v->has_failsafe && v->nmembers == 0);
 }
 
-/* Truthiness of a value as written: any non-empty text is true. */
-static bool
-truthy(const struct tree *t)
-{
-	if (t == NULL)
-		return false;
-	switch (t->type) {
-	case TREE_NULL:
-		return false;
-	case TREE_BOOL:
-		return t->u.b;
-	case TREE_INT:
-		return t->u.i != 0;
-	case TREE_REAL:
-		return t->u.r < 0 || t->u.r > 0;
-	case TREE_TEXT:
-		return t->u.s[0] != '\0';
-	case TREE_LIST:
-	case TREE_MAP:
-		return tree_count(t) > 0;
-	}
-	return false;
-}
-
 /* Boolean of spec/config.md 3.2; anything that is none is false. */
 static bool
 boolean(const struct tree *t)
 {
-	static const char *const yes[] = {"on", "true", "yes", "1"};
+	static const char *const yes[] = { "on", "true", "yes", "1" };
 
 	if (t == NULL || t->type == TREE_NULL)
 		return false;
@@ -217,7 +194,7 @@ priority(const struct tree *map, const char *flag_key, const char *prio_key,
 	bool given = flag != NULL && flag->type != TREE_NULL;
 	int32_t prio = 1;
 
-	if (truthy(flag)) {
+	if (tree_truthy(flag)) {
 		*forbidden = 1;
 		return 0;
 	}
@@ -233,13 +210,13 @@ tags_parse(const struct tree *map, struct tags *tags)
 	const struct tree *from = tree_get(map, "replicatefrom");
 
 	memset(tags, 0, sizeof(*tags));
-	tags->failover_priority = priority(map, "nofailover",
-	    "failover_priority", &tags->nofailover);
+	tags->failover_priority =
+	    priority(map, "nofailover", "failover_priority", &tags->nofailover);
 	tags->sync_priority =
 	    priority(map, "nosync", "sync_priority", &tags->nosync);
-	tags->noloadbalance = truthy(tree_get(map, "noloadbalance"));
+	tags->noloadbalance = tree_truthy(tree_get(map, "noloadbalance"));
 	tags->nostream = boolean(tree_get(map, "nostream"));
-	tags->clonefrom = truthy(tree_get(map, "clonefrom"));
+	tags->clonefrom = tree_truthy(tree_get(map, "clonefrom"));
 	if (from != NULL && from->type == TREE_TEXT)
 		text_set(tags->replicatefrom, sizeof(tags->replicatefrom),
 		    from->u.s);
@@ -250,9 +227,10 @@ tags_published(const struct tree *map)
 {
 	static const struct {
 		const char *flag, *companion;
-	} flags[] = {{"clonefrom", NULL}, {"nofailover", "failover_priority"},
-	    {"noloadbalance", NULL}, {"nosync", "sync_priority"},
-	    {"nostream", NULL}};
+	} flags[] = { { "clonefrom", NULL },
+		{ "nofailover", "failover_priority" },
+		{ "noloadbalance", NULL }, { "nosync", "sync_priority" },
+		{ "nostream", NULL } };
 	struct tree *copy;
 	size_t i;
 
@@ -261,9 +239,9 @@ tags_published(const struct tree *map)
 	if ((copy = tree_copy(map)) == NULL)
 		return NULL;
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		if (truthy(tree_get(copy, flags[i].flag)) ||
+		if (tree_truthy(tree_get(copy, flags[i].flag)) ||
 		    (flags[i].companion != NULL &&
-		    tree_get(copy, flags[i].companion) != NULL))
+			tree_get(copy, flags[i].companion) != NULL))
 			continue;
 		tree_remove(copy, flags[i].flag);
 	}

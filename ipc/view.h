@@ -13,9 +13,9 @@
 
 /* Tags with a meaning to the HA rules (spec/ha.md 19). */
 struct tags {
-	uint8_t nofailover;	 /* effective: tag true, or priority <= 0 */
+	uint8_t nofailover; /* effective: tag true, or priority <= 0 */
 	uint8_t noloadbalance;
-	uint8_t nosync;		 /* effective: tag true, or sync_priority <= 0 */
+	uint8_t nosync; /* effective: tag true, or sync_priority <= 0 */
 	uint8_t nostream;
 	uint8_t clonefrom;
 	uint8_t pad[3];
@@ -46,7 +46,7 @@ struct view_member {
 	uint64_t replay_lsn;
 	uint32_t timeline; /* 0 = not published */
 	uint8_t has_xlog_location;
-	uint8_t has_data; /* key held a usable document */
+	uint8_t has_data;		  /* key held a usable document */
 	uint8_t checkpoint_after_promote; /* enum */
 	uint8_t pause;
 	uint8_t pending_restart;
@@ -80,29 +80,29 @@ struct view {
 	int64_t loaded_wall_us; /* when it was read from the store */
 	int64_t loaded_ns;	/* the same, CLOCK_BOOTTIME */
 
-	uint8_t has_initialize; /* key exists (it may be "") */
+	uint8_t has_initialize;	  /* key exists (it may be "") */
 	uint8_t initialize_valid; /* >= 10 decimal digits */
 	char initialize[WORD_SIZE];
 
-	uint8_t has_leader; /* key exists */
+	uint8_t has_leader;	/* key exists */
 	char leader[NAME_SIZE]; /* "" = unlocked */
 	char leader_session[WORD_SIZE];
 	int64_t leader_token;
 
-	uint8_t has_config;	   /* key exists */
-	int64_t config_token;	   /* CAS token */
-	int64_t config_modify;	   /* modify_version; 0 = invalid document */
-	struct tree *config;	   /* map; NULL when absent; {} when invalid */
+	uint8_t has_config;    /* key exists */
+	int64_t config_token;  /* CAS token */
+	int64_t config_modify; /* modify_version; 0 = invalid document */
+	struct tree *config;   /* map; NULL when absent; {} when invalid */
 
-	uint8_t has_status;	/* /status or optime/leader exists */
-	uint64_t optime;	/* 0 = unknown */
+	uint8_t has_status;	 /* /status or optime/leader exists */
+	uint64_t optime;	 /* 0 = unknown */
 	struct view_slot *slots; /* status.slots */
 	uint32_t nslots;
-	uint8_t slots_known;	/* slots present as an object */
+	uint8_t slots_known; /* slots present as an object */
 	char (*retain_slots)[NAME_SIZE];
 	uint32_t nretain;
 
-	uint8_t has_sync;	    /* key exists with a token */
+	uint8_t has_sync; /* key exists with a token */
 	int64_t sync_token;
 	char sync_leader[NAME_SIZE]; /* "" = synchronous mode not active */
 	uint32_t sync_quorum;
@@ -113,18 +113,18 @@ struct view {
 	int64_t failover_token;
 	char failover_leader[NAME_SIZE];
 	char failover_member[NAME_SIZE];
-	uint8_t failover_scheduled;	/* scheduled_at present */
-	uint8_t failover_schedule_bad;	/* unparsable or without zone */
-	int64_t failover_at_us;		/* wall clock, us since the epoch */
-	char failover_at[WORD_SIZE];	/* as stored */
+	uint8_t failover_scheduled;    /* scheduled_at present */
+	uint8_t failover_schedule_bad; /* unparsable or without zone */
+	int64_t failover_at_us;	       /* wall clock, us since the epoch */
+	char failover_at[WORD_SIZE];   /* as stored */
 
 	uint8_t has_history;
 	struct view_history *history;
 	uint32_t nhistory;
 	uint32_t timeline; /* of the cluster, spec/dcs.md 3.2; 0 = unknown */
 
-	uint8_t has_failsafe;	    /* key exists and is readable JSON */
-	uint8_t failsafe_object;    /* ... and is an object */
+	uint8_t has_failsafe;	 /* key exists and is readable JSON */
+	uint8_t failsafe_object; /* ... and is an object */
 	struct view_failsafe *failsafe;
 	uint32_t nfailsafe;
 
@@ -132,7 +132,7 @@ struct view {
 	uint32_t nmembers;
 };
 
-struct view *view_new(void); /* empty view; NULL when memory is short */
+struct view *view_new(void);   /* empty view; NULL when memory is short */
 void view_free(struct view *); /* NULL allowed */
 struct view *view_copy(const struct view *);
 /* Binary form for messages; rules as for tree_encode/tree_decode. */

@@ -10,88 +10,6 @@
 #include "../ipc/values.h"
 #include "document.h"
 
-/* ---- what a view says ---- */
-
-static bool
-truthy(const struct tree *t)
-{
-	if (t == NULL)
-		return false;
-	switch (t->type) {
-	case TREE_NULL:
-		return false;
-	case TREE_BOOL:
-		return t->u.b;
-	case TREE_INT:
-		return t->u.i != 0;
-	case TREE_REAL:
-		return t->u.r < 0 || t->u.r > 0;
-	case TREE_TEXT:
-		return t->u.s[0] != '\0';
-	default:
-		return tree_count(t) > 0;
-	}
-}
-
-/* Boolean of a dynamic document, spec/config.md 3.2. */
-static bool
-config_bool(const struct view *v, const char *key)
-{
-	const struct tree *t;
-	char text[32];
-
-	if (v == NULL || (t = tree_get(v->config, key)) == NULL)
-		return false;
-	if (t->type == TREE_LIST || t->type == TREE_MAP ||
-	    tree_scalar_text(t, text, sizeof(text)) >= (int)sizeof(text))
-		return false;
-	return value_bool(text) == 1;
-}
-
-bool
-view_paused(const struct view *v)
-{
-	return config_bool(v, "pause");
-}
-
-bool
-view_synchronous(const struct view *v, bool *quorum)
-{
-	const struct tree *t;
-	bool q;
-
-	t = v == NULL ? NULL : tree_get(v->config, "synchronous_mode");
-	q = t != NULL && t->type == TREE_TEXT &&
-	    strcasecmp(t->u.s, "quorum") == 0;
-	if (quorum != NULL)
-		*quorum = q;
-	return q || config_bool(v, "synchronous_mode");
-}
-
-bool
-view_standby_cluster(const struct view *v)
-{
-	const struct tree *t;
-
-	t = v == NULL ? NULL : tree_get(v->config, "standby_cluster");
-	return t != NULL && t->type == TREE_MAP &&
-	    (truthy(tree_get(t, "host")) || truthy(tree_get(t, "port")) ||
-		truthy(tree_get(t, "restore_command")));
-}
-
-bool
-view_sync_standby(const struct view *v, const char *name)
-{
-	uint32_t i;
-
-	if (v->sync_leader[0] == '\0' || strcasecmp(v->sync_leader, name) == 0)
-		return false;
-	for (i = 0; i < v->nsync_standby; i++)
-		if (strcasecmp(v->sync_standby[i], name) == 0)
-			return true;
-	return false;
-}
-
 /* ---- status document (5.3, 5.4) ---- */
 
 static void
@@ -240,44 +158,26 @@ document_status(struct buf *b, const struct snapshot *snap,
 /* ---- /cluster (9) ---- */
 
 static const char *
-member_role(const struct view *v, const struct view_member *m, bool leader)
+member_role(const struct view *v, const struct view_member *m)
 {
-	bool quorum;
+	static const char *const words[] = {
+		[VIEW_ROLE_LEADER] = "leader",
+		[VIEW_ROLE_STANDBY_LEADER] = "standby_leader",
+		[VIEW_ROLE_SYNC_STANDBY] = "sync_standby",
+		[VIEW_ROLE_QUORUM_STANDBY] = "quorum_standby",
+		[VIEW_ROLE_REPLICA] = "replica",
+	};
 
-	if (leader)
-		return view_standby_cluster(v) ? "standby_leader" : "leader";
-	if (view_synchronous(v, &quorum) && view_sync_standby(v, m->name))
-		return quorum ? "quorum_standby" : "sync_standby";
-	return "replica";
+	return words[view_role(v, m)];
 }
 
-/* host and port of conn_url: scheme://[user@]host[:port]/... */
 static void
-add_host_port(struct buf *b, bool *first, const char *url)
+add_host_port(struct buf *b, bool *first, const struct view_member *m)
 {
-	char authority[URL_SIZE], host[URL_SIZE];
-	const char *p, *at;
-	size_t len;
+	char host[URL_SIZE];
 	int port;
 
-	if ((p = strstr(url, "://")) == NULL)
-		return;
-	p += 3;
-	len = strcspn(p, "/?#");
-	if (len == 0 || len >= sizeof(authority))
-		return;
-	memcpy(authority, p, len);
-	authority[len] = '\0';
-	p = (at = strrchr(authority, '@')) != NULL ? at + 1 : authority;
-	/* a bare IPv6 address in brackets has colons but perhaps no port */
-	len = strlen(p);
-	if (len > 2 && p[0] == '[' && p[len - 1] == ']') {
-		memcpy(host, p + 1, len - 2);
-		host[len - 2] = '\0';
-		port = 5432;
-	} else if (!value_host_port(p, 5432, host, sizeof(host), &port))
-		return;
-	if (host[0] == '\0')
+	if (!view_member_address(m, host, sizeof(host), &port))
 		return;
 	buf_json_set_text(b, first, "host", host);
 	buf_json_set_int(b, first, "port", port);
@@ -306,8 +206,8 @@ add_member(struct buf *b, const struct view *v, const struct view_member *m)
 	bool first = true, leader;
 	const char *state, *role;
 
-	leader = v->leader[0] != '\0' && strcmp(v->leader, m->name) == 0;
-	role = member_role(v, m, leader);
+	leader = view_leads(v, m);
+	role = member_role(v, m);
 	state = m->state;
 	if (strcmp(role, "leader") != 0 && m->replication_state[0] != '\0')
 		state = m->replication_state;
@@ -319,7 +219,7 @@ add_member(struct buf *b, const struct view *v, const struct view_member *m)
 		buf_json_set_text(b, &first, "api_url", m->api_url);
 	else
 		buf_json_set_tree(b, &first, "api_url", NULL);
-	add_host_port(b, &first, m->conn_url);
+	add_host_port(b, &first, m);
 	if (m->timeline != 0)
 		buf_json_set_int(b, &first, "timeline", m->timeline);
 	if (m->pending_restart)

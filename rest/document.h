@@ -6,7 +6,7 @@
 #define REST_DOCUMENT_H
 
 #include "../ipc/version.h"
-#include "../ipc/view.h"
+#include "../ipc/view_rules.h"
 #include "buf.h"
 #include "health.h"
 #include "httpd.h"
@@ -36,13 +36,5 @@ void document_metrics(struct buf *, const struct snapshot *,
 void document_cluster(struct buf *, const struct view *, const char *scope);
 void document_history(struct buf *, const struct view *);
 void document_failsafe(struct buf *, const struct view *);
-
-/* "pause" of the view's dynamic configuration. */
-bool view_paused(const struct view *);
-/* Is synchronous_mode on (quorum mode too)? *quorum as well, may be NULL. */
-bool view_synchronous(const struct view *, bool *quorum);
-bool view_standby_cluster(const struct view *);
-/* Is the member listed in /sync as a standby (case ignored)? */
-bool view_sync_standby(const struct view *, const char *name);
 
 #endif

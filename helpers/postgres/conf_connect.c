@@ -9,9 +9,9 @@
 #include "../../ipc/log.h"
 #include "conf_recovery.h"
 
-static const char *const credential_keys[] = {"username", "password",
+static const char *const credential_keys[] = { "username", "password",
 	"sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl",
-	"sslcrldir", "gssencmode", "channel_binding", "sslnegotiation"};
+	"sslcrldir", "gssencmode", "channel_binding", "sslnegotiation" };
 
 static void
 put_credentials(struct tree *map, const struct tree *record)
@@ -23,8 +23,8 @@ put_credentials(struct tree *map, const struct tree *record)
 		const struct tree *t = tree_get(record, key);
 		char *s;
 
-		if (t == NULL || t->type == TREE_NULL ||
-		    t->type == TREE_LIST || t->type == TREE_MAP)
+		if (t == NULL || t->type == TREE_NULL || t->type == TREE_LIST ||
+		    t->type == TREE_MAP)
 			continue;
 		s = scalar_text(t);
 		put_text(map, i == 0 ? "user" : key, s);
@@ -37,7 +37,8 @@ put_credentials(struct tree *map, const struct tree *record)
 static bool
 socket_directory(const struct tree *params, bool *set, char *out, size_t size)
 {
-	const struct tree *t = params == NULL ? NULL :
+	const struct tree *t = params == NULL ?
+	    NULL :
 	    tree_get_nocase(params, "unix_socket_directories");
 	const char *s;
 
@@ -83,7 +84,8 @@ put_limits(struct tree *map, const char *application)
 	put_text(map, "connect_timeout", "3");
 	put_text(map, "fallback_application_name", "Patroni");
 	put_text(map, "application_name", application);
-	put_text(map, "options", "-c statement_timeout=2000 "
+	put_text(map, "options",
+	    "-c statement_timeout=2000 "
 	    "-c pg_stat_statements.track=none -c search_path=pg_catalog");
 }
 
@@ -99,8 +101,8 @@ local_connection(const struct pgconf *c, bool replication,
 		put_text(map, "host", host);
 	put_text(map, "port", c->port);
 	put_text(map, "dbname", c->database);
-	put_credentials(map, pgconf_credentials(c, replication ?
-	    "replication" : "superuser"));
+	put_credentials(map,
+	    pgconf_credentials(c, replication ? "replication" : "superuser"));
 	if (!replication) {
 		put_limits(map, application);
 		return map;
@@ -122,7 +124,7 @@ pgconf_member_conninfo(const struct pgconf *c, const struct view_member *m,
 		tree_free(map);
 		return NULL;
 	}
-	if (!truthy(tree_get(map, "dbname")))
+	if (!tree_truthy(tree_get(map, "dbname")))
 		put_text(map, "dbname", c->database);
 	put_credentials(map, credentials);
 	return map;
@@ -130,8 +132,7 @@ pgconf_member_conninfo(const struct pgconf *c, const struct view_member *m,
 
 struct tree *
 pgconf_connection(const struct pgconf *c, enum pgconn_use use,
-    const struct view_member *member, const struct tree *params,
-    uint32_t major)
+    const struct view_member *member, const struct tree *params, uint32_t major)
 {
 	struct tree *map;
 
@@ -148,15 +149,16 @@ pgconf_connection(const struct pgconf *c, enum pgconn_use use,
 	}
 	if (member == NULL)
 		return NULL;
-	map = pgconf_member_conninfo(c, member, use == PGCONN_LEADER ?
-	    pgconf_rewind_credentials(c, major) :
-	    pgconf_credentials(c, "replication"));
+	map = pgconf_member_conninfo(c, member,
+	    use == PGCONN_LEADER ? pgconf_rewind_credentials(c, major) :
+				   pgconf_credentials(c, "replication"));
 	if (map == NULL)
 		return NULL;
 	put_text(map, "connect_timeout", "3");
-	put_text(map, "options", use == PGCONN_LEADER ?
-	    "-c statement_timeout=2000 -c search_path=pg_catalog" :
-	    "-c statement_timeout=2000");
+	put_text(map, "options",
+	    use == PGCONN_LEADER ?
+		"-c statement_timeout=2000 -c search_path=pg_catalog" :
+		"-c statement_timeout=2000");
 	return map;
 }
 
@@ -198,13 +200,13 @@ pgconf_write_pgpass(const struct pgconf *c, const struct tree *conninfo,
 }
 
 char *
-primary_conninfo_text(const struct pgconf *c, const struct tree *conninfo,
-    uint32_t major)
+primary_conninfo_text(
+    const struct pgconf *c, const struct tree *conninfo, uint32_t major)
 {
 	bool passfile = pgfeatures(major).passfile;
 
-	return conninfo_format_with(conninfo, major,
-	    passfile ? c->pgpass : NULL, !passfile);
+	return conninfo_format_with(
+	    conninfo, major, passfile ? c->pgpass : NULL, !passfile);
 }
 
 bool
@@ -213,7 +215,7 @@ pgconf_remote_member(const struct pgconf *c, struct view_member *out)
 	const struct tree *sc = tree_get(c->root, "standby_cluster");
 	char host[URL_SIZE], port[URL_SIZE], *save = NULL, *h;
 	const char *p = port;
-	struct text url = {0};
+	struct text url = { 0 };
 	char *s;
 	bool ok, first = true;
 
@@ -224,14 +226,14 @@ pgconf_remote_member(const struct pgconf *c, struct view_member *out)
 		return false;
 	text_add(&url, "postgres://");
 	for (h = strtok_r(host, ",", &save); h != NULL;
-	    h = strtok_r(NULL, ",", &save)) {
+	     h = strtok_r(NULL, ",", &save)) {
 		size_t n = strcspn(p, ",");
 		bool v6 = strchr(h, ':') != NULL && h[0] != '[';
 
 		text_addf(&url, "%s%s%s%s", first ? "" : ",", v6 ? "[" : "", h,
 		    v6 ? "]" : "");
-		text_addf(&url, ":%.*s", n > 0 ? (int)n : 4, n > 0 ? p :
-		    "5432");
+		text_addf(
+		    &url, ":%.*s", n > 0 ? (int)n : 4, n > 0 ? p : "5432");
 		/* one port serves all hosts */
 		if (p[n] == ',')
 			p += n + 1;

@@ -14,13 +14,26 @@ static const struct {
 	const char *key;
 	uint32_t from;
 } order[] = {
-	{"dbname", 0}, {"user", 0}, {"passfile", 0}, {"password", 0},
-	{"host", 0}, {"port", 0}, {"sslmode", 0}, {"sslcompression", 0},
-	{"sslcert", 0}, {"sslkey", 0}, {"sslpassword", 130000},
-	{"sslrootcert", 0}, {"sslcrl", 0}, {"sslcrldir", 140000},
-	{"application_name", 0}, {"krbsrvname", 0}, {"gssencmode", 120000},
-	{"channel_binding", 130000}, {"target_session_attrs", 100000},
-	{"sslnegotiation", 170000},
+	{ "dbname", 0 },
+	{ "user", 0 },
+	{ "passfile", 0 },
+	{ "password", 0 },
+	{ "host", 0 },
+	{ "port", 0 },
+	{ "sslmode", 0 },
+	{ "sslcompression", 0 },
+	{ "sslcert", 0 },
+	{ "sslkey", 0 },
+	{ "sslpassword", 130000 },
+	{ "sslrootcert", 0 },
+	{ "sslcrl", 0 },
+	{ "sslcrldir", 140000 },
+	{ "application_name", 0 },
+	{ "krbsrvname", 0 },
+	{ "gssencmode", 120000 },
+	{ "channel_binding", 130000 },
+	{ "target_session_attrs", 100000 },
+	{ "sslnegotiation", 170000 },
 };
 
 static void
@@ -40,8 +53,8 @@ char *
 conninfo_format_with(const struct tree *conninfo, uint32_t version,
     const char *passfile, bool inline_password)
 {
-	bool has_password = truthy(tree_get(conninfo, "password"));
-	struct text out = {0};
+	bool has_password = tree_truthy(tree_get(conninfo, "password"));
+	struct text out = { 0 };
 
 	for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++) {
 		const char *key = order[i].key;
@@ -69,8 +82,8 @@ conninfo_format_with(const struct tree *conninfo, uint32_t version,
 }
 
 char *
-conninfo_format(const struct tree *conninfo, uint32_t version,
-    const char *passfile)
+conninfo_format(
+    const struct tree *conninfo, uint32_t version, const char *passfile)
 {
 	return conninfo_format_with(conninfo, version, passfile, false);
 }
@@ -81,8 +94,8 @@ static void
 put_pair(struct tree *map, const char *key, const char *value)
 {
 	if (strcmp(key, "requiressl") == 0)
-		put_text(map, "sslmode", strcmp(value, "1") == 0 ? "require" :
-		    "prefer");
+		put_text(map, "sslmode",
+		    strcmp(value, "1") == 0 ? "require" : "prefer");
 	else
 		put_text(map, key, value);
 }
@@ -120,12 +133,12 @@ parse_pairs(const char *s)
 	struct tree *map = must(tree_map());
 
 	for (s = blanks(s); *s != '\0'; s = blanks(s)) {
-		struct text value = {0};
+		struct text value = { 0 };
 		char key[64], *v;
 		size_t n = 0;
 
-		while (*s != '\0' && *s != '=' &&
-		    !isspace((unsigned char)*s) && n < sizeof(key) - 1)
+		while (*s != '\0' && *s != '=' && !isspace((unsigned char)*s) &&
+		    n < sizeof(key) - 1)
 			key[n++] = *s++;
 		key[n] = '\0';
 		s = blanks(s);
@@ -160,7 +173,7 @@ hex(char c)
 static char *
 decode(const char *s, size_t n)
 {
-	struct text out = {0};
+	struct text out = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
 		char c = s[i];
@@ -198,8 +211,8 @@ put_decoded(struct tree *map, const char *key, const char *s, size_t n)
 
 /* One host[:port] of n bytes, appended to the comma lists. */
 static bool
-add_host(const char *s, size_t n, bool first, struct text *hosts,
-    struct text *ports)
+add_host(
+    const char *s, size_t n, bool first, struct text *hosts, struct text *ports)
 {
 	const char *end = s + n, *h = s, *p;
 	char *v;
@@ -239,8 +252,7 @@ put_ports(struct tree *map, char *ports)
 	char *p = ports + n;
 
 	for (; *p == ','; p += n + 1)
-		if (strncmp(p + 1, ports, n) != 0 ||
-		    strcspn(p + 1, ",") != n)
+		if (strncmp(p + 1, ports, n) != 0 || strcspn(p + 1, ",") != n)
 			break;
 	if (*p == '\0')
 		ports[n] = '\0';
@@ -251,14 +263,14 @@ put_ports(struct tree *map, char *ports)
 static bool
 parse_hosts(struct tree *map, const char *s, size_t n)
 {
-	struct text hosts = {0}, ports = {0};
+	struct text hosts = { 0 }, ports = { 0 };
 	const char *end = s + n;
 	bool ok = true, first = true;
 	char *h, *p;
 
 	while (ok) {
-		const char *comma = s < end ?
-		    memchr(s, ',', (size_t)(end - s)) : NULL;
+		const char *comma =
+		    s < end ? memchr(s, ',', (size_t)(end - s)) : NULL;
 		const char *stop = comma == NULL ? end : comma;
 
 		ok = add_host(s, (size_t)(stop - s), first, &hosts, &ports);
@@ -318,8 +330,8 @@ parse_authority(struct tree *map, const char *s, size_t n)
 	user = (size_t)(at - s);
 	colon = memchr(s, ':', user);
 	if (colon != NULL) {
-		if (!put_decoded(map, "password", colon + 1,
-		    (size_t)(at - colon - 1)))
+		if (!put_decoded(
+			map, "password", colon + 1, (size_t)(at - colon - 1)))
 			return false;
 		user = (size_t)(colon - s);
 	}
@@ -438,14 +450,14 @@ text_or_empty(const struct tree *map, const char *key)
 	const struct tree *t = tree_get(map, key);
 
 	return t == NULL || t->type == TREE_NULL ? must(strdup("")) :
-	    scalar_text(t);
+						   scalar_text(t);
 }
 
 char *
 pgpass_lines(const struct tree *conninfo)
 {
 	char *host, *port, *user, *password;
-	struct text out = {0};
+	struct text out = { 0 };
 	bool sockets = false;
 	const char *p, *h;
 	size_t i = 0, pn;

@@ -29,8 +29,7 @@ static const char *
 conf_value(const char *s, struct text *out)
 {
 	if (*s != '\'') {
-		while (*s != '\0' && *s != '#' &&
-		    !isspace((unsigned char)*s))
+		while (*s != '\0' && *s != '#' && !isspace((unsigned char)*s))
 			text_add_n(out, s++, 1);
 		return s;
 	}
@@ -47,7 +46,7 @@ conf_value(const char *s, struct text *out)
 static const char *
 conf_entry(const char *s, struct tree *map)
 {
-	struct text value = {0};
+	struct text value = { 0 };
 	char name[64], *v;
 	size_t n = 0;
 
@@ -119,8 +118,8 @@ current_text(const struct diff *d, const char *name)
 
 	if (d->p.recovery_guc) {
 		row = row_of(d, name);
-		return must(strdup(row == NULL || row->setting == NULL ? "" :
-		    row->setting));
+		return must(strdup(
+		    row == NULL || row->setting == NULL ? "" : row->setting));
 	}
 	t = tree_get_nocase(d->cur->recovery_conf, name);
 	return t == NULL ? must(strdup("")) : scalar_text(t);
@@ -195,7 +194,7 @@ same_passfile(const char *path, const struct tree *want)
 static void
 fill(struct tree *map, const char *key, const char *value)
 {
-	if (!truthy(tree_get(map, key)))
+	if (!tree_truthy(tree_get(map, key)))
 		put_text(map, key, value);
 }
 
@@ -227,11 +226,12 @@ same_pairs(const struct diff *d, struct tree *cur, const struct tree *want)
 		const struct tree *w = tree_child(want, i);
 		const struct tree *file = tree_get(cur, "passfile");
 
-		if (!truthy(w) || (strcmp(w->key, "dbname") == 0 &&
-		    !d->p.conninfo_dbname))
+		if (!tree_truthy(w) ||
+		    (strcmp(w->key, "dbname") == 0 && !d->p.conninfo_dbname))
 			continue;
 		if (strcmp(w->key, "password") == 0 &&
-		    !truthy(tree_get(cur, "password")) && truthy(file)) {
+		    !tree_truthy(tree_get(cur, "password")) &&
+		    tree_truthy(file)) {
 			if (!same_passfile(file->u.s, want))
 				return false;
 		} else if (!same_pair(cur, w))
@@ -245,7 +245,7 @@ same_pairs(const struct diff *d, struct tree *cur, const struct tree *want)
 static void
 from_setting(struct tree *cur, const char *setting)
 {
-	static const char *const keys[] = {"dbname", "password"};
+	static const char *const keys[] = { "dbname", "password" };
 	struct tree *guc = conninfo_parse(setting);
 
 	for (size_t i = 0; i < 2; i++) {
@@ -288,9 +288,9 @@ same_conninfo(const struct diff *d, const char *setting, bool *broken)
 static bool
 left_to_others(const struct diff *d, const char *name)
 {
-	static const char *const names[] = {"archive_cleanup_command",
+	static const char *const names[] = { "archive_cleanup_command",
 		"promote_trigger_file", "recovery_end_command",
-		"recovery_min_apply_delay", "restore_command"};
+		"recovery_min_apply_delay", "restore_command" };
 	char ours[PATH_SIZE], autoconf[PATH_SIZE];
 	const struct pgsetting *row;
 	bool listed = false;
@@ -311,9 +311,9 @@ left_to_others(const struct diff *d, const char *name)
 static bool
 compared(const struct diff *d, const char *name)
 {
-	static const char *const never[] = {"pause_at_recovery_target",
+	static const char *const never[] = { "pause_at_recovery_target",
 		"recovery_target_inclusive", "recovery_target_action",
-		"standby_mode"};
+		"standby_mode" };
 
 	for (size_t i = 0; i < sizeof(never) / sizeof(*never); i++)
 		if (strcmp(never[i], name) == 0)
@@ -335,8 +335,8 @@ same_value(const struct diff *d, const char *name, bool *broken)
 
 	if (strcmp(name, "primary_slot_name") == 0 && d->cur->has_receiver &&
 	    d->p.wal_receiver_view)
-		use = d->cur->receiver_slot == NULL ? "" :
-		    d->cur->receiver_slot;
+		use =
+		    d->cur->receiver_slot == NULL ? "" : d->cur->receiver_slot;
 	if (strcmp(name, "primary_conninfo") == 0)
 		same = same_conninfo(d, use, broken);
 	else if (strcmp(name, "recovery_min_apply_delay") == 0)
@@ -374,8 +374,8 @@ standby_file_present(const struct diff *d)
 {
 	char path[PATH_SIZE];
 
-	path_join(path, d->c->data_dir, d->p.recovery_guc ? "standby.signal" :
-	    "recovery.conf");
+	path_join(path, d->c->data_dir,
+	    d->p.recovery_guc ? "standby.signal" : "recovery.conf");
 	return access(path, F_OK) == 0;
 }
 
@@ -383,8 +383,11 @@ enum pgdiff
 pgconf_recovery_diff(const struct pgconf *c, const struct tree *want,
     const struct pgcurrent *cur, const struct pgfacts *f, char why[WORD_SIZE])
 {
-	struct diff d = {.c = c, .want = want, .cur = cur, .major = f->major,
-		.p = pgfeatures(f->major)};
+	struct diff d = { .c = c,
+		.want = want,
+		.cur = cur,
+		.major = f->major,
+		.p = pgfeatures(f->major) };
 	const char *const *names = recovery_param_names();
 	enum pgdiff result = PGDIFF_NONE;
 	bool broken = false;
@@ -392,8 +395,9 @@ pgconf_recovery_diff(const struct pgconf *c, const struct tree *want,
 	if (why != NULL)
 		why[0] = '\0';
 	if (!standby_file_present(&d))
-		return because(why, d.p.recovery_guc ? "standby.signal" :
-		    "recovery.conf", PGDIFF_RESTART);
+		return because(why,
+		    d.p.recovery_guc ? "standby.signal" : "recovery.conf",
+		    PGDIFF_RESTART);
 	if (!cur->valid)
 		return because(why, "unreadable", PGDIFF_RESTART);
 	for (; *names != NULL; names++) {

@@ -11,16 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../ipc/view_rules.h"
 #include "../../ipc/log.h"
 #include "../../ipc/values.h"
 #include "../ha/ha.h"
 #include "conf_params.h"
 
-static const char *const standby_keys[] = {"host", "port", "primary_slot_name",
+static const char *const standby_keys[] = { "host", "port", "primary_slot_name",
 	"create_replica_methods", "restore_command", "archive_cleanup_command",
-	"recovery_min_apply_delay"};
-static const char *const local_only[] = {"connect_address", "proxy_address",
-	"listen", "config_dir", "data_dir", "pgpass", "authentication"};
+	"recovery_min_apply_delay" };
+static const char *const local_only[] = { "connect_address", "proxy_address",
+	"listen", "config_dir", "data_dir", "pgpass", "authentication" };
 
 static bool
 is_in(const char *key, const char *const *v, size_t n)
@@ -99,18 +100,20 @@ clamp_timeouts(struct pgconf *c, struct pgerr *err)
 	min_retry = at_least("retry_timeout", retry, 3);
 	min_ttl = at_least("ttl", ttl, 20);
 	if (s->retry_timeout != min_retry)
-		log_warn("Violated the rule \"loop_wait + 2*retry_timeout <= "
+		log_warn(
+		    "Violated the rule \"loop_wait + 2*retry_timeout <= "
 		    "ttl\", where ttl=%lld. Adjusting loop_wait from %lld to "
 		    "%lld and retry_timeout from %lld to %lld",
 		    (long long)min_ttl, (long long)min_loop,
 		    (long long)s->loop_wait, (long long)min_retry,
 		    (long long)s->retry_timeout);
 	else if (s->loop_wait != min_loop)
-		log_warn("Violated the rule \"loop_wait + 2*retry_timeout <= "
+		log_warn(
+		    "Violated the rule \"loop_wait + 2*retry_timeout <= "
 		    "ttl\", where ttl=%lld and retry_timeout=%lld. Adjusting "
-		    "loop_wait from %lld to %lld", (long long)min_ttl,
-		    (long long)min_retry, (long long)min_loop,
-		    (long long)s->loop_wait);
+		    "loop_wait from %lld to %lld",
+		    (long long)min_ttl, (long long)min_retry,
+		    (long long)min_loop, (long long)s->loop_wait);
 	write_back(c->dynamic, "ttl", ttl, s->ttl);
 	write_back(c->dynamic, "loop_wait", loop, s->loop_wait);
 	write_back(c->dynamic, "retry_timeout", retry, s->retry_timeout);
@@ -127,7 +130,7 @@ take_standby_cluster(struct pgconf *c)
 	struct tree *sc = must(tree_map());
 
 	for (size_t i = 0; i < sizeof(standby_keys) / sizeof(*standby_keys);
-	    i++) {
+	     i++) {
 		const struct tree *v = tree_get(from, standby_keys[i]);
 
 		if (v == NULL)
@@ -135,17 +138,15 @@ take_standby_cluster(struct pgconf *c)
 		else
 			put_copy(sc, standby_keys[i], v);
 	}
-	c->is_standby_cluster = truthy(tree_get(sc, "host")) ||
-	    truthy(tree_get(sc, "port")) ||
-	    truthy(tree_get(sc, "restore_command"));
+	c->is_standby_cluster = standby_cluster_valid(sc);
 	put(c->root, "standby_cluster", sc);
 }
 
 /* Merge one `parameters` mapping; dcs: with the checks of 10.1, else names
  * of 10.1 are dropped. */
 static bool
-take_parameters(struct tree *params, const struct tree *from, bool dcs,
-    struct pgerr *err)
+take_parameters(
+    struct tree *params, const struct tree *from, bool dcs, struct pgerr *err)
 {
 	if (from == NULL || from->type == TREE_NULL)
 		return true;
@@ -163,24 +164,24 @@ take_parameters(struct tree *params, const struct tree *from, bool dcs,
 }
 
 static bool
-take_dynamic(struct pgconf *c, struct tree *pg, struct tree *params,
-    struct pgerr *err)
+take_dynamic(
+    struct pgconf *c, struct tree *pg, struct tree *params, struct pgerr *err)
 {
 	const struct tree *from = tree_get(c->dynamic, "postgresql");
 
-	if (from != NULL && from->type != TREE_MAP &&
-	    from->type != TREE_NULL)
-		return fail(err, "dynamic configuration: postgresql is not a "
+	if (from != NULL && from->type != TREE_MAP && from->type != TREE_NULL)
+		return fail(err,
+		    "dynamic configuration: postgresql is not a "
 		    "dictionary");
 	for (uint32_t i = 0; i < tree_count(from); i++) {
 		const struct tree *v = tree_child(from, i);
 
-		if (strcmp(v->key, "parameters") != 0 && !is_in(v->key,
-		    local_only, sizeof(local_only) / sizeof(*local_only)))
+		if (strcmp(v->key, "parameters") != 0 &&
+		    !is_in(v->key, local_only,
+			sizeof(local_only) / sizeof(*local_only)))
 			put_copy(pg, v->key, v);
 	}
-	return take_parameters(params, tree_get(from, "parameters"), true,
-	    err);
+	return take_parameters(params, tree_get(from, "parameters"), true, err);
 }
 
 static bool
@@ -195,13 +196,14 @@ take_local(struct pgconf *c, const struct tree *local, struct tree *pg,
 		if (tree_get(c->root, v->key) != NULL ||
 		    strcmp(v->key, "postgresql") == 0)
 			continue;
-		if (truthy(v))
+		if (tree_truthy(v))
 			put_copy(c->root, v->key, v);
 		else
 			put(c->root, v->key, tree_map());
 	}
 	if (from == NULL || from->type != TREE_MAP)
-		return fail(err, "configuration: section postgresql is missing");
+		return fail(
+		    err, "configuration: section postgresql is missing");
 	for (uint32_t i = 0; i < tree_count(from); i++) {
 		const struct tree *v = tree_child(from, i);
 
@@ -209,27 +211,28 @@ take_local(struct pgconf *c, const struct tree *local, struct tree *pg,
 		    strcmp(v->key, "use_slots") != 0)
 			put_copy(pg, v->key, v);
 	}
-	return take_parameters(params, tree_get(from, "parameters"), false,
-	    err);
+	return take_parameters(
+	    params, tree_get(from, "parameters"), false, err);
 }
 
 /* 2.5 */
 static void
 apply_overlay(struct tree *pg, struct tree *params, const char *word)
 {
-	static const char *const lists[] = {"pg_hba", "pg_ident"};
+	static const char *const lists[] = { "pg_hba", "pg_ident" };
 	const struct tree *o;
 	char key[64];
 
 	snprintf(key, sizeof(key), "parameters_%s", word);
 	o = tree_get(pg, key);
-	for (uint32_t i = 0; o != NULL && o->type == TREE_MAP &&
-	    i < tree_count(o); i++) {
+	for (uint32_t i = 0;
+	     o != NULL && o->type == TREE_MAP && i < tree_count(o); i++) {
 		const struct tree *v = tree_child(o, i);
 
 		if (pgparam_is_dcs_only(v->key))
 			log_warn("Role-based config attempted to override "
-			    "protected parameter '%s', ignoring", v->key);
+				 "protected parameter '%s', ignoring",
+			    v->key);
 		else
 			put_param(params, v->key, must(tree_copy(v)));
 	}
@@ -267,21 +270,21 @@ build_url(char *out, size_t size, const char *scheme, const char *host,
 		n = snprintf(out, size, "%s://%s%s%s:%d/%s", scheme,
 		    v6 ? "[" : "", host, v6 ? "]" : "", port, path);
 	else
-		n = snprintf(out, size, "%s://%s%s%s/%s", scheme,
-		    v6 ? "[" : "", host, v6 ? "]" : "", path);
+		n = snprintf(out, size, "%s://%s%s%s/%s", scheme, v6 ? "[" : "",
+		    host, v6 ? "]" : "", path);
 	return n >= 0 && (size_t)n < size;
 }
 
 static void
 local_tcp_host(struct pgconf *c)
 {
-	static const char *const any[] = {"*", "localhost", "0.0.0.0",
-		"127.0.0.1"};
+	static const char *const any[] = { "*", "localhost", "0.0.0.0",
+		"127.0.0.1" };
 	char copy[PGCONF_ADDRESS_SIZE], *save = NULL, *p, *first = NULL;
 
 	memcpy(copy, c->listen_addresses, sizeof(copy));
 	for (p = strtok_r(copy, ", ", &save); p != NULL;
-	    p = strtok_r(NULL, ", ", &save)) {
+	     p = strtok_r(NULL, ", ", &save)) {
 		if (first == NULL)
 			first = p;
 		if (is_in(p, any, 4)) {
@@ -300,37 +303,47 @@ read_addresses(struct pgconf *c, struct pgerr *err)
 	int port;
 
 	if (!path_text(c->pg, "listen", text, sizeof(text)) || text[0] == '\0')
-		return fail(err, "configuration: postgresql.listen is missing "
+		return fail(err,
+		    "configuration: postgresql.listen is missing "
 		    "or too long");
 	if (!value_host_port(text, 5432, c->listen_addresses,
-	    sizeof(c->listen_addresses), &port))
-		return fail(err, "configuration: postgresql.listen: "
-		    "expected <HOST>:<PORT>, but got \"%s\"", text);
+		sizeof(c->listen_addresses), &port))
+		return fail(err,
+		    "configuration: postgresql.listen: "
+		    "expected <HOST>:<PORT>, but got \"%s\"",
+		    text);
 	snprintf(c->port, sizeof(c->port), "%d", port);
 	local_tcp_host(c);
 	memcpy(c->connect_host, c->tcp_host, sizeof(c->connect_host));
 	memcpy(c->connect_port, c->port, sizeof(c->connect_port));
 	if (!path_text(c->pg, "connect_address", text, sizeof(text)))
-		return fail(err, "configuration: postgresql.connect_address is "
+		return fail(err,
+		    "configuration: postgresql.connect_address is "
 		    "too long");
 	if (text[0] != '\0') {
 		if (!value_host_port(text, 5432, c->connect_host,
-		    sizeof(c->connect_host), &port))
-			return fail(err, "configuration: postgresql."
+			sizeof(c->connect_host), &port))
+			return fail(err,
+			    "configuration: postgresql."
 			    "connect_address: expected <HOST>:<PORT>, but got "
-			    "\"%s\"", text);
+			    "\"%s\"",
+			    text);
 		snprintf(c->connect_port, sizeof(c->connect_port), "%d", port);
 	}
 	if (!build_url(c->conn_url, sizeof(c->conn_url), "postgres",
-	    c->connect_host, port, c->database))
-		return fail(err, "configuration: postgresql.connect_address is "
+		c->connect_host, port, c->database))
+		return fail(err,
+		    "configuration: postgresql.connect_address is "
 		    "too long");
 	path_text(c->pg, "proxy_address", text, sizeof(text));
-	if (text[0] != '\0' && (!value_host_port(text, 5432, host,
-	    sizeof(host), &port) || !build_url(c->proxy_url,
-	    sizeof(c->proxy_url), "postgres", host, port, c->database)))
-		return fail(err, "configuration: postgresql.proxy_address: "
-		    "expected <HOST>:<PORT>, but got \"%s\"", text);
+	if (text[0] != '\0' &&
+	    (!value_host_port(text, 5432, host, sizeof(host), &port) ||
+		!build_url(c->proxy_url, sizeof(c->proxy_url), "postgres", host,
+		    port, c->database)))
+		return fail(err,
+		    "configuration: postgresql.proxy_address: "
+		    "expected <HOST>:<PORT>, but got \"%s\"",
+		    text);
 	return true;
 }
 
@@ -338,7 +351,7 @@ static bool
 read_api_url(struct pgconf *c, struct pgerr *err)
 {
 	char text[PGCONF_ADDRESS_SIZE];
-	bool tls = truthy(tree_path(c->root, "restapi.certfile"));
+	bool tls = tree_truthy(tree_path(c->root, "restapi.certfile"));
 	int n;
 
 	path_text(c->root, "restapi.connect_address", text, sizeof(text));
@@ -349,7 +362,8 @@ read_api_url(struct pgconf *c, struct pgerr *err)
 	n = snprintf(c->api_url, sizeof(c->api_url), "%s://%s/patroni",
 	    tls ? "https" : "http", text);
 	if (n < 0 || (size_t)n >= sizeof(c->api_url))
-		return fail(err, "configuration: restapi.connect_address is "
+		return fail(err,
+		    "configuration: restapi.connect_address is "
 		    "too long");
 	return true;
 }
@@ -361,14 +375,16 @@ read_paths(struct pgconf *c, struct pgerr *err)
 
 	if (!path_text(c->pg, "data_dir", c->data_dir, PATH_SIZE - 128) ||
 	    c->data_dir[0] == '\0')
-		return fail(err, "configuration: postgresql.data_dir is "
+		return fail(err,
+		    "configuration: postgresql.data_dir is "
 		    "missing or too long");
 	/* "/data/" and "/data" are one directory */
-	for (size_t n = strlen(c->data_dir); n > 1 &&
-	    c->data_dir[n - 1] == '/'; n--)
+	for (size_t n = strlen(c->data_dir); n > 1 && c->data_dir[n - 1] == '/';
+	     n--)
 		c->data_dir[n - 1] = '\0';
 	if (!path_text(c->pg, "config_dir", text, PATH_SIZE - 128))
-		return fail(err, "configuration: postgresql.config_dir is too "
+		return fail(err,
+		    "configuration: postgresql.config_dir is too "
 		    "long");
 	if (text[0] == '\0')
 		memcpy(text, c->data_dir, sizeof(text));
@@ -379,20 +395,22 @@ read_paths(struct pgconf *c, struct pgerr *err)
 
 		if (getcwd(cwd, sizeof(cwd)) == NULL ||
 		    !path_join(c->config_dir, cwd, text))
-			return fail(err, "configuration: postgresql.config_dir "
+			return fail(err,
+			    "configuration: postgresql.config_dir "
 			    "cannot be made absolute");
 	}
-	for (size_t n = strlen(c->config_dir); n > 1 &&
-	    c->config_dir[n - 1] == '/'; n--)
+	for (size_t n = strlen(c->config_dir);
+	     n > 1 && c->config_dir[n - 1] == '/'; n--)
 		c->config_dir[n - 1] = '\0';
 	if (!path_text(c->pg, "config_base_name", c->base_name,
-	    sizeof(c->base_name)) ||
+		sizeof(c->base_name)) ||
 	    !path_text(c->pg, "custom_conf", c->custom_conf, PATH_SIZE) ||
 	    !path_text(c->pg, "bin_dir", c->bin_dir, PATH_SIZE - 128) ||
 	    !path_text(c->pg, "pgpass", c->pgpass, PATH_SIZE) ||
-	    !path_text(c->pg, "krbsrvname", c->krbsrvname,
-	    sizeof(c->krbsrvname)))
-		return fail(err, "configuration: a value of postgresql."
+	    !path_text(
+		c->pg, "krbsrvname", c->krbsrvname, sizeof(c->krbsrvname)))
+		return fail(err,
+		    "configuration: a value of postgresql."
 		    "config_base_name, custom_conf, bin_dir, pgpass or "
 		    "krbsrvname is too long");
 	if (c->base_name[0] == '\0')
@@ -436,23 +454,24 @@ read_modes(struct pgconf *c)
 
 	c->synchronous_mode_quorum = sm != NULL && sm->type == TREE_TEXT &&
 	    strcasecmp(sm->u.s, "quorum") == 0;
-	c->synchronous_mode = c->synchronous_mode_quorum ||
-	    tree_boolean(sm, false);
+	c->synchronous_mode =
+	    c->synchronous_mode_quorum || tree_boolean(sm, false);
 	c->synchronous_mode_strict = tree_boolean(
 	    tree_get(c->dynamic, "synchronous_mode_strict"), false);
 	if (c->is_standby_cluster)
 		c->synchronous_mode = c->synchronous_mode_quorum = false;
 	c->use_slots = tree_boolean(tree_get(c->pg, "use_slots"), true);
-	c->use_pg_rewind = tree_boolean(tree_get(c->pg, "use_pg_rewind"),
+	c->use_pg_rewind =
+	    tree_boolean(tree_get(c->pg, "use_pg_rewind"), false);
+	c->use_unix_socket =
+	    tree_boolean(tree_get(c->pg, "use_unix_socket"), false);
+	c->use_unix_socket_repl =
+	    tree_boolean(tree_get(c->pg, "use_unix_socket_repl"), false);
+	c->remove_data_on_diverged = tree_boolean(
+	    tree_get(c->pg, "remove_data_directory_on_diverged_timelines"),
 	    false);
-	c->use_unix_socket = tree_boolean(tree_get(c->pg, "use_unix_socket"),
-	    false);
-	c->use_unix_socket_repl = tree_boolean(
-	    tree_get(c->pg, "use_unix_socket_repl"), false);
-	c->remove_data_on_diverged = tree_boolean(tree_get(c->pg,
-	    "remove_data_directory_on_diverged_timelines"), false);
-	c->remove_data_on_rewind_failure = tree_boolean(tree_get(c->pg,
-	    "remove_data_directory_on_rewind_failure"), false);
+	c->remove_data_on_rewind_failure = tree_boolean(
+	    tree_get(c->pg, "remove_data_directory_on_rewind_failure"), false);
 	c->has_bootstrap = tree_get(c->root, "bootstrap") != NULL;
 	c->pg_ctl_timeout = ctl_timeout(c);
 	c->member_slots_ttl = slots_ttl(c);
@@ -468,12 +487,14 @@ read_fields(struct pgconf *c, struct pgerr *err)
 	    c->scope[0] == '\0')
 		return fail(err, "configuration: scope is missing or too long");
 	if (!path_text(c->pg, "database", c->database, sizeof(c->database)))
-		return fail(err, "configuration: postgresql.database is too "
+		return fail(err,
+		    "configuration: postgresql.database is too "
 		    "long");
 	if (c->database[0] == '\0')
 		text_set(c->database, sizeof(c->database), "postgres");
 	if (pgconf_credentials(c, "replication") == NULL)
-		return fail(err, "configuration: postgresql.authentication."
+		return fail(err,
+		    "configuration: postgresql.authentication."
 		    "replication is missing");
 	if (!read_paths(c, err) || !read_addresses(c, err) ||
 	    !read_api_url(c, err))
@@ -493,7 +514,8 @@ pgconf_build(const struct tree *local, const struct tree *dynamic,
 	err->text[0] = '\0';
 	c->root = must(tree_map());
 	c->dynamic = must(dynamic == NULL || dynamic->type != TREE_MAP ?
-	    tree_map() : tree_copy(dynamic));
+		tree_map() :
+		tree_copy(dynamic));
 	pg = must(tree_map());
 	put(pg, "use_slots", tree_bool(true));
 	params = pgparam_defaults();
@@ -506,8 +528,8 @@ pgconf_build(const struct tree *local, const struct tree *dynamic,
 	if (word != NULL) {
 		apply_overlay(pg, params, word);
 		c->overlay = strcmp(word, "primary") == 0 ? ROLE_PRIMARY :
-		    strcmp(word, "replica") == 0 ? ROLE_REPLICA :
-		    ROLE_STANDBY_LEADER;
+		    strcmp(word, "replica") == 0	  ? ROLE_REPLICA :
+							    ROLE_STANDBY_LEADER;
 	}
 	put(pg, "parameters", params);
 	put(c->root, "postgresql", pg);
@@ -535,8 +557,8 @@ pgconf_free(struct pgconf *c)
 }
 
 const struct tree *
-pgconf_choose(const struct tree *dcs, const struct tree *cache,
-    const struct tree *local)
+pgconf_choose(
+    const struct tree *dcs, const struct tree *cache, const struct tree *local)
 {
 	if (dcs != NULL && dcs->type == TREE_MAP && tree_count(dcs) > 0)
 		return dcs;
@@ -546,13 +568,12 @@ pgconf_choose(const struct tree *dcs, const struct tree *cache,
 }
 
 void
-pgconf_program(const struct pgconf *c, const char *command,
-    char out[PATH_SIZE])
+pgconf_program(const struct pgconf *c, const char *command, char out[PATH_SIZE])
 {
 	const struct tree *names = tree_get(c->pg, "bin_name");
 	const struct tree *name = tree_get(names, command);
 
-	if (truthy(name) && name->type == TREE_TEXT)
+	if (tree_truthy(name) && name->type == TREE_TEXT)
 		command = name->u.s;
 	if (c->bin_dir[0] != '\0' && path_join(out, c->bin_dir, command))
 		return;
@@ -574,7 +595,7 @@ pgconf_callback(const struct pgconf *c, const char *name)
 {
 	const struct tree *t = tree_get(tree_get(c->pg, "callbacks"), name);
 
-	return truthy(t) && t->type == TREE_TEXT ? t->u.s : NULL;
+	return tree_truthy(t) && t->type == TREE_TEXT ? t->u.s : NULL;
 }
 
 const char *
@@ -582,14 +603,14 @@ pgconf_hook(const struct pgconf *c, const char *name)
 {
 	const struct tree *t = tree_get(c->pg, name);
 
-	return truthy(t) && t->type == TREE_TEXT ? t->u.s : NULL;
+	return tree_truthy(t) && t->type == TREE_TEXT ? t->u.s : NULL;
 }
 
 const struct tree *
 pgconf_credentials(const struct pgconf *c, const char *which)
 {
-	const struct tree *a = tree_get(tree_get(c->pg, "authentication"),
-	    which);
+	const struct tree *a =
+	    tree_get(tree_get(c->pg, "authentication"), which);
 
 	return a != NULL && a->type == TREE_MAP ? a : NULL;
 }

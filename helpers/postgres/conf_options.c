@@ -10,23 +10,22 @@
 #include "../../ipc/log.h"
 #include "conf_util.h"
 
-static const char *const initdb_refused[] = {"pgdata", "nosync", "pwfile",
-	"sync-only", "version", NULL};
-static const char *const basebackup_refused[] = {"pgdata", "format",
+static const char *const initdb_refused[] = { "pgdata", "nosync", "pwfile",
+	"sync-only", "version", NULL };
+static const char *const basebackup_refused[] = { "pgdata", "format",
 	"wal-method", "xlog-method", "gzip", "version", "dbname", "host",
-	"port", "username", "password", NULL};
-static const char *const rewind_refused[] = {"target-pgdata",
-	"source-pgdata", "source-server", "write-recovery-conf", "dry-run",
-	"restore-target-wal", "config-file", "no-ensure-shutdown", "version",
-	"help", NULL};
+	"port", "username", "password", NULL };
+static const char *const rewind_refused[] = { "target-pgdata", "source-pgdata",
+	"source-server", "write-recovery-conf", "dry-run", "restore-target-wal",
+	"config-file", "no-ensure-shutdown", "version", "help", NULL };
 
 static const struct {
 	const char *name;
 	const char *const *refused;
 } tools[] = {
-	[PGTOOL_INITDB] = {"initdb", initdb_refused},
-	[PGTOOL_BASEBACKUP] = {"basebackup", basebackup_refused},
-	[PGTOOL_REWIND] = {"rewind", rewind_refused},
+	[PGTOOL_INITDB] = { "initdb", initdb_refused },
+	[PGTOOL_BASEBACKUP] = { "basebackup", basebackup_refused },
+	[PGTOOL_REWIND] = { "rewind", rewind_refused },
 };
 
 static bool
@@ -82,7 +81,7 @@ pgwords(const char *command, struct pgerr *err)
 	const char *s = command;
 
 	for (;;) {
-		struct text word = {0};
+		struct text word = { 0 };
 		char *w;
 
 		while (is_blank(*s))
@@ -155,17 +154,18 @@ violation(struct options *o, const char *fmt, ...)
 static bool
 allowed(struct options *o, const char *key, const char *value)
 {
-	bool compress = o->tool == PGTOOL_BASEBACKUP &&
-	    strcmp(key, "compress") == 0;
+	bool compress =
+	    o->tool == PGTOOL_BASEBACKUP && strcmp(key, "compress") == 0;
 
-	if (in_list(key, tools[o->tool].refused) || (compress &&
-	    !pgfeatures(o->version).server_compression)) {
+	if (in_list(key, tools[o->tool].refused) ||
+	    (compress && !pgfeatures(o->version).server_compression)) {
 		violation(o, "%s option for %s is not allowed", key,
 		    tools[o->tool].name);
 		return false;
 	}
 	if (compress && (value == NULL || strncmp(value, "server", 6) != 0)) {
-		violation(o, "compress option for basebackup must use "
+		violation(o,
+		    "compress option for basebackup must use "
 		    "server-side compression (e.g., server-gzip, server-zstd)."
 		    " Client-side compression is not allowed.");
 		return false;
@@ -190,10 +190,12 @@ map_options(struct options *o, const struct tree *map)
 		const struct tree *t = tree_child(map, i);
 
 		if (t->type == TREE_MAP || t->type == TREE_LIST)
-			violation(o, "Error when parsing %s key-value option "
+			violation(o,
+			    "Error when parsing %s key-value option "
 			    "%s: only one key-value is allowed and value "
-			    "should be a string", tools[o->tool].name, t->key);
-		else if (t->key[0] != '\0' && truthy(t))
+			    "should be a string",
+			    tools[o->tool].name, t->key);
+		else if (t->key[0] != '\0' && tree_truthy(t))
 			pair(o, t->key, t);
 	}
 }
@@ -209,14 +211,16 @@ list_option(struct options *o, const struct tree *t)
 		return;
 	}
 	if (t->type != TREE_MAP) {
-		violation(o, "Error when parsing %s option %s: value should "
+		violation(o,
+		    "Error when parsing %s option %s: value should "
 		    "be string value or a single key-value pair",
 		    tools[o->tool].name, "list item");
 		return;
 	}
-	if (tree_count(t) != 1 || v->type == TREE_NULL ||
-	    v->type == TREE_MAP || v->type == TREE_LIST)
-		violation(o, "Error when parsing %s key-value option %s: only "
+	if (tree_count(t) != 1 || v->type == TREE_NULL || v->type == TREE_MAP ||
+	    v->type == TREE_LIST)
+		violation(o,
+		    "Error when parsing %s key-value option %s: only "
 		    "one key-value is allowed and value should be a string",
 		    tools[o->tool].name, tree_count(t) > 0 ? v->key : "{}");
 	else
@@ -227,7 +231,7 @@ struct tree *
 pgoptions(enum pgtool tool, const struct tree *section, uint32_t version,
     struct pgerr *err)
 {
-	struct options o = {.tool = tool, .version = version, .err = err};
+	struct options o = { .tool = tool, .version = version, .err = err };
 
 	o.out = must(tree_list());
 	if (section == NULL || section->type == TREE_NULL)
@@ -238,8 +242,8 @@ pgoptions(enum pgtool tool, const struct tree *section, uint32_t version,
 		for (uint32_t i = 0; i < tree_count(section); i++)
 			list_option(&o, tree_child(section, i));
 	else
-		violation(&o, "%s options must be list or dict",
-		    tools[tool].name);
+		violation(
+		    &o, "%s options must be list or dict", tools[tool].name);
 	if (!o.failed)
 		return o.out;
 	tree_free(o.out);
@@ -261,15 +265,15 @@ method_list(const struct pgconf *c, bool remote)
 	const struct tree *t;
 
 	if (remote)
-		return tree_path(c->root,
-		    "standby_cluster.create_replica_methods");
+		return tree_path(
+		    c->root, "standby_cluster.create_replica_methods");
 	t = tree_get(c->pg, "create_replica_methods");
-	return truthy(t) ? t : tree_get(c->pg, "create_replica_method");
+	return tree_truthy(t) ? t : tree_get(c->pg, "create_replica_method");
 }
 
 struct tree *
-pgconf_replica_methods(const struct pgconf *c, bool remote, bool have_source,
-    bool from_leader)
+pgconf_replica_methods(
+    const struct pgconf *c, bool remote, bool have_source, bool from_leader)
 {
 	const struct tree *from = method_list(c, remote);
 	struct tree *out = must(tree_list());
@@ -280,11 +284,12 @@ pgconf_replica_methods(const struct pgconf *c, bool remote, bool have_source,
 
 			if (t->type != TREE_TEXT || t->u.s[0] == '\0')
 				continue;
-			if (have_source || (strcmp(t->u.s, "basebackup") != 0 &&
-			    no_leader(tree_get(c->pg, t->u.s))))
+			if (have_source ||
+			    (strcmp(t->u.s, "basebackup") != 0 &&
+				no_leader(tree_get(c->pg, t->u.s))))
 				add_text(out, t->u.s);
 		}
-	if (have_source && (from_leader || !truthy(from)))
+	if (have_source && (from_leader || !tree_truthy(from)))
 		add_text(out, "basebackup");
 	return out;
 }
@@ -330,9 +335,9 @@ bool
 pgconf_replica_method(const struct pgconf *c, const char *method,
     const char *connstring, struct pgmethod *out, struct pgerr *err)
 {
-	static const char *const command_only[] = {"command", NULL};
-	static const char *const special[] = {"command", "no_params",
-		"no_leader", "no_master", "keep_data", NULL};
+	static const char *const command_only[] = { "command", NULL };
+	static const char *const special[] = { "command", "no_params",
+		"no_leader", "no_master", "keep_data", NULL };
 	const struct tree *section = tree_get(c->pg, method);
 	const struct tree *command = tree_get(section, "command");
 	struct tree *standard = must(tree_map());
@@ -341,8 +346,10 @@ pgconf_replica_method(const struct pgconf *c, const char *method,
 	out->no_leader = no_leader(section);
 	out->no_params = tree_boolean(tree_get(section, "no_params"), false);
 	out->keep_data = tree_boolean(tree_get(section, "keep_data"), false);
-	out->argv = pgwords(truthy(command) && command->type == TREE_TEXT ?
-	    command->u.s : method, err);
+	out->argv = pgwords(tree_truthy(command) && command->type == TREE_TEXT ?
+		command->u.s :
+		method,
+	    err);
 	if (out->argv == NULL) {
 		tree_free(standard);
 		return false;
@@ -367,9 +374,9 @@ pgconf_bootstrap_method(const struct pgconf *c)
 	const struct tree *bootstrap = tree_get(c->root, "bootstrap");
 	const struct tree *method = tree_get(bootstrap, "method");
 
-	if (!truthy(method) || method->type != TREE_TEXT ||
+	if (!tree_truthy(method) || method->type != TREE_TEXT ||
 	    strcmp(method->u.s, "initdb") == 0 ||
-	    !truthy(tree_get(tree_get(bootstrap, method->u.s), "command")))
+	    !tree_truthy(tree_get(tree_get(bootstrap, method->u.s), "command")))
 		return NULL;
 	return method->u.s;
 }
@@ -378,14 +385,14 @@ bool
 pgconf_bootstrap_argv(const struct pgconf *c, const char *method,
     struct tree **argv, struct pgerr *err)
 {
-	static const char *const skip[] = {"command", "no_params",
+	static const char *const skip[] = { "command", "no_params",
 		"keep_existing_recovery_conf", "recovery_conf", "scope",
-		"datadir", NULL};
-	const struct tree *section = tree_get(tree_get(c->root, "bootstrap"),
-	    method);
+		"datadir", NULL };
+	const struct tree *section =
+	    tree_get(tree_get(c->root, "bootstrap"), method);
 	const struct tree *command = tree_get(section, "command");
 
-	if (!truthy(command) || command->type != TREE_TEXT)
+	if (!tree_truthy(command) || command->type != TREE_TEXT)
 		return fail(err, "bootstrap.%s.command is missing", method);
 	*argv = pgwords(command->u.s, err);
 	if (*argv == NULL)

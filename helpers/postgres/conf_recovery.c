@@ -21,24 +21,24 @@ static const struct {
 	uint32_t from, till;
 	enum kind kind;
 } recovery_params[] = {
-	{"archive_cleanup_command", 0, 0, TEXT},
-	{"pause_at_recovery_target", 0, 90500, BOOL},
-	{"primary_conninfo", 0, 0, TEXT},
-	{"primary_slot_name", 90400, 0, TEXT},
-	{"promote_trigger_file", 120000, 160000, TEXT},
-	{"recovery_end_command", 0, 0, TEXT},
-	{"recovery_min_apply_delay", 90400, 0, DELAY},
-	{"recovery_target", 90400, 0, TARGET},
-	{"recovery_target_action", 90500, 0, ACTION},
-	{"recovery_target_inclusive", 0, 0, BOOL},
-	{"recovery_target_lsn", 100000, 0, TEXT},
-	{"recovery_target_name", 0, 0, TEXT},
-	{"recovery_target_time", 0, 0, TEXT},
-	{"recovery_target_timeline", 0, 0, TEXT},
-	{"recovery_target_xid", 0, 0, TEXT},
-	{"restore_command", 0, 0, TEXT},
-	{"standby_mode", 0, 120000, BOOL},
-	{"trigger_file", 0, 120000, TEXT},
+	{ "archive_cleanup_command", 0, 0, TEXT },
+	{ "pause_at_recovery_target", 0, 90500, BOOL },
+	{ "primary_conninfo", 0, 0, TEXT },
+	{ "primary_slot_name", 90400, 0, TEXT },
+	{ "promote_trigger_file", 120000, 160000, TEXT },
+	{ "recovery_end_command", 0, 0, TEXT },
+	{ "recovery_min_apply_delay", 90400, 0, DELAY },
+	{ "recovery_target", 90400, 0, TARGET },
+	{ "recovery_target_action", 90500, 0, ACTION },
+	{ "recovery_target_inclusive", 0, 0, BOOL },
+	{ "recovery_target_lsn", 100000, 0, TEXT },
+	{ "recovery_target_name", 0, 0, TEXT },
+	{ "recovery_target_time", 0, 0, TEXT },
+	{ "recovery_target_timeline", 0, 0, TEXT },
+	{ "recovery_target_xid", 0, 0, TEXT },
+	{ "restore_command", 0, 0, TEXT },
+	{ "standby_mode", 0, 120000, BOOL },
+	{ "trigger_file", 0, 120000, TEXT },
 };
 #define NPARAMS (sizeof(recovery_params) / sizeof(*recovery_params))
 
@@ -69,7 +69,7 @@ recovery_param_known(const char *name, uint32_t major)
 const char *const *
 recovery_param_names(void)
 {
-	static const char *const names[] = {"archive_cleanup_command",
+	static const char *const names[] = { "archive_cleanup_command",
 		"pause_at_recovery_target", "primary_conninfo",
 		"primary_slot_name", "promote_trigger_file",
 		"recovery_end_command", "recovery_min_apply_delay",
@@ -77,7 +77,7 @@ recovery_param_names(void)
 		"recovery_target_inclusive", "recovery_target_lsn",
 		"recovery_target_name", "recovery_target_time",
 		"recovery_target_timeline", "recovery_target_xid",
-		"restore_command", "standby_mode", "trigger_file", NULL};
+		"restore_command", "standby_mode", "trigger_file", NULL };
 
 	return names;
 }
@@ -86,13 +86,14 @@ static bool
 bad_value(const char *kind, const char *name, const char *value)
 {
 	log_warn("Removing %s parameter=%s from the config due to the invalid "
-	    "value=%s", kind, name, value);
+		 "value=%s",
+	    kind, name, value);
 	return false;
 }
 
 static bool
-judge(enum kind kind, const char *name, const char *text, char *out,
-    size_t size)
+judge(
+    enum kind kind, const char *name, const char *text, char *out, size_t size)
 {
 	int64_t v;
 
@@ -107,8 +108,9 @@ judge(enum kind kind, const char *name, const char *text, char *out,
 		if (v < 0 || v > INT32_MAX) {
 			v = v < 0 ? 0 : INT32_MAX;
 			log_warn("Value=%s of parameter=%s is too %s to %lldms",
-			    text, name, v == 0 ? "low, increasing" :
-			    "big, decreasing", (long long)v);
+			    text, name,
+			    v == 0 ? "low, increasing" : "big, decreasing",
+			    (long long)v);
 			snprintf(out, size, "%lld", (long long)v);
 			return true;
 		}
@@ -129,7 +131,8 @@ judge(enum kind kind, const char *name, const char *text, char *out,
 	if (text_set(out, size, text))
 		return true;
 	log_warn("Removing parameter=%s from the config: its value is too "
-	    "long", name);
+		 "long",
+	    name);
 	return false;
 }
 
@@ -152,7 +155,8 @@ recovery_judge(const char *name, const struct tree *value, uint32_t major,
 	else {
 		ok = false;
 		log_warn("Removing unexpected parameter=%s value=%s from the "
-		    "config", name, text);
+			 "config",
+		    name, text);
 	}
 	free(text);
 	return ok;
@@ -179,8 +183,8 @@ recovery_lines(struct text *out, const struct pgconf *c,
 		/* said by the signal file */
 		if (guc && strcasecmp(v[i]->key, "standby_mode") == 0)
 			continue;
-		if (recovery_judge(v[i]->key, v[i], major, value,
-		    sizeof(value)))
+		if (recovery_judge(
+			v[i]->key, v[i], major, value, sizeof(value)))
 			conf_line(out, v[i]->key, value);
 	}
 	free(v);
@@ -207,10 +211,10 @@ rename_trigger(struct tree *map, uint32_t major)
 static void
 translate_pause(struct tree *map, uint32_t major)
 {
-	const struct tree *pause = tree_get_nocase(map,
-	    "pause_at_recovery_target");
-	const struct tree *action = tree_get_nocase(map,
-	    "recovery_target_action");
+	const struct tree *pause =
+	    tree_get_nocase(map, "pause_at_recovery_target");
+	const struct tree *action =
+	    tree_get_nocase(map, "recovery_target_action");
 
 	if (pgfeatures(major).recovery_target_action) {
 		if (pause == NULL)
@@ -245,19 +249,20 @@ pgconf_recovery_conf(const struct pgconf *c, const struct pgfacts *f)
 	}
 	if (tree_count(map) == 0 && from != NULL && from->type == TREE_MAP)
 		for (uint32_t i = 0; i < tree_count(from); i++)
-			put_copy(map, tree_child(from, i)->key,
-			    tree_child(from, i));
+			put_copy(
+			    map, tree_child(from, i)->key, tree_child(from, i));
 	rename_trigger(map, f->major);
 	return map;
 }
 
 struct tree *
-pgconf_bootstrap_recovery(const struct tree *recovery_conf,
-    const struct pgfacts *f)
+pgconf_bootstrap_recovery(
+    const struct tree *recovery_conf, const struct pgfacts *f)
 {
-	struct tree *map = must(recovery_conf == NULL ||
-	    recovery_conf->type != TREE_MAP ? tree_map() :
-	    tree_copy(recovery_conf));
+	struct tree *map =
+	    must(recovery_conf == NULL || recovery_conf->type != TREE_MAP ?
+		    tree_map() :
+		    tree_copy(recovery_conf));
 
 	rename_trigger(map, f->major);
 	translate_pause(map, f->major);
@@ -265,17 +270,16 @@ pgconf_bootstrap_recovery(const struct tree *recovery_conf,
 }
 
 void
-pgconf_trigger_file(const struct pgconf *c, uint32_t major,
-    char out[PATH_SIZE])
+pgconf_trigger_file(const struct pgconf *c, uint32_t major, char out[PATH_SIZE])
 {
-	struct pgfacts f = {.major = major};
+	struct pgfacts f = { .major = major };
 	struct tree *map = pgconf_recovery_conf(c, &f);
 	const struct tree *t = tree_get_nocase(map,
 	    pgfeatures(major).recovery_guc ? "promote_trigger_file" :
-	    "trigger_file");
+					     "trigger_file");
 
-	path_join(out, c->data_dir, truthy(t) && t->type == TREE_TEXT ?
-	    t->u.s : "promote");
+	path_join(out, c->data_dir,
+	    tree_truthy(t) && t->type == TREE_TEXT ? t->u.s : "promote");
 	tree_free(map);
 }
 
@@ -300,16 +304,16 @@ without_targets(struct tree *map)
 static void
 default_text(struct tree *map, const char *key, const char *value)
 {
-	if (!truthy(tree_get(map, key)))
+	if (!tree_truthy(tree_get(map, key)))
 		put_text(map, key, value);
 }
 
 static struct tree *
-primary_conninfo(const struct pgconf *c, const struct view_member *node,
-    uint32_t major)
+primary_conninfo(
+    const struct pgconf *c, const struct view_member *node, uint32_t major)
 {
-	struct tree *map = pgconf_member_conninfo(c, node,
-	    pgconf_credentials(c, "replication"));
+	struct tree *map = pgconf_member_conninfo(
+	    c, node, pgconf_credentials(c, "replication"));
 	struct pgfeatures p = pgfeatures(major);
 
 	if (map == NULL)
@@ -342,8 +346,8 @@ static bool
 slot_to_use(const struct pgconf *c, const struct pgtarget *t, uint32_t major,
     char out[64])
 {
-	const struct tree *name = tree_path(c->root,
-	    "standby_cluster.primary_slot_name");
+	const struct tree *name =
+	    tree_path(c->root, "standby_cluster.primary_slot_name");
 
 	if (!c->use_slots || !pgfeatures(major).slots)
 		return false;
@@ -351,7 +355,7 @@ slot_to_use(const struct pgconf *c, const struct pgtarget *t, uint32_t major,
 		ha_slot_name(c->name, out);
 		return true;
 	}
-	if (!truthy(name) || name->type != TREE_TEXT)
+	if (!tree_truthy(name) || name->type != TREE_TEXT)
 		return false;
 	ha_slot_name(name->u.s, out);
 	return true;
@@ -370,8 +374,8 @@ put_node(struct tree *map, const struct pgconf *c, const struct pgtarget *t,
 		return;
 	conninfo = primary_conninfo(c, t->node, major);
 	if (conninfo == NULL) {
-		log_warn("connection URL of %s cannot be understood",
-		    t->node->name);
+		log_warn(
+		    "connection URL of %s cannot be understood", t->node->name);
 		return;
 	}
 	if (slot_to_use(c, t, major, slot)) {
@@ -379,18 +383,18 @@ put_node(struct tree *map, const struct pgconf *c, const struct pgtarget *t,
 		host = tree_get(conninfo, "host");
 		if (t->remote && pgfeatures(major).target_session_attrs &&
 		    host->type == TREE_TEXT && strchr(host->u.s, ',') != NULL)
-			put_text(conninfo, "target_session_attrs",
-			    "read-write");
+			put_text(
+			    conninfo, "target_session_attrs", "read-write");
 	}
 	put(map, "primary_conninfo", conninfo);
 }
 
 static void
-put_standby_cluster(struct tree *map, const struct pgconf *c,
-    const struct pgtarget *t)
+put_standby_cluster(
+    struct tree *map, const struct pgconf *c, const struct pgtarget *t)
 {
-	static const char *const keys[] = {"restore_command",
-		"archive_cleanup_command", "recovery_min_apply_delay"};
+	static const char *const keys[] = { "restore_command",
+		"archive_cleanup_command", "recovery_min_apply_delay" };
 	const struct tree *sc = tree_get(c->root, "standby_cluster");
 
 	if (!c->is_standby_cluster)
@@ -398,18 +402,18 @@ put_standby_cluster(struct tree *map, const struct pgconf *c,
 	for (size_t i = 0; i < 3; i++) {
 		const struct tree *v = tree_get(sc, keys[i]);
 
-		if (truthy(v) && (i < 2 || t->standby_leader))
+		if (tree_truthy(v) && (i < 2 || t->standby_leader))
 			put_param(map, keys[i], must(tree_copy(v)));
 	}
 }
 
 struct tree *
-pgconf_recovery_settings(const struct pgconf *c, const struct pgfacts *f,
-    const struct pgtarget *t)
+pgconf_recovery_settings(
+    const struct pgconf *c, const struct pgfacts *f, const struct pgtarget *t)
 {
-	static const char *const empty[] = {"recovery_target",
+	static const char *const empty[] = { "recovery_target",
 		"recovery_target_name", "recovery_target_time",
-		"recovery_target_xid", "recovery_target_lsn"};
+		"recovery_target_xid", "recovery_target_lsn" };
 	struct tree *map = pgconf_recovery_conf(c, f);
 
 	without_targets(map);

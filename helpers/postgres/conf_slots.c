@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/view_rules.h"
 #include "../../ipc/log.h"
 #include "../../ipc/values.h"
 #include "../ha/ha.h"
@@ -24,18 +25,8 @@ struct work {
 static bool
 use_slots(const struct pgslots_in *in)
 {
-	return tree_boolean(tree_path(in->dynamic, "postgresql.use_slots"),
-	    true);
-}
-
-static bool
-is_standby_cluster(const struct tree *dynamic)
-{
-	const struct tree *sc = tree_get(dynamic, "standby_cluster");
-
-	return sc != NULL && sc->type == TREE_MAP &&
-	    (truthy(tree_get(sc, "host")) || truthy(tree_get(sc, "port")) ||
-	    truthy(tree_get(sc, "restore_command")));
+	return tree_boolean(
+	    tree_path(in->dynamic, "postgresql.use_slots"), true);
 }
 
 static int64_t
@@ -108,8 +99,8 @@ should_connect(const struct work *w, const struct view_member *m)
 static bool
 old_leader(const struct view *v)
 {
-	const struct view_member *m = v->leader[0] == '\0' ? NULL :
-	    view_member(v, v->leader);
+	const struct view_member *m =
+	    v->leader[0] == '\0' ? NULL : view_member(v, v->leader);
 	char *end;
 	long major;
 
@@ -130,7 +121,8 @@ member_slot(struct work *w, const struct view_member *m, bool connects)
 	slot = find(w->out, name);
 	if (slot != NULL && !w->quiet)
 		log_error("Following cluster members share a replication slot "
-		    "name: %s and another map to %s", m->name, name);
+			  "name: %s and another map to %s",
+		    m->name, name);
 	if (slot == NULL)
 		slot = add(w->out, name);
 	if (slot == NULL)
@@ -157,8 +149,10 @@ member_slots(struct work *w)
 		if (strcmp(m->name, w->in->name) == 0 || m->tags.nostream)
 			continue;
 		connects = should_connect(w, m);
-		if (!connects && (!all || (w->in->tags->nofailover &&
-		    strcmp(m->tags.replicatefrom, w->in->name) != 0)))
+		if (!connects &&
+		    (!all ||
+			(w->in->tags->nofailover &&
+			    strcmp(m->tags.replicatefrom, w->in->name) != 0)))
 			continue;
 		member_slot(w, m, connects);
 	}
@@ -176,13 +170,13 @@ member_slots(struct work *w)
 static const struct tree *
 permanent_map(const struct tree *dynamic)
 {
-	static const char *const keys[] = {"permanent_replication_slots",
-		"permanent_slots", "slots"};
+	static const char *const keys[] = { "permanent_replication_slots",
+		"permanent_slots", "slots" };
 
 	for (size_t i = 0; i < 3; i++) {
 		const struct tree *t = tree_get(dynamic, keys[i]);
 
-		if (truthy(t) && t->type == TREE_MAP)
+		if (tree_truthy(t) && t->type == TREE_MAP)
 			return t;
 	}
 	return NULL;
@@ -212,7 +206,7 @@ slot_type(const struct tree *t)
 	bool both = text_of(t, "database")[0] != '\0' &&
 	    text_of(t, "plugin")[0] != '\0';
 
-	if (t->type == TREE_NULL || !truthy(t))
+	if (t->type == TREE_NULL || !tree_truthy(t))
 		return 0;
 	if (t->type != TREE_MAP)
 		return -1;
@@ -284,10 +278,12 @@ permanent_logical(struct work *w, const struct tree *t)
 
 	if (find(w->out, t->key) != NULL) {
 		if (!w->quiet)
-			log_error("Permanent logical replication slot {'%s': "
+			log_error(
+			    "Permanent logical replication slot {'%s': "
 			    "{'database': '%s', 'plugin': '%s'}} is "
 			    "conflicting with physical replication slot for "
-			    "cluster member", t->key, text_of(t, "database"),
+			    "cluster member",
+			    t->key, text_of(t, "database"),
 			    text_of(t, "plugin"));
 		return;
 	}
@@ -298,34 +294,35 @@ permanent_logical(struct work *w, const struct tree *t)
 	slot->logical = true;
 	slot->lsn = status_lsn(w->in->view, t->key);
 	if (text_set(slot->database, sizeof(slot->database),
-	    text_of(t, "database")) && text_set(slot->plugin,
-	    sizeof(slot->plugin), text_of(t, "plugin")))
+		text_of(t, "database")) &&
+	    text_set(slot->plugin, sizeof(slot->plugin), text_of(t, "plugin")))
 		return;
 	w->out->n--;
 	if (!w->quiet)
 		log_error("Bad value for slot '%s' in permanent_slots: name "
-		    "too long", t->key);
+			  "too long",
+		    t->key);
 }
 
 static void
-permanent_one(struct work *w, const struct tree *t, bool physical,
-    bool logical, struct text *too_old)
+permanent_one(struct work *w, const struct tree *t, bool physical, bool logical,
+    struct text *too_old)
 {
 	int type = slot_type(t);
 
 	if (!valid_name(t->key)) {
 		if (w->quiet)
 			return;
-		log_error("Invalid permanent replication slot name '%s'",
-		    t->key);
+		log_error(
+		    "Invalid permanent replication slot name '%s'", t->key);
 		log_error("Slot name may only contain lower case letters, "
-		    "numbers, and the underscore chars");
+			  "numbers, and the underscore chars");
 		return;
 	}
 	if (type < 0) {
 		if (!w->quiet)
 			log_error("Bad value for slot '%s' in "
-			    "permanent_slots: type, database or plugin",
+				  "permanent_slots: type, database or plugin",
 			    t->key);
 		return;
 	}
@@ -339,8 +336,8 @@ permanent_one(struct work *w, const struct tree *t, bool physical,
 	if (w->can_advance)
 		permanent_logical(w, t);
 	else
-		text_addf(too_old, "%s%s", too_old->len > 0 ? ", " : "",
-		    t->key);
+		text_addf(
+		    too_old, "%s%s", too_old->len > 0 ? ", " : "", t->key);
 }
 
 static bool
@@ -363,44 +360,45 @@ permanent_slots(struct work *w)
 {
 	const struct tree *map = permanent_map(w->in->dynamic);
 	bool physical = true, logical = true;
-	struct text too_old = {0};
+	struct text too_old = { 0 };
 
 	if (w->in->tags->nofailover || map == NULL)
 		return;
 	if (w->standby_cluster || !has_path_to_primary(w)) {
 		logical = false;
-		physical = w->can_advance ||
-		    w->in->role == ROLE_STANDBY_LEADER;
+		physical = w->can_advance || w->in->role == ROLE_STANDBY_LEADER;
 	} else if (!w->can_advance && w->in->role != ROLE_PRIMARY)
 		physical = false;
 	for (uint32_t i = 0; i < tree_count(map); i++)
-		permanent_one(w, tree_child(map, i), physical, logical,
-		    &too_old);
+		permanent_one(
+		    w, tree_child(map, i), physical, logical, &too_old);
 	if (too_old.len > 0 && !w->quiet)
 		log_error("Permanent logical replication slots supported by "
-		    "Patroni only starting from PostgreSQL 11. Following "
-		    "slots will not be created: %s.", too_old.s);
+			  "Patroni only starting from PostgreSQL 11. Following "
+			  "slots will not be created: %s.",
+		    too_old.s);
 	free(too_old.s);
 }
 
 void
 pgslots_desired(const struct pgslots_in *in, bool quiet, struct pgslots *out)
 {
-	struct work w = {.in = in, .quiet = quiet, .out = out};
+	struct work w = { .in = in, .quiet = quiet, .out = out };
 	struct pgfeatures p = pgfeatures(in->major);
 
 	out->n = out->dropped = 0;
 	if (!in->view->has_config || !p.slots || !use_slots(in))
 		return;
-	w.leader_like = in->role == ROLE_PRIMARY ||
-	    in->role == ROLE_STANDBY_LEADER;
+	w.leader_like =
+	    in->role == ROLE_PRIMARY || in->role == ROLE_STANDBY_LEADER;
 	w.can_advance = p.slot_advance;
 	w.standby_cluster = is_standby_cluster(in->dynamic);
 	member_slots(&w);
 	permanent_slots(&w);
 	if (out->dropped > 0 && !quiet)
 		log_error("%u replication slots more than %d are wanted and "
-		    "will not be created", out->dropped, MAX_SLOTS);
+			  "will not be created",
+		    out->dropped, MAX_SLOTS);
 }
 
 /* ---- 17.8 ---- */
@@ -416,7 +414,8 @@ pgslots_on_primary(const struct view *v, const char *member, char out[64])
 		if (m->tags.nostream)
 			return;
 		next = m->tags.replicatefrom[0] == '\0' ||
-		    strcmp(m->tags.replicatefrom, m->name) == 0 ? NULL :
+			strcmp(m->tags.replicatefrom, m->name) == 0 ?
+		    NULL :
 		    view_member(v, m->tags.replicatefrom);
 		if (next == NULL) {
 			ha_slot_name(m->name, out);
@@ -430,14 +429,13 @@ static bool
 need_feedback(const struct pgslots_in *in, struct pgslots *s, uint32_t depth)
 {
 	const struct view *v = in->view;
-	struct work w = {.in = in};
+	struct work w = { .in = in };
 
 	pgslots_desired(in, true, s);
 	for (uint32_t i = 0; i < s->n; i++)
 		if (s->v[i].logical)
 			return true;
-	if (!use_slots(in) || !has_path_to_primary(&w) ||
-	    depth >= v->nmembers)
+	if (!use_slots(in) || !has_path_to_primary(&w) || depth >= v->nmembers)
 		return false;
 	for (uint32_t i = 0; i < v->nmembers; i++) {
 		const struct view_member *m = &v->members[i];
@@ -479,13 +477,13 @@ key_matches(const struct tree *t, const char *key, const char *value)
 {
 	const struct tree *want = tree_get(t, key);
 
-	return !truthy(want) || (want->type == TREE_TEXT &&
-	    strcmp(want->u.s, value) == 0);
+	return !tree_truthy(want) ||
+	    (want->type == TREE_TEXT && strcmp(want->u.s, value) == 0);
 }
 
 bool
-pgslots_ignored(const struct tree *dynamic, const char *name,
-    const char *type, const char *database, const char *plugin)
+pgslots_ignored(const struct tree *dynamic, const char *name, const char *type,
+    const char *database, const char *plugin)
 {
 	const struct tree *list = tree_get(dynamic, "ignore_slots");
 

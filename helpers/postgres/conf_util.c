@@ -141,29 +141,6 @@ scalar_text(const struct tree *t)
 }
 
 bool
-truthy(const struct tree *t)
-{
-	if (t == NULL)
-		return false;
-	switch (t->type) {
-	case TREE_NULL:
-		return false;
-	case TREE_BOOL:
-		return t->u.b;
-	case TREE_INT:
-		return t->u.i != 0;
-	case TREE_REAL:
-		return t->u.r < 0 || t->u.r > 0;
-	case TREE_TEXT:
-		return t->u.s[0] != '\0';
-	case TREE_LIST:
-	case TREE_MAP:
-		return tree_count(t) > 0;
-	}
-	return false;
-}
-
-bool
 tree_boolean(const struct tree *t, bool dflt)
 {
 	char buf[64];
@@ -270,13 +247,13 @@ bool
 file_customised(const struct pgconf *c, const struct tree *params,
     const char *param, const char *file, char value[PATH_SIZE])
 {
-	const struct tree *v = params == NULL ? NULL :
-	    tree_get_nocase(params, param);
+	const struct tree *v =
+	    params == NULL ? NULL : tree_get_nocase(params, param);
 	char dflt[PATH_SIZE];
 
 	if (!path_join(dflt, c->config_dir, file))
 		return false;
-	if (!truthy(v) || v->type != TREE_TEXT)
+	if (!tree_truthy(v) || v->type != TREE_TEXT)
 		return false;
 	return path_join(value, c->config_dir, v->u.s) &&
 	    strcmp(value, dflt) != 0;

@@ -31,8 +31,6 @@ void add_textf(struct tree *list, const char *fmt, ...)
 void put_param(struct tree *map, const char *name, struct tree *value);
 /* Text form (spec 3.4) of any scalar; malloc'd. */
 char *scalar_text(const struct tree *);
-/* Truth of a value as YAML users mean it: null, false, 0, "", [] {} are not. */
-bool truthy(const struct tree *);
 /* Boolean of spec 3.2 from bool or text; dflt when absent or not one. */
 bool tree_boolean(const struct tree *, bool dflt);
 /* Scalar text at a path into a buffer, "" when absent or null.  False when
