@@ -22,7 +22,7 @@ help_usage(FILE *f, const struct command *c)
 static void
 command_line(FILE *f, const struct command *c, int width)
 {
-	int room = LINE - 2 - width - 2, n = room - 3;
+	int room = LINE - 8 - width, n = room - 3;
 
 	if ((int)strlen(c->help) <= room) {
 		fprintf(f, "  %-*s  %s\n", width, c->name, c->help);
