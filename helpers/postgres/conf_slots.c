@@ -392,7 +392,8 @@ pgslots_desired(const struct pgslots_in *in, bool quiet, struct pgslots *out)
 	w.leader_like =
 	    in->role == ROLE_PRIMARY || in->role == ROLE_STANDBY_LEADER;
 	w.can_advance = p.slot_advance;
-	w.standby_cluster = is_standby_cluster(in->dynamic);
+	w.standby_cluster =
+	    standby_cluster_valid(tree_get(in->dynamic, "standby_cluster"));
 	member_slots(&w);
 	permanent_slots(&w);
 	if (out->dropped > 0 && !quiet)
@@ -460,7 +461,7 @@ pgslots_need_feedback(const struct pgslots_in *in)
 	struct pgslots *s;
 	bool need;
 
-	if (is_standby_cluster(in->dynamic) ||
+	if (standby_cluster_valid(tree_get(in->dynamic, "standby_cluster")) ||
 	    !pgfeatures(in->major).slot_advance)
 		return false;
 	replica.role = ROLE_REPLICA;
