@@ -37,11 +37,12 @@ struct world {
 	bool op_set[OP_SET_STATUS + 1]; /* outcome below is forced */
 	enum outcome op_outcome[OP_SET_STATUS + 1];
 	bool hold_op[OP_SET_STATUS + 1];
-	bool hold_load, hold_poll, hold_delay;
+	bool hold_load, hold_poll, hold_delay, hold_pg;
 	enum ha_job_result job_result[JOB_KIND_COUNT];
 	bool hold_job[JOB_KIND_COUNT];
 	uint64_t held_job[JOB_KIND_COUNT]; /* id of the held one */
 	uint64_t held; /* id of another held ask */
+	struct ha_fx held_fx;
 	struct ha_fx last_job[JOB_KIND_COUNT];
 	struct msg_wd_state wd;
 	bool wd_no_answer;
@@ -197,6 +198,25 @@ w_ev(enum ha_ev_type type, uint64_t id)
 	return ev;
 }
 
+/* The voters of /sync: "b,c". */
+static void
+w_sync(struct world *w, const char *voters)
+{
+	struct view *v = w->view;
+	char list[512], *rest = list, *name;
+
+	(void)snprintf(list, sizeof(list), "%s", voters);
+	v->nsync_standby = 0;
+	while ((name = strsep(&rest, ",")) != NULL) {
+		if (name[0] == '\0')
+			continue;
+		v->sync_standby = realloc(v->sync_standby,
+		    (v->nsync_standby + 1) * sizeof(*v->sync_standby));
+		(void)snprintf(v->sync_standby[v->nsync_standby++], NAME_SIZE,
+		    "%s", name);
+	}
+}
+
 /* Apply an operation of the store to the view, as a store would. */
 static enum outcome
 w_apply(struct world *w, const struct ha_dcs *d)
@@ -244,6 +264,7 @@ w_apply(struct world *w, const struct ha_dcs *d)
 		v->sync_quorum = d->u.sync.quorum;
 		v->has_sync = 1;
 		v->sync_token++;
+		w_sync(w, w->voters);
 		break;
 	case OP_DELETE_SYNC:
 		v->sync_leader[0] = '\0';
@@ -434,6 +455,8 @@ w_take(struct world *w, const struct ha_fx *fx)
 		w_note(w, "arm");
 		break;
 	case FX_PG_STATUS:
+		hold = w->hold_pg;
+		break;
 	case FX_CONTROL:
 	case FX_RECOVERY_DIFF:
 	case FX_DIVERGENCE:
@@ -446,6 +469,7 @@ w_take(struct world *w, const struct ha_fx *fx)
 	}
 	if (hold) {
 		w->held = fx->id;
+		w->held_fx = *fx;
 		return;
 	}
 	assert_true(w->npending < W_PENDING);
@@ -538,7 +562,48 @@ w_job_progress(struct world *w, enum ha_job_kind kind,
 	w_event(w, &ev);
 }
 
-/* The order of what was done, without the asks named in the text. */
+__attribute__((unused)) static void
+w_shutdown(struct world *w)
+{
+	struct ha_ev ev = w_ev(EV_SHUTDOWN, 0);
+
+	w_event(w, &ev);
+}
+
+/* Answer what was held back; the caller has taken the hold away. */
+__attribute__((unused)) static void
+w_let_go(struct world *w)
+{
+	struct ha_fx fx = w->held_fx;
+
+	w_answer(w, &fx);
+}
+
+/* An operator's request. */
+__attribute__((unused)) static void
+w_request(struct world *w, const struct msg_request *r, const struct tree *doc)
+{
+	struct ha_ev ev = w_ev(EV_REQUEST, 0);
+	static uint64_t number;
+
+	ev.request = ++number;
+	ev.req = r;
+	ev.doc = doc;
+	w->reply.code = 0;
+	w_event(w, &ev);
+}
+
+/* Strings that must follow one another in a text. */
+__attribute__((unused)) static void
+w_follows(const char *text, const char *first, const char *second)
+{
+	const char *p = strstr(text, first);
+
+	if (p == NULL || strstr(p + strlen(first), second) == NULL)
+		fail_msg("not \"%s\" before \"%s\" in: %s", first, second,
+		    text);
+}
+
 __attribute__((unused)) static void
 w_postgres(struct world *w, bool running, bool primary)
 {
