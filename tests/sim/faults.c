@@ -547,7 +547,7 @@ on_begin(struct world *w, struct ev *e)
 	int i;
 
 	memset(&f, 0, sizeof(f));
-	f.kind = chance(w, 8) ? (int)rnd_range(w, LAGGARD, OUTRUN) :
+	f.kind = e->id != 0 ? (int)rnd_range(w, LAGGARD, OUTRUN) :
 	    (int)rnd_range(w, 0, LAGGARD - 1);
 	f.n = victim(w);
 	f.way = (int)rnd_range(w, 0, 2);
@@ -563,9 +563,10 @@ on_begin(struct world *w, struct ev *e)
 	}
 	if (is_story(f.kind)) {
 		lasts = e->arg - w->now;
-		if (lasts < 3 * w->ttl * SEC || f.n->foreign ||
-		    store_leader(w) == f.n->i)
+		if (lasts < 2 * w->ttl * SEC)
 			return;
+		while (f.n->foreign || store_leader(w) == f.n->i)
+			f.n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
 	}
 	for (i = 0; i < MAX_FAULTS; i++)
 		if (!w->faults[i].on)
@@ -625,6 +626,14 @@ on_trouble(struct world *w, struct ev *e)
 	trace(w, NULL, "== trouble");
 	w->quiet = false;
 	n = rnd_range(w, 1, w->intensity);
+	if (chance(w, 25)) { /* one story, nothing else */
+		struct ev *b = at(w, w->now + rnd_range(w, 0, 20) * SEC,
+		    on_begin, NULL, PROC_COUNT);
+
+		b->arg = w->now + lasts;
+		b->id = 1;
+		n = 0;
+	}
 	for (i = 0; i < n; i++)
 		at(w, w->now + rnd_range(w, 0, lasts - SEC), on_begin, NULL,
 		    PROC_COUNT)->arg = w->now + lasts;

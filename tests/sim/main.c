@@ -222,7 +222,7 @@ main(int argc, char **argv)
 		{ "quiet", no_argument, NULL, 'q' },
 		{ NULL, 0, NULL, 0 }
 	};
-	struct options o = { .seeds = 200, .start = 1, .hours = 0.25 };
+	struct options o = { .seeds = 200, .start = 1, .hours = 3 };
 	struct world *w = malloc(sizeof(*w));
 	int c;
 

@@ -147,6 +147,19 @@ test_check_timeline(void **state)
 	assert_non_null(strstr(w->log,
 	    "My timeline 1 is behind last known cluster timeline 2"));
 	w_free(w);
+	/* a peer that stands back itself for its timeline holds back nobody */
+	w = race_world(1000, 2000);
+	w_option(w, "check_timeline", tree_bool(true));
+	w->pg.received_timeline = w->view->timeline = 2;
+	w->peers[0].timeline = 1;
+	assert_true(won(w));
+	w_free(w);
+	w = race_world(1000, 2000);
+	w_option(w, "check_timeline", tree_bool(true));
+	w->pg.received_timeline = w->view->timeline = 2;
+	w->peers[0].timeline = 2;
+	assert_false(won(w));
+	w_free(w);
 	w = race_world(1000, 0); /* not asked for: not looked at */
 	w->view->timeline = 2;
 	assert_true(won(w));
