@@ -479,6 +479,7 @@ clean_up(struct master *m)
 	control_close(m);
 	if (m->listen_fd != -1)
 		close(m->listen_fd);
+	tree_free(m->allowlist);
 	conf_free(m->conf);
 	conf_env_free(m->env);
 }

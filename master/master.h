@@ -121,6 +121,9 @@ struct master {
 	struct log_file log;
 	int32_t log_override; /* level from the control socket; 0 = none */
 
+	struct tree *allowlist; /* of restapi, its names resolved; or NULL */
+	uint64_t allowlist_generation;
+
 	/* systemd */
 	int notify_fd;
 	char notify_path[PATH_SIZE];
@@ -233,6 +236,12 @@ bool listen_split(const char *text, char *host, size_t size, int *port);
 /* Bound and listening, non-blocking, close-on-exec; -1 with *error filled
  * (errno, or 0 when the name did not resolve). spec/rest-api.md 2.2 */
 int listen_open(const char *text, int backlog, int *error);
+
+/* ---- allowlist.c ---- */
+
+/* Replace the host names of restapi.allowlist in rest's configuration by
+ * their addresses.  Takes at most three seconds, once per configuration. */
+void allowlist_resolve(struct master *, struct tree *conf);
 
 /* ---- logfile.c: log.dir, rotation ---- */
 

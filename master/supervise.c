@@ -80,8 +80,10 @@ send_config(struct master *m, enum proc proc, bool reload)
 	msg.reload = reload ? 1 : 0;
 	msg.restarts = h->restarts;
 	(void)text_set(msg.config_dir, sizeof(msg.config_dir), m->conf->dir);
-	if ((tree = conf_for(m->conf, proc)) == NULL ||
-	    !tree_encode(tree, &buf, &len))
+	tree = conf_for(m->conf, proc);
+	if (proc == PROC_REST && tree != NULL)
+		allowlist_resolve(m, tree);
+	if (tree == NULL || !tree_encode(tree, &buf, &len))
 		log_error("configuration for helper %s: out of memory",
 		    proc_name(proc));
 	else

@@ -2,7 +2,8 @@
  * access.c: allowlist, client certificates, basic authentication.
  *
  * This process can open no connection and read no file, so names are not
- * resolved here: entries must be addresses or networks by the time they come.
+ * resolved here: the master does that, and a name that still comes is one
+ * that has no address.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -167,8 +168,8 @@ load_allowlist(struct access *a, const struct tree *list)
 			continue;
 		}
 		if (t->type == TREE_TEXT && strchr(t->u.s, '/') == NULL)
-			log_error("Failed to resolve %s: the allowlist takes "
-				  "addresses and networks",
+			log_error("Failed to resolve %s: no address was found "
+				  "in time",
 			    t->u.s);
 		else
 			log_error(
