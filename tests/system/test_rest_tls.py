@@ -1,0 +1,234 @@
+"""TLS of the REST API: reload of certificates, clients' certificates,
+ciphers, passwords of keys, authentication, the allowlist, many handshakes."""
+import base64
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import ssl
+
+import pytest
+
+from cluster import Cluster, wait_for
+from tls import Authority
+
+HANDSHAKES = int(os.environ.get("HANDSHAKES", "2000"))
+TIMING = {"ttl": 20, "loop_wait": 2, "retry_timeout": 3}
+
+
+@pytest.fixture(scope="module")
+def node():
+    with Cluster(1, dcs=TIMING) as cluster:
+        yield cluster.start().nodes[0]
+
+
+@pytest.fixture(scope="module")
+def ca(node):
+    return Authority(node.dir)
+
+
+def context(ca, cert=None, **options):
+    c = ssl.create_default_context(cafile=ca.cert)
+    if cert:
+        c.load_cert_chain(*cert)
+    for name, value in options.items():
+        setattr(c, name, value)
+    return c
+
+
+def call(node, path, method="GET", tls=None, headers=None, body=None):
+    """(status, headers, text)"""
+    if tls is None:
+        connection = http.client.HTTPConnection("127.0.0.1", node.rest_port, timeout=10)
+    else:
+        connection = http.client.HTTPSConnection("127.0.0.1", node.rest_port, timeout=10,
+                                                 context=tls)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+
+def served_serial(node, tls):
+    with socket.create_connection(("127.0.0.1", node.rest_port), 10) as plain:
+        with tls.wrap_socket(plain, server_hostname="127.0.0.1") as s:
+            return int(s.getpeercert()["serialNumber"], 16)
+
+
+def configure(node, ready, **restapi):
+    node.write_config(extra={"restapi": restapi})
+    node.signal(signal.SIGHUP)
+    return wait_for("the reload", ready, 20)
+
+
+def fails(action):
+    """An attempt that must not succeed, when the reload has come through."""
+    def failed():
+        try:
+            return action()[0] == 0
+        except (OSError, http.client.HTTPException):
+            return True
+    return failed
+
+
+def test_certificates(node, ca):
+    cert, key = ca.issue("server")
+    tls = context(ca)
+    extra = {"http_extra_headers": {"X-A": "1", "X-B": "1"},
+             "https_extra_headers": {"X-B": "2", "X-C": "3"}, "server_tokens": "ProductOnly"}
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert,
+              keyfile=key, **extra)
+    status, headers, _ = call(node, "/patroni", tls=tls)
+    assert status == 200 and headers["Server"] == "Patroni"
+    assert [headers[k] for k in ("X-A", "X-B", "X-C")] == ["1", "2", "3"]
+    # the same port never speaks both
+    with pytest.raises((OSError, http.client.HTTPException)):
+        call(node, "/primary")
+    # TLS 1.1 is refused, 1.2 and 1.3 work
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        one = context(ca, minimum_version=version, maximum_version=version)
+        assert call(node, "/primary", tls=one)[0] == 200
+    old = context(ca)
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError):
+        call(node, "/primary", tls=old)
+    # a connection from before a reload goes on
+    kept = http.client.HTTPSConnection("127.0.0.1", node.rest_port, timeout=10, context=tls)
+    kept.request("GET", "/primary", headers={"Connection": "keep-alive"})
+    assert kept.getresponse().read()
+    serial = served_serial(node, tls)
+    ca.issue("server")  # other serial and key, same names; nothing else changed
+    node.signal(signal.SIGHUP)
+    wait_for("the new certificate", lambda: served_serial(node, tls) == serial + 1, 20)
+    kept.request("GET", "/primary", headers={"Connection": "keep-alive"})
+    assert kept.getresponse().status == 200
+    kept.close()
+
+
+def test_bad_certificate_keeps_the_old(node, ca):
+    tls = context(ca)
+    serial = served_serial(node, tls)
+    for name in ("server.crt", "server.key"):
+        good = (node.dir / name).read_text()
+        (node.dir / name).write_text("-----BEGIN NOTHING-----\n")
+        start = node.log_end()
+        node.signal(signal.SIGHUP)
+        wait_for("a complaint", lambda start=start: node.logged("restapi\\.(cert|key)file", start),
+                 20)
+        assert served_serial(node, tls) == serial
+        (node.dir / name).write_text(good)
+    assert call(node, "/primary", tls=tls)[0] == 200
+
+
+def test_key_password_and_ciphers(node, ca):
+    cert, key = ca.issue("locked", password="the secret")
+    tls = context(ca)
+    serial = ca.serial
+    configure(node, lambda: served_serial(node, tls) == serial, certfile=cert, keyfile=key,
+              keyfile_password="the secret", ciphers="ECDHE-ECDSA-AES256-GCM-SHA384")
+    one = context(ca, maximum_version=ssl.TLSVersion.TLSv1_2)
+    one.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+    assert call(node, "/primary", tls=one)[0] == 200
+    one.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    with pytest.raises(OSError):
+        call(node, "/primary", tls=one)
+    start = node.log_end()
+    configure(node, lambda: node.logged("restapi.keyfile", start), certfile=cert, keyfile=key,
+              keyfile_password="wrong")
+    configure(node, lambda: node.logged("restapi.ciphers", start), certfile=cert, keyfile=key,
+              keyfile_password="the secret", ciphers="NO-SUCH-CIPHER")
+    assert served_serial(node, tls) == serial
+    assert "the secret" not in node.log.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("mode", ["optional", "required"])
+def test_client_certificates(node, ca, mode):
+    cert, key = ca.issue("server")
+    mine, foreign = ca.issue("client"), Authority(node.dir, "other").issue("stranger")
+    bare, known, stranger = context(ca), context(ca, mine), context(ca, foreign)
+
+    def ready():
+        try:
+            unsafe = call(node, "/sigterm", "POST", bare)
+        except OSError:
+            return mode == "required"
+        return unsafe[0] == 403 and mode == "optional"
+
+    configure(node, ready, certfile=cert, keyfile=key, cafile=ca.cert,
+              verify_client=mode.upper())
+    assert call(node, "/primary", tls=known)[0] == 200
+    assert call(node, "/sigterm", "POST", known)[0] == 202
+    with pytest.raises((OSError, http.client.HTTPException)):
+        call(node, "/primary", tls=stranger)
+    if mode == "optional":
+        assert call(node, "/primary", tls=bare)[0] == 200
+        status, _, text = call(node, "/restart", "POST", bare, body="{")
+        assert (status, text) == (403, "client certificate required")
+    else:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            call(node, "/primary", tls=bare)
+
+
+def basic(text):
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+def test_authentication_and_allowlist(node):
+    auth = {"username": "admin", "password": "pass:word\u00e4"}
+    configure(node, lambda: call(node, "/sigterm", "POST")[0] == 401, authentication=auth)
+    status, headers, text = call(node, "/restart", "POST", body="{")
+    assert (status, text) == (401, "no auth header received")
+    assert headers["WWW-Authenticate"] == 'Basic realm="Patroni"'
+    good = basic("admin:pass:word\u00e4")
+    for wrong in (basic("admin:x"), basic("admin:pass:word\u00e4x"), basic(""),
+                  {"Authorization": good["Authorization"].replace("Basic", "basic")},
+                  {"Authorization": good["Authorization"].replace(" ", "  ")},
+                  {"Authorization": good["Authorization"] + "A" * 9000}):
+        status, headers, text = call(node, "/restart", "POST", headers=wrong, body="x" * 100000)
+        assert (status, text) == (401, "not authenticated")
+        assert headers["WWW-Authenticate"] == 'Basic realm="Patroni"'
+    assert call(node, "/sigterm", "POST", headers=good)[0] == 202
+    assert call(node, "/primary")[0] == 200
+    # names are resolved; addresses are checked before credentials
+    for allowed, entries in ((True, ["localhost"]), (False, ["10.0.0.0/8", "192.168.1.1"]),
+                             (True, ["10.1.2.3", "127.1.2.3/8"]), (False, ["does.not.exist."]),
+                             (True, ["::ffff:127.0.0.1"]), (False, ["300.1.1.1/8"])):
+        code = 202 if allowed else 403
+        configure(node, lambda code=code: call(node, "/sigterm", "POST", headers=good)[0] == code,
+                  authentication=auth, allowlist=entries)
+        if not allowed:
+            assert call(node, "/sigterm", "POST")[2] == "Access is denied"
+    assert node.logged(r"Failed to resolve does\.not\.exist\.")
+    assert node.logged(r'Invalid value "300\.1\.1\.1/8" in the allowlist')
+    configure(node, lambda: call(node, "/sigterm", "POST", headers=good)[0] == 202,
+              authentication=auth, allowlist_include_members=True)
+    assert "pass:word" not in node.log.read_text(errors="replace")
+
+
+def memory(pid):
+    """Resident kB that are not shared."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+
+
+def test_handshakes_do_not_grow(node, ca):
+    cert, key = ca.issue("server")
+    tls = context(ca)
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert, keyfile=key)
+    rest = node.helper("rest")
+
+    def handshakes(count):
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", node.rest_port), 10) as plain:
+                with tls.wrap_socket(plain, server_hostname="127.0.0.1") as s:
+                    s.sendall(b"OPTIONS / HTTP/1.0\r\n\r\n")
+                    assert s.recv(100).startswith(b"HTTP/1.0 200")
+
+    handshakes(300)  # pools and caches fill once
+    before = memory(rest)
+    handshakes(HANDSHAKES)
+    assert memory(rest) - before < 256
+    assert node.helper("rest") == rest
