@@ -653,7 +653,7 @@ info(const void *arg, char *buf, size_t size)
 	snprintf(buf, size, "etcd3 %.200s%s%s%.200s", rpc_endpoint(e),
 	    dcs_ctl_mode(e->dcs) ? "" :
 		e->ready	 ? ", watching" :
-				   ", not in step",
+				   ", reading the keys",
 	    e->last_error[0] == '\0' ? "" : ", ", e->last_error);
 }
 

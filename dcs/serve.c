@@ -45,6 +45,7 @@ struct serve {
 	bool push_again;
 	struct view *pushed; /* what rest has */
 	uint64_t served;
+	char told[TEXT_SIZE]; /* text of the last HELPER_INFO */
 	bool stopping;
 };
 
@@ -384,6 +385,31 @@ schedule_push(struct serve *s)
 }
 
 static void
+send_info(struct serve *s)
+{
+	struct msg_helper_info info = { .loops = s->served };
+	struct timeval tv = { INFO_INTERVAL, 0 };
+
+	dcs_info(s->dcs, info.text, sizeof(info.text));
+	memcpy(s->told, info.text, sizeof(s->told));
+	helper_info(s->helper, &info);
+	evtimer_add(s->info_timer, &tv);
+}
+
+/* The process table need not wait for the timer to say what changed. */
+static void
+send_changed_info(struct serve *s)
+{
+	char text[TEXT_SIZE];
+
+	if (s->dcs == NULL)
+		return; /* still opening the store */
+	dcs_info(s->dcs, text, sizeof(text));
+	if (strcmp(text, s->told) != 0)
+		send_info(s);
+}
+
+static void
 on_changed(uint32_t keys, uint32_t reason, void *arg)
 {
 	struct msg_wake wake = { .reason = reason };
@@ -394,6 +420,7 @@ on_changed(uint32_t keys, uint32_t reason, void *arg)
 		helper_send_newest(
 		    s->helper, PROC_POSTGRES, MSG_DCS_WAKE, &wake, NULL, 0);
 	schedule_push(s);
+	send_changed_info(s);
 }
 
 static void
@@ -416,17 +443,6 @@ on_link(struct helper *h, enum proc peer, bool up, void *arg)
 }
 
 /* ---- life ---- */
-
-static void
-send_info(struct serve *s)
-{
-	struct msg_helper_info info = { .loops = s->served };
-	struct timeval tv = { INFO_INTERVAL, 0 };
-
-	dcs_info(s->dcs, info.text, sizeof(info.text));
-	helper_info(s->helper, &info);
-	evtimer_add(s->info_timer, &tv);
-}
 
 static void
 on_info_timer(evutil_socket_t fd, short what, void *arg)
@@ -509,18 +525,10 @@ on_config(
 static void
 on_sandbox(struct helper *h, void *arg)
 {
-	static const char *const resolver[] = { "/etc/resolv.conf",
-		"/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
-		"/etc/gai.conf", "/etc/services", "/etc/ssl", "/usr/lib/ssl",
-		"/etc/pki" };
-	const char *paths[sizeof(resolver) / sizeof(resolver[0]) +
-	    MAX_READABLE + 1] = { NULL };
+	const char *paths[MAX_READABLE + 1] = { NULL };
 	struct serve *s = arg;
 	uint32_t i, n = 0;
 
-	for (i = 0; i < sizeof(resolver) / sizeof(resolver[0]); i++)
-		if (access(resolver[i], F_OK) == 0)
-			paths[n++] = resolver[i];
 	for (i = 0; i < s->nreadable; i++)
 		paths[n++] = s->readable[i];
 	helper_set_sandbox(h, sandbox_enter(PROC_DCS, paths));
