@@ -65,6 +65,7 @@ run_system() {
 	[ -n "$long" ] && export KILLS=20 MASTER_STOP=120 LONG=1
 	# shellcheck disable=SC2086
 	"$as_user" python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
+		-n "${JOBS:-3}" --dist loadfile --durations=15 \
 		${PYTEST_ARGS:-} tests/system 2>&1 | tee "$out/system"
 	line=$(tail -n 1 "$out/system")
 	ok=$(sed -n 's/.*[^0-9]\?\b\([0-9]\+\) passed.*/\1/p' <<<"$line")
