@@ -194,6 +194,7 @@ on_postmaster_gone(void *arg)
 	sql_close(c->heartbeat);
 	sql_close(c->local_repl);
 	job_poke(c);
+	leftover_poke(c);
 	/* an expected end belongs to the job that asked for it */
 	if (c->startup == RUNNING)
 		feed_type(c, EV_POSTMASTER_GONE);
@@ -372,40 +373,22 @@ on_first_status(struct controller *c, void *arg)
 	settings_attached(c, attach_done, NULL);
 }
 
-static int
-worker_remove(void *arg)
-{
-	return data_remove(arg);
-}
-
 static void
-on_torso_removed(const struct child_end *e, void *arg)
+look(struct controller *c)
 {
-	struct controller *c = arg;
-
-	if (e->code == 0)
-		data_mark(c->conf->data_dir, false);
-	else
-		log_error("Could not remove the unfinished data directory %s",
-		    c->conf->data_dir);
 	settings_major(c);
 	status_take(c, clock_boot_ns() + STATUS_TIMEOUT, on_first_status, NULL);
 }
 
-/* An initdb or base backup that was cut off when this process died. */
-static bool
-remove_torso(struct controller *c)
+static void
+on_leftover(struct controller *c, bool ok)
 {
-	struct child_spec spec;
-
-	if (!data_marked(c->conf->data_dir))
-		return false;
-	log_warn("The creation of %s was cut off, it is removed",
-	    c->conf->data_dir);
-	memset(&spec, 0, sizeof spec);
-	spec.worker = worker_remove;
-	spec.worker_arg = c->conf->data_dir;
-	return child_run(c->base, &spec, on_torso_removed, c) != NULL;
+	view_free(c->first_view);
+	c->first_view = NULL;
+	if (ok)
+		look(c);
+	else
+		retry_store(c);
 }
 
 static void
@@ -428,14 +411,14 @@ attach(struct controller *c)
 		(void)settings_build(c, ROLE_UNINITIALIZED);
 	}
 	fill_ha_config(c);
+	/* of an unfinished data directory nothing is to be attached to */
+	if (leftover_begin(c, on_leftover))
+		return;
 	view_free(c->first_view);
 	c->first_view = NULL;
 	if (postmaster_find(&c->pm))
 		controller_set_state(c, STATE_STARTING);
-	else if (remove_torso(c))
-		return;
-	settings_major(c);
-	status_take(c, clock_boot_ns() + STATUS_TIMEOUT, on_first_status, NULL);
+	look(c);
 }
 
 static void
@@ -637,6 +620,7 @@ controller_start(struct controller *c)
 	probe(c, "postgres", "--version", on_version);
 	probe(c, "pg_rewind", "--help", on_rewind_help);
 	settings_describe(c);
+	leftover_password(c);
 	c->startup = WAIT_STORE;
 	evtimer_add(c->ev_startup, &now);
 }

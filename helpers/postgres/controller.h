@@ -77,6 +77,9 @@ struct controller {
 	struct tree *params;   /* NULL = nothing yet */
 	struct tree *recovery; /* NULL = none */
 	struct tree *reasons;  /* pending restart; never NULL */
+	struct pending *pending; /* pending.c */
+	struct pgconf *previous; /* what the files were written from, when
+				    it is not conf; else NULL */
 	int64_t written_at;    /* recovery settings, CLOCK_BOOTTIME */
 	struct recovery_cache *recovery_cache;
 	struct tree *known;    /* names of --describe-config, or NULL */
@@ -124,6 +127,9 @@ struct controller {
 	int probes; /* programs asked for their abilities, not ended yet */
 	int64_t dcs_last_seen; /* epoch s */
 	bool stopping;
+	void (*leftover_done)(struct controller *, bool ok); /* leftover.c */
+	int leftover_kind; /* enum data_mark */
+	bool leftover_stopping;
 
 	/* work */
 	struct job *job;	 /* running long action, or NULL */
@@ -154,6 +160,19 @@ void controller_probed(struct controller *);
 struct timeval controller_timeval(int64_t ns);
 /* Seconds of retry_timeout as ns. */
 int64_t controller_retry_ns(const struct controller *);
+
+/* ---- leftover.c ---- */
+
+/* Put away what was cut off, with the first view at hand; false when there
+ * is nothing to do (then done is not called).  ok = false: the store did not
+ * answer, to be begun again. */
+typedef void (*leftover_cb)(struct controller *, bool ok);
+bool leftover_begin(struct controller *, leftover_cb done);
+/* The postmaster is gone. */
+void leftover_poke(struct controller *);
+/* The file that carries the superuser's password to initdb. */
+void leftover_password_path(const struct controller *, char *, size_t);
+void leftover_password(struct controller *); /* removed if it is there */
 
 /* ---- effects.c ---- */
 
@@ -221,6 +240,11 @@ void settings_reload(struct controller *, bool force);
 void settings_attached(struct controller *,
     void (*cb)(struct controller *, void *), void *);
 void settings_describe(struct controller *);
+
+/* ---- pending.c ---- */
+
+/* In a second, when the SIGHUP has been acted on: what waits for a restart? */
+void pending_look(struct controller *);
 
 /* ---- publish.c ---- */
 

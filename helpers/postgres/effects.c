@@ -32,6 +32,7 @@ struct ask {
 	uint8_t *var;
 	size_t var_len;
 	helper_reply_cb answered;
+	bool initialize; /* the new cluster's identifier goes to the store */
 	uint32_t npeers;
 	char (*peers)[NAME_SIZE];
 };
@@ -252,6 +253,8 @@ on_result(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 		if (m->sent_ns != 0 && m->sent_ns < ev.sent)
 			ev.sent = m->sent_ns;
 	}
+	if (a->initialize && ev.outcome == OUTCOME_OK)
+		data_mark(c->conf->data_dir, MARK_NONE);
 	ask_free(a);
 	controller_feed(c, &ev);
 }
@@ -356,6 +359,8 @@ run_dcs(struct controller *c, const struct ha_fx *fx)
 	uint8_t *buf;
 	size_t len;
 
+	a->initialize = fx->dcs.op == OP_INITIALIZE &&
+	    fx->dcs.u.initialize.sysid[0] != '\0';
 	if (call.type == 0 || !dcs_var(c, &fx->dcs, &buf, &len)) {
 		refuse(a, EV_DCS, "request could not be made");
 		return;

@@ -64,6 +64,8 @@ struct job {
 	struct tree *list;    /* job's own list (archive, users …) */
 	uint32_t at;
 	bool keep_data;
+	op_done torso_done;
+	bool torso; /* pg_rewind has left the directory half-way */
 	uint64_t lsn;
 	struct ha_control control;
 	struct tree *controldata;
@@ -107,6 +109,8 @@ bool job_busy(const struct job *);
 void start_begin(struct controller *, op_done);	/* job->start is filled in */
 void stop_begin(struct controller *, op_done);	/* job->stop is filled in */
 void remove_begin(struct controller *, op_done);
+/* What a pg_rewind that was cut off has left: removed, with a warning. */
+void torso_begin(struct controller *, op_done);
 void archive_begin(struct controller *, op_done); /* 16.6 */
 void crash_begin(struct controller *, op_done);	  /* 8 */
 
@@ -133,11 +137,25 @@ void job_copy_slots(struct controller *);
  * anything that does not look like PostgreSQL's. */
 int data_remove(const char *data_dir);
 int data_move(const char *data_dir);
-/* A new directory is being made (and was, when this process starts and the
- * mark is there: what lies in it is a torso). */
-void data_mark(const char *data_dir, bool on);
-bool data_marked(const char *data_dir);
 /* Empty in the sense of postgres.md 9.1: 1 yes, 0 no, -1 errno. */
 int data_empty(const char *data_dir);
+
+/* ---- data_mark.c ---- */
+
+/* A new directory is being made (and was, when this process starts and the
+ * mark is there: what lies in it is a torso).  That of a bootstrap stays
+ * until the store knows the new cluster. */
+enum data_mark { MARK_NONE = 0, MARK_CLONE, MARK_BOOTSTRAP };
+void data_mark(const char *data_dir, enum data_mark);
+enum data_mark data_marked(const char *data_dir);
+/* System identifier from pg_control, read without a program. */
+bool data_sysid(const char *data_dir, char *out, size_t size);
+/* pg_rewind is about to change the directory.  Set durably (it blocks: for
+ * workers; 0 or an errno), and only taken back when pg_rewind has changed
+ * nothing or has succeeded.  A marked directory can neither be started nor be
+ * rewound again.  A mark of another directory is removed when found. */
+int data_rewind_mark(const char *data_dir);
+void data_rewind_unmark(const char *data_dir);
+bool data_rewind_marked(const char *data_dir);
 
 #endif

@@ -18,13 +18,16 @@ enum phase { INITDB, CUSTOM };
 
 /* The password for initdb; removed when the job ends. */
 static bool
-write_password(struct job *j, const char *password)
+write_password(struct controller *c, const char *password)
 {
+	struct job *j = c->job;
 	size_t n = strlen(password);
 	int fd;
 
-	snprintf(j->text, sizeof j->text, "/tmp/patroni-pw-XXXXXX");
-	fd = mkostemp(j->text, O_CLOEXEC);
+	leftover_password_path(c, j->text, sizeof j->text);
+	unlink(j->text);
+	fd = open(j->text, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
 	if (fd == -1) {
 		log_error("%s: %s", j->text, strerror(errno));
 		j->text[0] = '\0';
@@ -58,7 +61,7 @@ bootstrap_started(struct controller *c, enum ha_job_result r)
 static void
 fail(struct controller *c, enum pg_state state, const char *why)
 {
-	data_mark(c->conf->data_dir, false);
+	/* the mark stays until the directory has been put away */
 	controller_set_state(c, state);
 	job_fail(c, why);
 }
@@ -85,7 +88,6 @@ start_new_cluster(struct controller *c, struct tree *recovery, bool keep)
 	struct pgfacts f;
 	struct pgerr err;
 
-	data_mark(c->conf->data_dir, false);
 	settings_major(c);
 	f = settings_facts(c, ROLE_PRIMARY);
 	append_hba(c, &f);
@@ -168,7 +170,6 @@ begin_initdb(struct controller *c)
 	bool ok;
 
 	controller_set_state(c, STATE_INITDB);
-	data_mark(c->conf->data_dir, true);
 	err.text[0] = '\0';
 	options = pgoptions(PGTOOL_INITDB,
 	    tree_path(c->conf->root, "bootstrap.initdb"), c->binary_version,
@@ -191,7 +192,7 @@ begin_initdb(struct controller *c)
 		tree_append(argv, tree_text(arg));
 	}
 	if (password != NULL && password[0] != '\0' &&
-	    write_password(j, password)) {
+	    write_password(c, password)) {
 		snprintf(arg, sizeof arg, "--pwfile=%s", j->text);
 		tree_append(argv, tree_text(arg));
 	}
@@ -235,6 +236,7 @@ job_bootstrap(struct controller *c)
 	const char *method = pgconf_bootstrap_method(c->conf);
 
 	c->job->step = bootstrap_step;
+	data_mark(c->conf->data_dir, MARK_BOOTSTRAP);
 	if (method == NULL)
 		begin_initdb(c);
 	else

@@ -35,9 +35,11 @@ finish(struct controller *c, enum ha_job_result r)
 
 	controller_set_state(c, STATE_STOPPED);
 	c->facts_fresh = false;
-	/* kept while a torso is left, so that a restart removes it */
-	if (r == JOB_OK || data_empty(c->conf->data_dir) == 1)
-		data_mark(c->conf->data_dir, false);
+	/* kept while a torso is left, so that a restart removes it; that of a
+	 * standby cluster's bootstrap until the store knows of the cluster */
+	if ((r == JOB_OK && data_marked(c->conf->data_dir) != MARK_BOOTSTRAP) ||
+	    data_empty(c->conf->data_dir) == 1)
+		data_mark(c->conf->data_dir, MARK_NONE);
 	if (r == JOB_OK) {
 		settings_major(c);
 		f = settings_facts(c, ROLE_REPLICA);
@@ -194,6 +196,18 @@ method_keeps_data(struct controller *c)
 	return m.keep_data;
 }
 
+/* The first node of a standby cluster has won the key /initialize. */
+static enum data_mark
+mark_kind(struct controller *c)
+{
+	const struct view *v = ha_view(c->ha);
+
+	if (c->job->keep_data)
+		return MARK_NONE;
+	return c->job->spec.node_remote && v != NULL && v->has_initialize &&
+	    v->initialize[0] == '\0' ? MARK_BOOTSTRAP : MARK_CLONE;
+}
+
 static void
 next_method(struct controller *c)
 {
@@ -208,7 +222,7 @@ next_method(struct controller *c)
 		return;
 	}
 	j->keep_data = strcmp(name, "basebackup") != 0 && method_keeps_data(c);
-	data_mark(c->conf->data_dir, !j->keep_data);
+	data_mark(c->conf->data_dir, mark_kind(c));
 	if (j->keep_data && data_empty(c->conf->data_dir) != 1) {
 		log_info("Leaving data directory uncleaned");
 		emptied(c, JOB_OK);

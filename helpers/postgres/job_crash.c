@@ -444,5 +444,9 @@ job_crash(struct controller *c)
 		job_fail(c, "PostgreSQL is running");
 		return;
 	}
+	if (data_rewind_marked(c->conf->data_dir)) {
+		job_fail(c, "a pg_rewind was cut off");
+		return;
+	}
 	crash_begin(c, crash_done);
 }

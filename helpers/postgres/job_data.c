@@ -42,8 +42,33 @@ remove_begin(struct controller *c, op_done done)
 }
 
 static void
+torso_removed(struct controller *c, enum ha_job_result r)
+{
+	struct job *j = c->job;
+
+	if (r == JOB_OK) {
+		data_rewind_unmark(c->conf->data_dir);
+		c->role = ROLE_UNINITIALIZED;
+	}
+	j->torso_done(c, r);
+}
+
+void
+torso_begin(struct controller *c, op_done done)
+{
+	log_warn("pg_rewind of %s was cut off: it can neither be started nor rewound again, it is removed and will be created anew",
+	    c->conf->data_dir);
+	c->job->torso_done = done;
+	remove_begin(c, torso_removed);
+}
+
+static void
 finished(struct controller *c, enum ha_job_result r)
 {
+	if (r == JOB_OK) {
+		data_rewind_unmark(c->conf->data_dir);
+		data_mark(c->conf->data_dir, MARK_NONE);
+	}
 	c->role = ROLE_UNINITIALIZED;
 	c->facts_fresh = false;
 	job_finish(c, r);

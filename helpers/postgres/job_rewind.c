@@ -7,13 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/values.h"
 #include "job.h"
 
 #define LEADER_TIMEOUT (3 * NS_PER_SEC)
 #define CHECKPOINT_LIMIT (3600 * NS_PER_SEC)
+#define MARK_IMPOSSIBLE 255 /* exit code beyond every errno */
 
 enum phase { CHECK_LEADER, REMOTE_RECOVERY, REMOTE_CHECKPOINT, RESTORE_COMMAND,
-	REWIND, AFTERWARDS };
+	MARK, REWIND, AFTERWARDS };
 
 static void rewind_step(struct controller *);
 
@@ -47,12 +49,12 @@ is_primary_role(const char *role)
 static bool
 tells_checkpoint(const struct ha_job *s)
 {
-	unsigned a = 0, b = 0, d = 0;
+	unsigned v[3];
 
 	if (s->node_remote || s->node.version[0] == '\0' ||
-	    sscanf(s->node.version, "%u.%u.%u", &a, &b, &d) < 2)
+	    version_numbers(s->node.version, v) < 2)
 		return false;
-	return a > 1 || (a == 1 && (b > 5 || (b == 5 && d > 6)));
+	return v[0] > 1 || (v[0] == 1 && (v[1] > 5 || (v[1] == 5 && v[2] > 6)));
 }
 
 static void
@@ -143,6 +145,8 @@ rewind_argv(struct controller *c)
 	tree_append(argv, tree_text(c->conf->data_dir));
 	tree_append(argv, tree_text("--source-server"));
 	tree_append(argv, tree_text(conn));
+	/* tells when the first change is about to be made */
+	tree_append(argv, tree_text("--progress"));
 	free(conn);
 	options = pgoptions(PGTOOL_REWIND, tree_get(c->conf->pg, "rewind"),
 	    c->major, &err);
@@ -150,6 +154,32 @@ rewind_argv(struct controller *c)
 		tree_append(argv, tree_copy(tree_child(options, i)));
 	tree_free(options);
 	return argv;
+}
+
+static int
+worker_mark(void *arg)
+{
+	int r = data_rewind_mark(arg);
+
+	/* a parent directory that is not ours: as without marks */
+	return r == EACCES || r == EPERM || r == EROFS ? MARK_IMPOSSIBLE : r;
+}
+
+static void
+torso_gone(struct controller *c, enum ha_job_result r)
+{
+	(void)r;
+	job_finish(c, c->job->cancelled ? JOB_CANCELLED : JOB_FAILED);
+}
+
+static void
+begin_mark(struct controller *c)
+{
+	c->job->phase = MARK;
+	if (data_rewind_marked(c->conf->data_dir))
+		torso_begin(c, torso_gone);
+	else if (!job_worker(c, worker_mark, c->conf->data_dir))
+		job_fail(c, "pg_rewind could not be run");
 }
 
 static void
@@ -164,8 +194,28 @@ begin_rewind(struct controller *c)
 	j->phase = REWIND;
 	ok = argv != NULL && job_program_list(c, argv, env, true);
 	tree_free(argv);
-	if (!ok)
+	if (!ok) {
+		data_rewind_unmark(c->conf->data_dir);
 		job_fail(c, "pg_rewind could not be run");
+	}
+}
+
+static void
+marked(struct controller *c)
+{
+	const struct child_end *e = &c->job->end;
+
+	if (e->started && e->code == MARK_IMPOSSIBLE) {
+		log_warn("The directory of %s cannot be written to: a pg_rewind that is cut off would not be recognised",
+		    c->conf->data_dir);
+	} else if (!e->started || e->code != 0) {
+		log_warn("Can not run pg_rewind: %s.rewinding: %s",
+		    c->conf->data_dir, strerror(!e->started ? e->error :
+		    e->code > 0 ? e->code : EINTR));
+		job_finish(c, JOB_NOTHING);
+		return;
+	}
+	begin_rewind(c);
 }
 
 static void
@@ -181,7 +231,7 @@ ask_restore_command(struct controller *c)
 	pgconf_config_file(c->conf, conf);
 	snprintf(arg, sizeof arg, "--config-file=%s", conf);
 	if (c->major < 120000 || !job_program(c, argv, NULL, true))
-		begin_rewind(c);
+		begin_mark(c);
 }
 
 static void
@@ -199,6 +249,15 @@ rewind_failed(struct controller *c)
 	}
 }
 
+/* It says how much it is going to copy before it touches the first file. */
+static bool
+changed_something(const struct child_end *e)
+{
+	return e->started && e->code != 0 &&
+	    (strstr(e->err, "need to copy") != NULL ||
+	    strlen(e->err) >= CHILD_CAPTURE_MAX - 1);
+}
+
 static void
 rewind_ended(struct controller *c)
 {
@@ -208,6 +267,9 @@ rewind_ended(struct controller *c)
 	log_info("pg_rewind exit code=%d", j->end.code);
 	log_info(" stdout=%s", j->end.out);
 	log_info(" stderr=%s", j->end.err);
+	j->torso = changed_something(&j->end);
+	if (!j->torso)
+		data_rewind_unmark(c->conf->data_dir);
 	if (j->cancelled) {
 		job_finish(c, JOB_CANCELLED);
 		return;
@@ -232,7 +294,10 @@ afterwards(struct controller *c)
 	}
 	log_error("Failed to rewind from healthy primary: %s",
 	    j->spec.node.name);
-	job_finish(c, JOB_FAILED);
+	if (j->torso)
+		torso_begin(c, torso_gone);
+	else
+		job_finish(c, JOB_FAILED);
 }
 
 static void
@@ -241,6 +306,9 @@ rewind_step(struct controller *c)
 	struct job *j = c->job;
 
 	if (j->cancelled && j->phase != REWIND) {
+		/* nothing has run since the mark was set */
+		if (j->phase == MARK)
+			data_rewind_unmark(c->conf->data_dir);
 		job_finish(c, JOB_CANCELLED);
 		return;
 	}
@@ -274,7 +342,10 @@ rewind_step(struct controller *c)
 		if (j->end.started && j->end.code == 0)
 			snprintf(j->text, sizeof j->text, "%.*s",
 			    (int)strcspn(j->end.out, "\n"), j->end.out);
-		begin_rewind(c);
+		begin_mark(c);
+		return;
+	case MARK:
+		marked(c);
 		return;
 	case REWIND:
 		rewind_ended(c);

@@ -234,6 +234,27 @@ start_step(struct controller *c)
 	}
 }
 
+static void
+end_torso(struct controller *c, enum ha_job_result r)
+{
+	(void)r;
+	end(c, JOB_FAILED);
+}
+
+/* Removed only when there is somebody to copy from: until then an operator
+ * may still find something in it. */
+static void
+refuse_torso(struct controller *c)
+{
+	if (c->job->spec.has_node) {
+		torso_begin(c, end_torso);
+		return;
+	}
+	log_error("%s cannot be started: a pg_rewind was cut off in it; it will be created anew when there is a leader",
+	    c->conf->data_dir);
+	end(c, JOB_FAILED);
+}
+
 void
 start_begin(struct controller *c, op_done done)
 {
@@ -251,6 +272,10 @@ start_begin(struct controller *c, op_done done)
 		controller_set_state(c, c->custom_bootstrap ?
 		    STATE_STARTING_CUSTOM : STATE_STARTING);
 		end(c, JOB_OK);
+		return;
+	}
+	if (data_rewind_marked(c->conf->data_dir)) {
+		refuse_torso(c);
 		return;
 	}
 	controller_set_state(c, c->custom_bootstrap ? STATE_STARTING_CUSTOM :
