@@ -27,11 +27,23 @@
  * whatever they are confined by.  So they get no_new_privs (not after
  * sandbox_allow_setuid()), a list of acts that nobody below them may do
  * (ptrace, mount, modules …: EPERM), and, for their own code alone, the
- * refusals of sandbox_own.c: postgres may neither listen nor accept.
+ * refusals of sandbox_own.c: postgres may neither listen nor accept, master
+ * may execute the helpers only.
  *
  * Returns the SANDBOX_ bits in force.  What the kernel lacks is one warning.
  */
 uint32_t sandbox_enter(enum proc self, const char *const *read_paths);
+
+/*
+ * master: before sandbox_enter(), name a program that it may still execute
+ * afterwards (at most SANDBOX_PROGRAMS; false when there is no room).  Its own
+ * code is then refused any other.
+ */
+#define SANDBOX_PROGRAMS 4
+bool sandbox_may_execute(const char *path);
+/* The text to pass to execve(2) for that program: the filter knows it by its
+ * address.  path itself when it was not named. */
+const char *sandbox_program(const char *path);
 
 /*
  * To be called before sandbox_enter() of master and postgres when a configured

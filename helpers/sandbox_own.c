@@ -14,6 +14,7 @@
  * It is a guard against mistakes and simple misuse; code that may execute
  * programs cannot be kept from executing one that listens.
  */
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
 
@@ -32,6 +33,43 @@
 
 #define MAX_STEPS 64
 
+/*
+ * The programs that the master may execute.  seccomp sees no text, but the
+ * address of one: these lie on a page of their own that is read-only once the
+ * filter is in force.
+ */
+#define PROGRAM_SIZE PATH_SIZE
+static char *programs; /* SANDBOX_PROGRAMS of PROGRAM_SIZE bytes */
+static size_t nprograms;
+
+bool
+sandbox_may_execute(const char *path)
+{
+	char *p;
+
+	if (programs == NULL) {
+		p = mmap(NULL, SANDBOX_PROGRAMS * PROGRAM_SIZE,
+		    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			return false;
+		programs = p;
+	}
+	if (nprograms == SANDBOX_PROGRAMS ||
+	    !text_set(programs + nprograms * PROGRAM_SIZE, PROGRAM_SIZE, path))
+		return false;
+	nprograms++;
+	return true;
+}
+
+const char *
+sandbox_program(const char *path)
+{
+	for (size_t i = 0; i < nprograms; i++)
+		if (strcmp(programs + i * PROGRAM_SIZE, path) == 0)
+			return programs + i * PROGRAM_SIZE;
+	return path;
+}
+
 /* postgres: nothing comes in but by the links. */
 static const long postgres_calls[] = { SYS_listen, SYS_accept4,
 #ifdef SYS_accept
@@ -44,7 +82,7 @@ static const long postgres_calls[] = { SYS_listen, SYS_accept4,
 static const long master_calls[] = { SYS_ptrace, SYS_mount,
 	SYS_process_vm_readv, SYS_process_vm_writev, SYS_init_module,
 	SYS_finit_module, SYS_bpf, SYS_reboot, SYS_unshare, SYS_setns,
-	SYS_perf_event_open, SYS_chroot };
+	SYS_perf_event_open, SYS_chroot, SYS_execveat };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -105,13 +143,36 @@ find_libc(uint64_t *from, uint64_t *to)
 #define IF(op, k, yes, no)                                                   \
 	(struct sock_filter) BPF_JUMP(BPF_JMP | (op) | BPF_K, (uint32_t)(k), \
 	    (uint8_t)(yes), (uint8_t)(no))
+#define LOAD_ARG0(half)                                           \
+	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,   \
+	    (uint32_t)offsetof(struct seccomp_data, args) + (half)*4u)
 #define RETURN(what) (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, (what))
+
+/* execve of one of the programs is allowed, by address; what is no execve, or
+ * another program, falls through. */
+static unsigned short
+programs_only(struct sock_filter *f, unsigned short i)
+{
+	uint64_t at = (uint64_t)(uintptr_t)programs;
+	size_t n = nprograms;
+
+	f[i++] = LOAD(nr);
+	f[i++] = IF(BPF_JEQ, SYS_execve, 0, n + 5);
+	f[i++] = LOAD_ARG0(1);
+	f[i++] = IF(BPF_JEQ, at >> 32, 0, n + 3);
+	f[i++] = LOAD_ARG0(0);
+	for (size_t k = 0; k < n; k++)
+		f[i++] = IF(BPF_JEQ, at + k * PROGRAM_SIZE, n - k, 0);
+	f[i++] = IF(BPF_JA, 1, 0, 0);
+	f[i++] = RETURN(SECCOMP_RET_ALLOW);
+	return i;
+}
 
 /* Call numbers first, so that all other calls pass in a constant way and the
  * kernel can skip the filter for them. */
 static unsigned short
-write_filter(struct sock_filter *f, const long *calls, size_t n, uint64_t from,
-    uint64_t to)
+write_filter(struct sock_filter *f, const long *calls, size_t n, bool exec,
+    uint64_t from, uint64_t to)
 {
 	unsigned short i = 0;
 
@@ -119,6 +180,8 @@ write_filter(struct sock_filter *f, const long *calls, size_t n, uint64_t from,
 	f[i++] = IF(BPF_JEQ, ARCH, 1, 0);
 	f[i++] = RETURN(SECCOMP_RET_ALLOW);
 	f[i++] = LOAD(nr);
+	if (exec) /* likewise */
+		f[i++] = IF(BPF_JEQ, SYS_execve, n + 1, 0);
 	for (size_t k = 0; k < n; k++) /* to the comparison of the address */
 		f[i++] = IF(BPF_JEQ, calls[k], n - k, 0);
 	f[i++] = RETURN(SECCOMP_RET_ALLOW);
@@ -129,6 +192,8 @@ write_filter(struct sock_filter *f, const long *calls, size_t n, uint64_t from,
 	f[i++] = IF(BPF_JGE, from & 0xffffffffu, 0, 1);
 	f[i++] = IF(BPF_JGT, (to - 1) & 0xffffffffu, 0, 1);
 	f[i++] = RETURN(SECCOMP_RET_ALLOW);
+	if (exec)
+		i = programs_only(f, i);
 	f[i++] = RETURN(SECCOMP_RET_TRAP);
 	return i;
 }
@@ -143,10 +208,15 @@ own_code_enter(enum proc self)
 	struct sock_fprog prog = { .filter = filter };
 	uint64_t from, to;
 
-	_Static_assert(COUNT(postgres_calls) + 14 <= MAX_STEPS, "too long");
+	_Static_assert(COUNT(postgres_calls) + SANDBOX_PROGRAMS + 24 <=
+		MAX_STEPS, "too long");
 	if (ARCH == 0 || !randomised() || !find_libc(&from, &to))
 		return false;
-	prog.len = write_filter(filter, calls, n, from, to);
+	if (programs != NULL && mprotect(programs,
+	    SANDBOX_PROGRAMS * PROGRAM_SIZE, PROT_READ) == -1)
+		return false;
+	prog.len = write_filter(filter, calls, n, !pg && nprograms > 0, from,
+	    to);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &prog) == -1) {
 		log_warn("seccomp: %s", strerror(errno));
 		return false;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../helpers/sandbox.h"
+#include "../helpers/test_acts.h"
 #include "../ipc/clock.h"
 #include "../ipc/version.h"
 #include "libexec.h"
@@ -469,8 +470,11 @@ confine(struct master *m)
 	if (m->no_sandbox)
 		log_warn("--no-sandbox: the processes of this daemon are not "
 			 "confined");
-	else
+	else {
+		spawn_allow(m);
 		m->sandbox = sandbox_enter(PROC_MASTER, NULL);
+		test_acts_run(PROC_MASTER);
+	}
 }
 
 static void

@@ -214,6 +214,8 @@ bool supervise_all_at(const struct master *, uint64_t generation);
 
 /* Path of the executable of that helper. */
 bool spawn_path(const char *libexec, enum proc, char *out, size_t size);
+/* Before the sandbox: from then on these alone may be executed. */
+void spawn_allow(const struct master *);
 /* Fork and execute; the child gets `fd` as descriptor 3, our stdio and
  * nothing else.  -1 when there could be no child. */
 pid_t spawn_helper(const struct master *, enum proc, int fd);

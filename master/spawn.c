@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../helpers/sandbox.h"
 #include "master.h"
 
 #define LINK_FD 3
@@ -26,6 +27,18 @@ spawn_path(const char *libexec, enum proc proc, char *out, size_t size)
 
 	n = snprintf(out, size, "%s/patroni-%s", libexec, proc_name(proc));
 	return n > 0 && (size_t)n < size;
+}
+
+void
+spawn_allow(const struct master *m)
+{
+	char path[PATH_SIZE];
+
+	for (int p = PROC_DCS; p <= PROC_WATCHDOG; p++)
+		if (!spawn_path(m->libexec, (enum proc)p, path, sizeof(path)) ||
+		    !sandbox_may_execute(path))
+			log_error("helper %s cannot be named to the sandbox",
+			    proc_name((enum proc)p));
 }
 
 /* The child cannot use the log: say it on stderr in one write. */
@@ -124,6 +137,6 @@ spawn_helper(const struct master *m, enum proc proc, int fd)
 	child_descriptors(fd);
 	child_user(&m->accounts, proc);
 	child_parent(proc, self);
-	(void)execv(path, argv);
+	(void)execv(sandbox_program(path), argv);
 	child_fails(path);
 }

@@ -13,6 +13,7 @@ ACTS = harness.ROOT / "build-acts"
 
 # Refused with an error; the process goes on.
 REFUSED = {
+    "master": ["exec", "ptrace", "mount"],
     "dcs": ["fork", "open_write", "listen", "setuid", "kill"],
     "rest": ["fork", "open_write", "open_read", "connect", "listen", "setuid", "kill"],
     "postgres": ["listen", "ptrace", "mount", "setuid"],
@@ -39,7 +40,7 @@ def test_refused(acts):
             for name in names:
                 assert node.logged(f"act {process}/{name}: refused"), f"{process}/{name}"
         assert not node.logged("ALLOWED")
-        for process in ("dcs", "rest", "postgres", "watchdog"):
+        for process in REFUSED:
             assert node.logged(f"sandbox: {process}: refused system call"), process
         assert node.writable()
 

@@ -413,6 +413,26 @@ master_may_listen_for_rest(void **state)
 }
 
 static int
+act_exec_named(void)
+{
+	char *argv[] = { (char[]) { "true" }, NULL };
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)execv(sandbox_program("/bin/true"), argv);
+		_exit(errno == EPERM ? 100 : 101);
+	}
+	if (pid == -1 || waitpid(pid, &status, 0) != pid ||
+	    !WIFEXITED(status)) {
+		errno = EIO;
+		return -1;
+	}
+	errno = WEXITSTATUS(status) == 100 ? EPERM : EIO;
+	return WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+static int
 act_enter_again(void)
 {
 	/* a helper that is started by a confined master confines itself */
@@ -441,6 +461,23 @@ helpers_can_be_confined_below_the_master(void **state)
 	assert_int_equal(attempt(PROC_MASTER, act_enter_again), REFUSED);
 }
 
+static void
+the_master_may_execute_the_helpers_only(void **state)
+{
+	static const struct row rows[] = {
+		ROW(act_exec_named, DONE),
+		ROW(act_exec, REFUSED),
+		ROW(act_listen, DONE),
+		FREE_ROW(act_ptrace, REFUSED),
+	};
+
+	(void)state;
+	assert_string_equal(sandbox_program("/bin/true"), "/bin/true");
+	assert_true(sandbox_may_execute("/bin/false"));
+	assert_true(sandbox_may_execute("/bin/true"));
+	CHECK(PROC_MASTER, rows);
+}
+
 int
 main(void)
 {
@@ -450,6 +487,8 @@ main(void)
 		cmocka_unit_test(postgres_may_execute_but_not_listen),
 		cmocka_unit_test(master_may_listen_for_rest),
 		cmocka_unit_test(helpers_can_be_confined_below_the_master),
+		/* last: what it names stays named */
+		cmocka_unit_test(the_master_may_execute_the_helpers_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
