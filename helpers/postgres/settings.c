@@ -79,9 +79,20 @@ settings_build(struct controller *c, enum pg_role role)
 		text_set(conf->database, sizeof conf->database,
 		    c->conf->database);
 	}
-	pgconf_free(c->conf);
+	if (c->previous == NULL)
+		c->previous = c->conf;
+	else
+		pgconf_free(c->conf);
 	c->conf = conf;
 	return true;
+}
+
+/* The files say what c->conf says. */
+static void
+written(struct controller *c)
+{
+	pgconf_free(c->previous);
+	c->previous = NULL;
 }
 
 void
@@ -145,9 +156,12 @@ settings_write(struct controller *c, struct tree *params,
 		c->written_at = clock_boot_ns();
 	}
 	ok = !signal_files || write_recovery(c, recovery, &f, err);
-	return ok && pgconf_write_conf(c->conf, c->params, c->recovery, &f,
+	ok = ok && pgconf_write_conf(c->conf, c->params, c->recovery, &f,
 	    err) && pgconf_write_hba(c->conf, c->params, &f, err) &&
 	    pgconf_write_ident(c->conf, c->params, &f, err);
+	if (ok)
+		written(c);
+	return ok;
 }
 
 bool
@@ -164,7 +178,6 @@ settings_signal_reload(struct controller *c, bool callback)
 
 struct reload {
 	struct controller *c;
-	struct pgconf *old; /* configuration before, may be NULL */
 	struct tree *after;
 	bool force;
 	void (*cb)(struct controller *, void *);
@@ -176,7 +189,6 @@ reload_end(struct reload *r)
 {
 	struct controller *c = r->c;
 
-	pgconf_free(r->old);
 	tree_free(r->after);
 	if (r->cb != NULL)
 		r->cb(c, r->arg);
@@ -233,9 +245,12 @@ reload_apply(struct reload *r, const struct pgreload *d)
 		ok = pgconf_write_ident(c->conf, c->params, &f, &err);
 	if (!ok)
 		log_error("%s", err.text);
+	else
+		written(c);
 	if (d->conf || d->hba || d->ident || r->force) {
 		log_info("Reloading PostgreSQL configuration.");
-		(void)settings_signal_reload(c, true);
+		if (settings_signal_reload(c, true))
+			pending_look(c);
 	} else {
 		log_info("No PostgreSQL configuration items changed, nothing to reload.");
 	}
@@ -257,7 +272,7 @@ on_rows(const struct sql_answer *a, void *arg)
 		return;
 	}
 	n = read_rows(a->res, rows, MAX_ROWS);
-	pgconf_compare(c->conf, r->old, c->params, r->after, rows, n,
+	pgconf_compare(c->conf, c->previous, c->params, r->after, rows, n,
 	    c->state == STATE_RUNNING, &d);
 	tree_free(c->reasons);
 	c->reasons = d.pending != NULL ? d.pending : tree_map();
@@ -312,7 +327,7 @@ reload_not_running(struct reload *r)
 }
 
 static void
-reload_begin(struct controller *c, struct pgconf *old, bool force,
+reload_begin(struct controller *c, bool force,
     void (*cb)(struct controller *, void *), void *arg)
 {
 	static const char query[] =
@@ -326,12 +341,9 @@ reload_begin(struct controller *c, struct pgconf *old, bool force,
 	char *array;
 	int sent = -1;
 
-	if (r == NULL) {
-		pgconf_free(old);
+	if (r == NULL)
 		return;
-	}
 	r->c = c;
-	r->old = old;
 	r->force = force;
 	r->cb = cb;
 	r->arg = arg;
@@ -353,15 +365,14 @@ reload_begin(struct controller *c, struct pgconf *old, bool force,
 }
 
 /*
- * settings_build() has already put the new configuration in force; the
- * previous one is not kept, so pg_hba changes are seen by comparing with the
- * file that pgconf_write_hba() would make: writing an unchanged file is
- * harmless, and a SIGHUP too.
+ * settings_build() has already put the new configuration in force; c->previous
+ * is the one that the files were written from, also when a reload in between
+ * has failed.
  */
 void
 settings_reload(struct controller *c, bool force)
 {
-	reload_begin(c, NULL, force, NULL, NULL);
+	reload_begin(c, force, NULL, NULL);
 }
 
 /* ---- attaching (10.7) ---- */
@@ -449,6 +460,8 @@ on_current(const struct sql_answer *a, void *arg)
 		return;
 	}
 	take_current(c, a->res, standby);
+	/* what the files were written from is not known */
+	written(c);
 	f = settings_facts(c, c->role);
 	if (standby && c->major >= 120000) {
 		/* its postgresql.conf is rewritten by the first follow */
@@ -461,7 +474,7 @@ on_current(const struct sql_answer *a, void *arg)
 		return;
 	}
 	/* after a crash of this process alone the files are its own */
-	reload_begin(c, NULL, c->first_start, attach_reloaded, at);
+	reload_begin(c, c->first_start, attach_reloaded, at);
 }
 
 void
