@@ -117,6 +117,8 @@ struct ha_pg {
 	bool pending_restart;
 	char ready_callback_pending; /* controller bookkeeping, opaque */
 	const struct tree *slots; /* {name: lsn} for /status, may be NULL */
+	/* logical slots that must be copied from the leader; "" = none */
+	char slots_to_copy[TEXT_SIZE];
 	const struct tree *pending_restart_reason; /* may be NULL */
 	char postmaster_start_time[WORD_SIZE];
 };

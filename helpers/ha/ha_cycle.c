@@ -363,8 +363,8 @@ row_not_running(struct ha *h)
 }
 
 /* 21: replication slots follow the view; errors never fail the cycle */
-static void
-row_slots(struct ha *h)
+void
+sync_slots(struct ha *h)
 {
 	struct ha_job job;
 
@@ -525,7 +525,7 @@ run_cycle(struct ha *h)
 		h->s.exiting = true;
 	if (!was_dcs_error(h)) {
 		if (h->p.decided && !h->s.exiting) {
-			row_slots(h);		/* 21 */
+			sync_slots(h);		/* 21 */
 			row_first_callback(h);	/* 21b */
 		}
 		if (trusted(h))

@@ -1,6 +1,10 @@
 /*
- * ha_failsafe.c: DCS failsafe mode (spec/ha.md 15).
+ * ha_failsafe.c: DCS failsafe mode (spec/ha.md 15): the list of members to
+ * ask, the record of a primary that goes on without the store, the view as
+ * that record makes it, and the round of questions.
  */
+#include <stdlib.h>
+
 #include "ha_int.h"
 
 /* The last /failsafe read is what counts in an outage. */
@@ -15,15 +19,135 @@ failsafe_remember(struct ha *h, const struct view *v)
 		h->s.failsafe_members[i] = v->failsafe[i];
 }
 
+/*
+ * What an update of the lock has written with it.  Names that it added count
+ * at once: they may already race, so they must agree.  Names that it dropped
+ * count until the key has been read again: whether it was written is not
+ * known, and who is still listed there may race as well.
+ */
+void
+failsafe_written(struct ha *h)
+{
+	const struct view *v = h->s.view;
+	struct state *s = &h->s;
+	uint32_t i, k;
+
+	if (!s->opt.failsafe || !s->failsafe_usable)
+		return;
+	for (i = 0; i < v->nmembers; i++) {
+		const struct view_member *m = &v->members[i];
+
+		if (m->api_url[0] == '\0')
+			continue;
+		for (k = 0; k < s->nfailsafe_members; k++)
+			if (strcmp(s->failsafe_members[k].name, m->name) == 0)
+				break;
+		if (k == MAX_MEMBERS) {
+			s->failsafe_usable = false; /* cannot ask them all */
+			return;
+		}
+		if (k == s->nfailsafe_members)
+			s->nfailsafe_members++;
+		memcpy(s->failsafe_members[k].name, m->name, NAME_SIZE);
+		memcpy(s->failsafe_members[k].api_url, m->api_url, URL_SIZE);
+	}
+}
+
 void
 failsafe_clear(struct ha *h)
 {
 	memset(&h->s.failsafe, 0, sizeof(h->s.failsafe));
 }
 
+bool
+failsafe_active(const struct ha *h)
+{
+	return h->s.opt.failsafe && h->s.failsafe.until > h->p.now;
+}
+
+/* ---- the patched view (15.4) ---- */
+
+/* The primary's key may be gone as well: its addresses are in the record. */
+static void
+patch_leader(struct view *v, const struct failsafe_record *f)
+{
+	struct view_member *m, *grown;
+
+	v->has_leader = 1;
+	memcpy(v->leader, f->name, sizeof(v->leader));
+	v->leader_session[0] = '\0';
+	v->leader_token = 0;
+	m = (struct view_member *)(uintptr_t)view_member(v, f->name);
+	if (m == NULL) {
+		grown = reallocarray(v->members, v->nmembers + 1,
+		    sizeof(*v->members));
+		if (grown == NULL)
+			abort();
+		v->members = grown;
+		m = &v->members[v->nmembers++];
+		memset(m, 0, sizeof(*m));
+		memcpy(m->name, f->name, sizeof(m->name));
+		(void)text_set(m->state, sizeof(m->state), "unknown");
+		m->tags.failover_priority = m->tags.sync_priority = 1;
+	}
+	if (f->conn_url[0] != '\0')
+		memcpy(m->conn_url, f->conn_url, sizeof(m->conn_url));
+	if (f->api_url[0] != '\0')
+		memcpy(m->api_url, f->api_url, sizeof(m->api_url));
+}
+
+static void
+patch_slots(struct view *v, const struct failsafe_record *f)
+{
+	struct view_slot *slots = calloc(f->nslots + 1, sizeof(*slots));
+
+	if (slots == NULL)
+		abort();
+	memcpy(slots, f->slots, f->nslots * sizeof(*slots));
+	free(v->slots);
+	v->slots = slots;
+	v->nslots = f->nslots;
+	v->slots_known = 1;
+}
+
+/* On replicas the record is keyed by slot, on the primary by member. */
+static const struct view_slot *
+slot_of(const struct failsafe_record *f, const char *member)
+{
+	char slot[64];
+	uint32_t i;
+
+	ha_slot_name(member, slot);
+	for (i = 0; i < f->nslots; i++)
+		if (strcmp(f->slots[i].name, member) == 0 ||
+		    strcmp(f->slots[i].name, slot) == 0)
+			return &f->slots[i];
+	return NULL;
+}
+
+static void
+patch_cascades(struct view *v, const struct failsafe_record *f)
+{
+	const struct view_slot *s;
+	uint32_t i;
+
+	for (i = 0; i < v->nmembers; i++) {
+		struct view_member *m = &v->members[i];
+
+		if (m->tags.replicatefrom[0] == '\0')
+			continue;
+		s = slot_of(f, m->name);
+		if (s == NULL)
+			continue;
+		m->xlog_location = s->lsn;
+		m->has_xlog_location = 1;
+	}
+}
+
 /*
- * 15.4: while a primary goes on without the store, this node sees it as the
- * leader of an unlocked view and does not race.
+ * While a primary goes on without the store, this node sees it as the leader
+ * of an unlocked view and does not race.  On the primary itself the record
+ * has no name, so that only the positions of others are filled in.
  */
 void
 failsafe_patch(struct ha *h, bool at_load)
@@ -31,19 +155,20 @@ failsafe_patch(struct ha *h, bool at_load)
 	const struct failsafe_record *f = &h->s.failsafe;
 	struct view *v;
 
-	if (!h->s.opt.failsafe || f->until <= h->p.now || f->name[0] == '\0')
-		return;
-	if (at_load && !unlocked(h))
+	if (!failsafe_active(h) || h->s.view == NULL ||
+	    (at_load && !unlocked(h)))
 		return;
 	v = view_copy(h->s.view);
 	if (v == NULL)
-		return;
-	v->has_leader = 1;
-	memcpy(v->leader, f->name, sizeof(v->leader));
-	v->leader_session[0] = '\0';
-	v->leader_token = 0;
+		abort();
+	if (f->name[0] != '\0')
+		patch_leader(v, f);
+	patch_slots(v, f);
+	patch_cascades(v, f);
 	h->s.view = keep_view(h, v);
 }
+
+/* ---- POST /failsafe of a primary ---- */
 
 static void
 receive_slots(struct failsafe_record *f, const struct tree *slots)
@@ -77,10 +202,21 @@ receive(struct ha *h, const struct ha_ev *ev, int64_t now,
 		    "failsafe_mode is disabled");
 		return false;
 	}
-	if (h->s.role == ROLE_PRIMARY && h->s.pg_state == STATE_RUNNING) {
+	/*
+	 * Also with the lock just won, or while the promotion goes on: who says
+	 * yes here lets the other one write.
+	 */
+	if (((h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED) &&
+	    h->s.pg_state == STATE_RUNNING) || h->s.trusted > now) {
 		answer->code = 500;
 		(void)text_set(answer->text, sizeof(answer->text),
 		    "Running as a leader");
+		return false;
+	}
+	if (r->name[0] == '\0') {
+		answer->code = 400;
+		(void)text_set(answer->text, sizeof(answer->text),
+		    "name of the primary is missing");
 		return false;
 	}
 	memset(f, 0, sizeof(*f));
@@ -131,17 +267,77 @@ failsafe_at_once(struct ha *h, const struct ha_ev *ev)
 	return true;
 }
 
-/* 15.3; a positive round extends the lease from when it was begun. */
+/* ---- the round of questions (15.3) ---- */
+
+static bool
+accepted(const struct ha_ev *ev, const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < ev->npeers; i++)
+		if (strcmp(ev->peers[i].name, name) == 0)
+			return ev->peers[i].accepted != 0;
+	return false;
+}
+
+/* Positions of standbys, for the slots of those that cascade. */
+static void
+remember_feedback(struct failsafe_record *f, const struct ha_ev *ev)
+{
+	uint32_t i;
+
+	for (i = 0; i < ev->npeers; i++) {
+		const struct peer_status *p = &ev->peers[i];
+
+		if (!p->has_lsn || f->nslots == MAX_MEMBERS)
+			continue;
+		memcpy(f->slots[f->nslots].name, p->name, NAME_SIZE);
+		f->slots[f->nslots++].lsn = p->lsn;
+	}
+}
+
+static enum rc
+ask_members(struct ha *h, const struct view_failsafe *others, uint32_t n,
+    const struct ha_ev **ev)
+{
+	struct ha_fx *fx = ask_new(h, FX_FAILSAFE_POST, 5 * NS_PER_SEC);
+	uint64_t id = fx->id;
+
+	if (fx != &h->scratch) {
+		struct view_failsafe *copy = keep_bytes(h, n * sizeof(*copy));
+
+		memcpy(copy, others, n * sizeof(*copy));
+		fx->peers = copy;
+		fx->npeers = n;
+	}
+	return await(h, id, ev);
+}
+
+/* A positive round extends the lease from when it was begun. */
+static void
+failsafe_agreed(struct ha *h, int64_t begun, const struct ha_ev *ev)
+{
+	struct ha_fx *fx;
+
+	failsafe_clear(h);
+	h->s.failsafe.until = begun + ttl_ns(h);
+	if (ev != NULL)
+		remember_feedback(&h->s.failsafe, ev);
+	h->s.trusted = begun + ttl_ns(h);
+	fx = fx_new(h, FX_WD_GRANT);
+	fx->grant.sent_ns = begun;
+	fx->grant.lease_end_ns = h->s.trusted;
+	fx->grant.ttl_ns = ttl_ns(h);
+}
+
 enum rc
 failsafe_check(struct ha *h, bool *yes)
 {
 	struct view_failsafe others[MAX_MEMBERS];
+	const struct ha_ev *ev = NULL;
 	int64_t begun = h->p.now;
-	const struct ha_ev *ev;
 	bool listed = false;
 	uint32_t i, n = 0;
-	struct ha_fx *fx;
-	uint64_t id;
 
 	*yes = false;
 	if (!h->s.failsafe_usable)
@@ -155,31 +351,12 @@ failsafe_check(struct ha *h, bool *yes)
 	if (!listed)
 		return RC_OK;
 	if (n > 0) {
-		fx = ask_new(h, FX_FAILSAFE_POST, 5 * NS_PER_SEC);
-		id = fx->id;
-		if (fx != &h->scratch) {
-			struct view_failsafe *copy =
-			    keep_bytes(h, n * sizeof(*copy));
-
-			memcpy(copy, others, n * sizeof(*copy));
-			fx->peers = copy;
-			fx->npeers = n;
-		}
-		fx->dcs.doc = status_document(h, true);
-		TRY(await(h, id, &ev));
-		if (ev->npeers != n)
-			return RC_OK;
+		TRY(ask_members(h, others, n, &ev));
 		for (i = 0; i < n; i++)
-			if (!ev->peers[i].accepted)
+			if (!accepted(ev, others[i].name))
 				return RC_OK;
 	}
 	*yes = true;
-	failsafe_clear(h);
-	h->s.failsafe.until = begun + ttl_ns(h);
-	h->s.trusted = begun + ttl_ns(h);
-	fx = fx_new(h, FX_WD_GRANT);
-	fx->grant.sent_ns = begun;
-	fx->grant.lease_end_ns = h->s.trusted;
-	fx->grant.ttl_ns = ttl_ns(h);
+	failsafe_agreed(h, begun, ev);
 	return RC_OK;
 }

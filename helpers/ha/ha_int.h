@@ -379,6 +379,7 @@ bool starting(const struct ha *);
 const struct view_member *leader_member(const struct ha *);
 /* Member of that name, or a stand-in made of the leader key's name alone. */
 bool is_me(const struct ha *, const char *name);
+void sync_slots(struct ha *); /* row 21 */
 
 /* ---- ha_options.c ---- */
 
@@ -509,6 +510,8 @@ enum rc set_ssn(struct ha *, const char *value);
 enum rc failsafe_check(struct ha *, bool *yes);
 void failsafe_patch(struct ha *, bool at_load);
 void failsafe_remember(struct ha *, const struct view *);
+void failsafe_written(struct ha *);
+bool failsafe_active(const struct ha *);
 void failsafe_receive(struct ha *, const struct event *);
 /* True: the event was a POST /failsafe, answered in the middle of a run. */
 bool failsafe_at_once(struct ha *, const struct ha_ev *);

@@ -62,6 +62,7 @@ lock_update(struct ha *h, bool with_status, bool *ok)
 	*ok = outcome == OUTCOME_OK;
 	if (*ok) {
 		lease_renewed(h, sent);
+		failsafe_written(h);
 		return RC_OK;
 	}
 	if (outcome != OUTCOME_REFUSED)

@@ -279,7 +279,8 @@ race_peers(struct ha *h, struct view_failsafe *peers)
 		    v->failsafe[i].api_url);
 	add_members(peers, &n, v);
 	for (i = 0; i < n; i++)
-		if (!sync_active(h) || sync_listed(h, peers[i].name))
+		if (!sync_active(h) || sync_listed(h, peers[i].name) ||
+		    BROKEN(h, SYNC_RACE))
 			peers[kept++] = peers[i];
 	return kept;
 }
@@ -362,7 +363,8 @@ healthy_standby(struct ha *h, bool *yes)
 	if (failsafe_excludes(h))			/* 10 */
 		return RC_OK;
 	if (sync_active(h) && h->s.opt.sync_mode == SYNC_PRIORITY &&
-	    !sync_listed(h, h->conf.name))		/* 11 */
+	    !sync_listed(h, h->conf.name) &&
+	    !BROKEN(h, SYNC_RACE))			/* 11 */
 		return RC_OK;
 	n = race_peers(h, peers);			/* 12 */
 	return healthiest(h, true, peers, n, former_leader(h), yes);

@@ -342,10 +342,13 @@ dcs_error_primary(struct ha *h)
 
 	if (h->s.opt.failsafe)
 		TRY(failsafe_check(h, &yes));
-	if (yes)
+	if (yes) {
+		failsafe_patch(h, false);
+		sync_slots(h);
 		return say(h, "dcs.failsafe", "continue to run as a leader "
 		    "because failsafe mode is enabled and all members are "
 		    "accessible");
+	}
 	if (BROKEN(h, NO_DEMOTE_ERROR))
 		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	failsafe_clear(h);
@@ -392,5 +395,9 @@ dcs_error(struct ha *h)
 		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	if (is_primary(h) || h->s.role == ROLE_PROMOTED)
 		return dcs_error_primary(h);
+	if (h->s.opt.failsafe) {
+		failsafe_patch(h, false);
+		sync_slots(h);
+	}
 	return say(h, "dcs.inaccessible", "DCS is not accessible");
 }

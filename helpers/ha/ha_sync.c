@@ -207,7 +207,7 @@ sync_change(struct ha *h, struct sync_key *k, struct standbys *st)
 	bool ok;
 
 	names_intersect(&keep, &st->confirmed);
-	if (!names_equal(&keep, &k->voters)) {
+	if (!names_equal(&keep, &k->voters) && !BROKEN(h, SYNC_ORDER)) {
 		names_text(&k->voters, ", ", from, sizeof(from));
 		names_text(&keep, ", ", to, sizeof(to));
 		ha_log(h, LOG_LVL_INFO, "sync.remove",
