@@ -64,17 +64,12 @@ read_body(struct httpd_request *q, bool mandatory, struct tree **body)
 	return 0;
 }
 
+/* body is taken over. */
 static struct action *
-action_with_body(struct rest *r, struct httpd_request *q, bool mandatory)
+make(struct rest *r, struct httpd_request *q, struct tree *body)
 {
 	struct action *a;
-	struct tree *body;
-	int code;
 
-	if ((code = read_body(q, mandatory, &body)) != 0) {
-		httpd_error(q, code, NULL);
-		return NULL;
-	}
 	if ((a = calloc(1, sizeof(*a))) == NULL) {
 		tree_free(body);
 		httpd_reply_text(q, 500, "out of memory");
@@ -86,12 +81,31 @@ action_with_body(struct rest *r, struct httpd_request *q, bool mandatory)
 	return a;
 }
 
+static struct action *
+action_with_body(struct rest *r, struct httpd_request *q, bool mandatory)
+{
+	struct tree *body;
+	int code;
+
+	if ((code = read_body(q, mandatory, &body)) != 0) {
+		httpd_error(q, code, NULL);
+		return NULL;
+	}
+	return make(r, q, body);
+}
+
 struct action *
 action_new(struct rest *r, struct httpd_request *q, bool mandatory)
 {
 	if (refused(r, q, false))
 		return NULL;
 	return action_with_body(r, q, mandatory);
+}
+
+struct action *
+action_bare(struct rest *r, struct httpd_request *q)
+{
+	return refused(r, q, false) ? NULL : make(r, q, NULL);
 }
 
 const char *

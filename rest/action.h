@@ -35,6 +35,8 @@ void action_free(struct action *);
  */
 struct action *action_new(
     struct rest *, struct httpd_request *, bool mandatory);
+/* The same for a request whose body does not matter. */
+struct action *action_bare(struct rest *, struct httpd_request *);
 /* Read the store, then go(); 503 when it does not answer. */
 void action_live(
     struct action *, void (*go)(struct action *, const struct view *));

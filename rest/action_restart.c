@@ -184,7 +184,7 @@ action_restart(struct rest *r, struct httpd_request *q)
 void
 action_restart_delete(struct rest *r, struct httpd_request *q)
 {
-	struct action *a = action_new(r, q, false);
+	struct action *a = action_bare(r, q);
 
 	if (a == NULL)
 		return;

@@ -389,7 +389,7 @@ delete_go(struct action *a, const struct view *v)
 void
 action_switch_delete(struct rest *r, struct httpd_request *q)
 {
-	struct action *a = action_new(r, q, false);
+	struct action *a = action_bare(r, q);
 
 	if (a != NULL)
 		action_live(a, delete_go);

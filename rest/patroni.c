@@ -85,14 +85,31 @@ ask(struct rest *r, int64_t now)
 	return true;
 }
 
+/*
+ * Is the snapshot as good as a question now?  Where the server cannot be
+ * asked (5.1) nothing is to be gained; one without numbers is asked again,
+ * since it may be from the moment before the server was up.
+ */
+static bool
+snapshot_serves(const struct rest *r, int64_t now)
+{
+	const struct msg_status *s = &r->snap.s;
+
+	if (!r->snap.have || r->cannot_ask)
+		return true;
+	if (s->state != STATE_RUNNING && s->state != STATE_RESTARTING &&
+	    s->state != STATE_STARTING)
+		return true;
+	return s->sql_ok && now - s->stamp_ns < NEW_ENOUGH_NS;
+}
+
 void
 rest_patroni(struct rest *r, struct httpd_request *q)
 {
 	int64_t now = clock_boot_ns();
 	struct status_waiter *w;
 
-	if (!r->snap.have || !r->snap.s.sql_ok || r->cannot_ask ||
-	    now - r->snap.s.stamp_ns < NEW_ENOUGH_NS) {
+	if (snapshot_serves(r, now)) {
 		reply_document(r, q, true);
 		return;
 	}

@@ -59,12 +59,22 @@ on_taken(struct controller *c, void *arg)
  */
 #define FRESH_NS NS_PER_SEC
 
+/* One from before a start or stop tells of another server. */
+static bool
+snapshot_serves(const struct controller *c, int64_t now)
+{
+	if (c->snap.taken_ns == 0 || now - c->snap.taken_ns >= FRESH_NS)
+		return false;
+	return c->snap.pg.state == c->state &&
+	    (c->state != STATE_RUNNING || sql_connected(c->heartbeat));
+}
+
 void
 publish_fresh(struct controller *c)
 {
 	int64_t now = clock_boot_ns();
 
-	if (c->snap.taken_ns != 0 && now - c->snap.taken_ns < FRESH_NS)
+	if (snapshot_serves(c, now))
 		publish_status(c);
 	else
 		status_take(c, now + 2 * NS_PER_SEC, on_taken, NULL);
