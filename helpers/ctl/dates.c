@@ -161,7 +161,7 @@ am_pm(struct when *w)
 static bool
 parse_time(struct when *w)
 {
-	const char *p = w->p;
+	const char *p = w->p, *start = p;
 	size_t n = digits(p);
 
 	if (w->hour != UNSET || (n != 1 && n != 2))
@@ -182,6 +182,7 @@ parse_time(struct when *w)
 	}
 	if (*p != ':' || digits(p + 1) != 2) {
 		w->hour = UNSET;
+		w->p = start;
 		return false;
 	}
 	p++;
@@ -251,6 +252,8 @@ parse_marked(struct when *w, char mark)
 		p++;
 	}
 	w->p = p;
+	if (n > 1 && (len[1] > 2 || (n == 3 && len[0] == 4 && len[2] > 2)))
+		return false;
 	if (len[0] == 4) {
 		w->year = v[0];
 		w->month = v[1];

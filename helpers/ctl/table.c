@@ -65,13 +65,40 @@ table_free(struct table *t)
 
 /* ---- text of a cell ---- */
 
+/* What is plain elsewhere may end a value here. */
+static void
+flow_text(const struct tree *v, FILE *f)
+{
+	const char *s = v->u.s;
+
+	if (strpbrk(s, ",[]{}") == NULL || strpbrk(s, "\t\n\r'") != NULL)
+		conf_yaml_write_scalar(v, f);
+	else
+		fprintf(f, "'%s'", s);
+}
+
+static void
+flow_key(const char *key, FILE *f)
+{
+	struct tree *t = tree_text(key);
+
+	if (t == NULL)
+		ctl_error("out of memory");
+	flow_text(t, f);
+	fputs(": ", f);
+	tree_free(t);
+}
+
 static void
 flow(const struct tree *v, FILE *f)
 {
 	uint32_t i, n = tree_count(v);
 
 	if (v->type != TREE_MAP && v->type != TREE_LIST) {
-		conf_yaml_write_scalar(v, f);
+		if (v->type == TREE_TEXT)
+			flow_text(v, f);
+		else
+			conf_yaml_write_scalar(v, f);
 		return;
 	}
 	fputc(v->type == TREE_MAP ? '{' : '[', f);
@@ -81,7 +108,7 @@ flow(const struct tree *v, FILE *f)
 		if (i > 0)
 			fputs(", ", f);
 		if (v->type == TREE_MAP)
-			fprintf(f, "%s: ", c->key);
+			flow_key(c->key, f);
 		flow(c, f);
 	}
 	fputc(v->type == TREE_MAP ? '}' : ']', f);
