@@ -149,6 +149,12 @@ check_promotion(struct world *w, struct node *n)
 	if (w->acked.n == 0)
 		return;
 	lost = w->acked.end > common ? w->acked.end - common : 0;
+	if (w->synced && lost > 0 && w->acked.end > w->acked_before) {
+		violate(w, "%s was promoted without %llu bytes that were "
+		    "acknowledged in synchronous mode", n->name,
+		    (unsigned long long)lost);
+		return;
+	}
 	if (!w->check_timeline)
 		bound *= 2;
 	if (lost > bound)

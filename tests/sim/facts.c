@@ -46,6 +46,8 @@ facts_status(struct node *n, struct ha_pg *p)
 	}
 	p->timeline = pg_tli(pg);
 	p->wal_position = pg->wal.end;
+	if (n->w->sync != 0)
+		sync_facts(n, p);
 }
 
 void

@@ -561,6 +561,9 @@ on_begin(struct world *w, struct ev *e)
 		if (f.other == f.n->i)
 			return;
 	}
+	/* two primaries for a moment can lose what was acknowledged */
+	if (f.kind == KEY_DELETED && w->sync != 0)
+		return;
 	if (is_story(f.kind)) {
 		lasts = e->arg - w->now;
 		if (lasts < 2 * w->ttl * SEC)

@@ -463,6 +463,8 @@ on_background(struct world *w, struct ev *e)
 	struct node *n = e->n;
 	bool fail = n->disk_full || (n->jobs_fail && chance(w, 30));
 
+	if (e->arg == JOB_ADVANCE_WAL && pg_writable(n))
+		n->pg.wal.end += 100;
 	if (e->arg == JOB_CHECKPOINT) {
 		fail = fail || n->pg.run != PG_UP || n->pg.hung;
 		if (!fail) {
@@ -485,8 +487,13 @@ background(struct node *n, const struct ha_fx *fx)
 		t = fx->job.has_node ? node_named(w, fx->job.node.name) : NULL;
 		n->pg.follow = t == NULL ? -1 : t->i;
 		break;
-	case JOB_CHECKPOINT:
 	case JOB_SET_SSN:
+		trace(w, n, "  synchronous_standby_names = '%s'",
+		    fx->job.text);
+		if (!text_set(n->pg.ssn, sizeof(n->pg.ssn), fx->job.text))
+			violate(w, "%s: a very long SSN", n->name);
+		break;
+	case JOB_CHECKPOINT:
 	case JOB_SYNC_SLOTS:
 	case JOB_COPY_SLOTS:
 	case JOB_RESUME_REPLAY:

@@ -85,6 +85,7 @@ on_answer(struct world *w, struct ev *e)
 		ev.view = a->view;
 	} else if (a->type == FX_DCS) {
 		ev.type = EV_DCS;
+		ev.token = a->token;
 		trace(w, e->n, "  op %d: %s", (int)a->op,
 		    outcome_name(a->outcome));
 	} else {
@@ -214,6 +215,15 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 	case OP_SET_FAILOVER:
 		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);
 		memcpy(a->text[1], d->u.failover.member, NAME_SIZE);
+		break;
+	case OP_SET_SYNC:
+		memcpy(a->text[0], d->u.sync.leader, NAME_SIZE);
+		a->quorum = d->u.sync.quorum;
+		a->token = d->u.sync.token;
+		a->doc = tree_copy(d->doc);
+		break;
+	case OP_DELETE_SYNC:
+		a->token = d->u.token.token;
 		break;
 	case OP_SET_CONFIG:
 		a->doc = tree_copy(d->doc);

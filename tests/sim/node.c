@@ -192,6 +192,14 @@ dynamic(const struct world *w)
 	tree_set(t, "maximum_lag_on_failover", tree_int(w->maximum_lag));
 	tree_set(t, "check_timeline", tree_bool(w->check_timeline));
 	tree_set(t, "failsafe_mode", tree_bool(w->failsafe));
+	if (w->sync != 0) {
+		tree_set(t, "synchronous_mode", w->sync == 2 ?
+		    tree_text("quorum") : tree_bool(true));
+		tree_set(t, "synchronous_mode_strict",
+		    tree_bool(w->sync_strict));
+		tree_set(t, "synchronous_node_count",
+		    tree_int(w->sync_count));
+	}
 	tree_set(t, "primary_start_timeout",
 	    tree_int(w->primary_start_timeout));
 	return t;

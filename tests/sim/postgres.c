@@ -357,13 +357,23 @@ static void
 commit(struct world *w, struct node *n)
 {
 	struct pg *p = &n->pg;
+	uint64_t acked;
 
 	p->before = p->wal.end;
 	if (!pg_writable(n))
 		return;
+	acked = w->sync == 0 ? p->wal.end : sync_acknowledged(n);
+	if (acked > p->wal.seg[p->wal.n - 1].begin) {
+		wal_copy(&w->acked, &p->wal);
+		wal_cut(&w->acked, acked);
+	}
+	/* clients wait for their answers: so much is under way at most */
+	if (acked + (uint64_t)w->rate < p->wal.end)
+		return;
 	w->last_commit = w->now;
 	p->wal.end += (uint64_t)rnd_range(w, 0, w->rate * TICK / SEC);
-	wal_copy(&w->acked, &p->wal);
+	if (w->sync == 0)
+		wal_copy(&w->acked, &p->wal);
 }
 
 void

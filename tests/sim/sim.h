@@ -75,6 +75,7 @@ struct pg {
 	uint32_t checkpoint_tli;
 	int follow; /* node or -1 */
 	bool streaming;
+	char ssn[512]; /* synchronous_standby_names */
 	bool safepoint; /* stopping: no session is left */
 	bool shut;	/* stopping: shutdown checkpoint is written */
 	uint32_t gen;	/* of the postmaster */
@@ -159,6 +160,10 @@ struct store {
 	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
 	int64_t failover_revision;
 	bool has_failsafe;
+	int64_t sync_revision; /* 0: no key */
+	char sync_leader[NAME_SIZE];
+	uint32_t sync_quorum, nsync;
+	char sync_standby[MAX_NODES][NAME_SIZE];
 	bool has_history;
 	uint32_t nhistory;
 	struct view_history history[MAX_BRANCHES];
@@ -183,6 +188,8 @@ struct ask {
 	struct tree *doc;
 	struct msg_dcs_touch *touch;
 	uint64_t optime;
+	int64_t token;
+	uint32_t quorum;
 	bool flag; /* with_status, create */
 	bool failsafe;
 	uint32_t history_of;
@@ -230,6 +237,11 @@ struct world {
 	int ttl, loop_wait, retry_timeout;
 	int64_t maximum_lag, rate;
 	bool check_timeline, use_rewind, failsafe;
+	int sync; /* 0 off, 1 priority, 2 quorum */
+	bool sync_strict;
+	int sync_count;
+	bool synced; /* /sync has been written: nothing may be lost now */
+	uint64_t acked_before; /* end of what was acknowledged until then */
 	uint32_t pg_version;
 	int primary_start_timeout;
 	int64_t store_delay_max;
@@ -302,6 +314,11 @@ void pg_tick(struct world *, struct ev *);
 /* Length of the common beginning. */
 uint64_t wal_common(const struct wal *, const struct wal *);
 void wal_cut(struct wal *, uint64_t end);
+
+/* ---- sync.c ---- */
+
+uint64_t sync_acknowledged(struct node *);
+void sync_facts(struct node *, struct ha_pg *);
 
 /* ---- job.c ---- */
 

@@ -207,6 +207,32 @@ op_config(struct world *w, struct ask *a)
 }
 
 static enum outcome
+op_sync(struct world *w, struct ask *a)
+{
+	struct store *s = &w->store;
+	uint32_t i;
+
+	if (a->token != s->sync_revision)
+		return OUTCOME_REFUSED;
+	memcpy(s->sync_leader, a->text[0], sizeof(s->sync_leader));
+	s->sync_quorum = a->quorum;
+	s->nsync = 0;
+	for (i = 0; a->doc != NULL && i < tree_count(a->doc) &&
+	    i < MAX_NODES; i++)
+		(void)text_set(s->sync_standby[s->nsync++], NAME_SIZE,
+		    tree_child(a->doc, i)->u.s);
+	trace(w, NULL, "store: sync leader %s, %u voters (%s %s), quorum %u",
+	    s->sync_leader, s->nsync, s->nsync > 0 ? s->sync_standby[0] : "",
+	    s->nsync > 1 ? s->sync_standby[1] : "", s->sync_quorum);
+	if (!w->synced)
+		w->acked_before = w->acked.end;
+	w->synced = true;
+	a->token = s->sync_revision = ++s->revision;
+	store_wake(w, WAKE_OTHER);
+	return OUTCOME_OK;
+}
+
+static enum outcome
 operation(struct world *w, struct ask *a)
 {
 	struct store *s = &w->store;
@@ -239,7 +265,7 @@ operation(struct world *w, struct ask *a)
 		return OUTCOME_OK;
 	case OP_SET_SYNC:
 	case OP_DELETE_SYNC:
-		break;
+		return op_sync(w, a);
 	}
 	return OUTCOME_REFUSED;
 }
@@ -317,6 +343,21 @@ view_failsafe(const struct world *w, struct view *v)
 		}
 }
 
+static void
+view_sync(const struct store *s, struct view *v)
+{
+	v->has_sync = s->sync_revision != 0;
+	v->sync_token = s->sync_revision;
+	memcpy(v->sync_leader, s->sync_leader, sizeof(v->sync_leader));
+	v->sync_quorum = s->sync_quorum;
+	if (s->nsync == 0)
+		return;
+	v->sync_standby = need(calloc(s->nsync, sizeof(*v->sync_standby)));
+	memcpy(v->sync_standby, s->sync_standby,
+	    s->nsync * sizeof(*v->sync_standby));
+	v->nsync_standby = s->nsync;
+}
+
 static struct view *
 make_view(const struct world *w, const struct node *n)
 {
@@ -353,6 +394,7 @@ make_view(const struct world *w, const struct node *n)
 		v->nhistory = s->nhistory;
 		v->timeline = s->history[s->nhistory - 1].timeline + 1;
 	}
+	view_sync(s, v);
 	view_members(w, v);
 	view_failsafe(w, v);
 	return v;
