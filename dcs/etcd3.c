@@ -204,7 +204,7 @@ lock_body(const struct etcd_op *op)
 	v = base64_encode(op->call->value, op->call->len);
 	if (k == NULL || v == NULL ||
 	    (put = text_of("{\"key\":\"%s\",\"value\":\"%s\",\"lease\":\"%s\"}",
-		 k, v, op->lease)) == NULL)
+		 k, v, op->lease[0] != '\0' ? op->lease : "0")) == NULL)
 		goto out;
 	if (op->call->op == DCS_OP_TAKE) {
 		body = strdup(put);
@@ -338,6 +338,14 @@ op_lease(struct etcd_op *op, bool force)
 {
 	struct etcd_lease_waiter *w;
 
+	/* What patronictl scaffold writes is to stay. */
+	if (dcs_ctl_mode(op->e->dcs)) {
+		if (op->call->op == DCS_OP_TOUCH)
+			touch_with_lease(op);
+		else
+			lock_with_lease(op);
+		return;
+	}
 	/* on_lease() may run inside and free the operation: then w is NULL */
 	w = lease_get(op->e, force, op->call->deadline, on_lease, op);
 	if (w != NULL)
