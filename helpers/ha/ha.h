@@ -104,6 +104,7 @@ struct ha_pg {
 	char replication_state[WORD_SIZE];
 	char ssn[4096];		/* live synchronous_standby_names */
 	char synchronous_commit[WORD_SIZE];
+	bool archiving; /* archive_mode on, and there is an archive_command */
 	uint32_t nsenders;
 	struct ha_sender senders[MAX_MEMBERS];
 	/* facts that need no SQL */

@@ -377,6 +377,27 @@ sync_slots(struct ha *h)
 	(void)job_start(h, &job);
 }
 
+/* 21c: slots that exist on the leader alone; the node starts anew for it */
+static enum rc
+row_copy_slots(struct ha *h)
+{
+	const struct view_member *l;
+	struct ha_job job;
+
+	if (h->p.pg.slots_to_copy[0] == '\0' || busy(h) || is_primary(h) ||
+	    starting(h) || has_lock(h) || unlocked(h) || failsafe_active(h))
+		return RC_OK;
+	l = view_member(h->s.view, h->s.view->leader);
+	if (l == NULL || l->conn_url[0] == '\0')
+		return RC_OK;
+	job_init(&job, JOB_COPY_SLOTS);
+	job_node(h, &job, l);
+	job.role = h->s.role;
+	TRY(action_begin(h, ACTION_COPY_SLOTS, &job, "copy_logical_slots"));
+	return say(h, "slots.copy", "Copying logical slots %s from the primary",
+	    h->p.pg.slots_to_copy);
+}
+
 /* 21b */
 static void
 row_first_callback(struct ha *h)
@@ -527,6 +548,7 @@ run_cycle(struct ha *h)
 		if (h->p.decided && !h->s.exiting) {
 			sync_slots(h);		/* 21 */
 			row_first_callback(h);	/* 21b */
+			(void)row_copy_slots(h); /* 21c: its message stays */
 		}
 		if (trusted(h))
 			failsafe_clear(h);

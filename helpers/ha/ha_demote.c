@@ -5,11 +5,12 @@
  */
 #include "ha_int.h"
 
-/* Steps of the graceful action. */
+/* Steps of the long action. */
 enum {
 	STEP_STOP = 0,	 /* the stop job runs */
 	STEP_WAIT = 1,	 /* key released: a successor may appear */
-	STEP_FOLLOW = 2	 /* started again as a standby */
+	STEP_FOLLOW = 2, /* started again as a standby */
+	STEP_ARCHIVE = 3 /* demote-cluster: the last WAL file */
 };
 
 #define RELEASE_RETRY (100 * NS_PER_MS)
@@ -152,6 +153,7 @@ enum rc
 demote_begin(struct ha *h, enum demote_mode mode, const char *name)
 {
 	struct ha_job job;
+	bool archiving;
 
 	ha_log(h, LOG_LVL_INFO, "demote", "Demoting self (%s)",
 	    mode_name(mode));
@@ -164,9 +166,12 @@ demote_begin(struct ha *h, enum demote_mode mode, const char *name)
 	job.checkpoint = mode == DEMOTE_GRACEFUL;
 	job.want_safepoint = true;
 	job.want_shutdown_lsn = true;
-	job.timeout_ns = stop_timeout_ns(h);
+	/* with archiving all WAL has to get out, however long it takes */
+	archiving = mode == DEMOTE_CLUSTER && h->p.pg.archiving;
+	job.timeout_ns = archiving ? 0 : stop_timeout_ns(h);
 	TRY(action_begin(h, ACTION_DEMOTE, &job, "%s", name));
 	h->s.action.mode = mode;
+	h->s.action.archiving = archiving;
 	return RC_OK;
 }
 
@@ -174,14 +179,18 @@ static enum rc
 demote_progress(struct ha *h, const struct ha_ev *ev)
 {
 	struct action *a = &h->s.action;
+	uint64_t prev = ev->prev_lsn;
 
 	if (ev->progress == PROGRESS_SAFEPOINT)
 		watchdog_disarm(h, 0);
+	/* with archiving the node keeps its key: it has to archive */
 	if (ev->progress != PROGRESS_SHUT_DOWN || a->early_tried ||
-	    a->mode != DEMOTE_GRACEFUL || !trusted(h))
+	    a->archiving || !trusted(h))
 		return RC_OK;
 	a->early_tried = true;
-	TRY(early_release(h, ev->lsn, ev->prev_lsn, &a->released));
+	if (a->mode == DEMOTE_CLUSTER)
+		prev = ev->lsn;
+	TRY(early_release(h, ev->lsn, prev, &a->released));
 	if (a->released)
 		set_role(h, ROLE_DEMOTED, false);
 	return RC_OK;
@@ -207,7 +216,8 @@ demote_follow(struct ha *h)
 	}
 	job_init(&job, JOB_FOLLOW);
 	job_node(h, &job, target);
-	if (h->s.action.mode == DEMOTE_CLUSTER && has_lock(h))
+	if (h->s.action.mode == DEMOTE_CLUSTER && has_lock(h) &&
+	    !h->s.action.released)
 		job.role = ROLE_STANDBY_LEADER;
 	h->s.action.role = job.role;
 	h->s.action.step = STEP_FOLLOW;
@@ -222,6 +232,36 @@ demote_wait(struct ha *h)
 {
 	action_delay(h, SUCCESSOR_WAIT);
 	h->s.action.step = STEP_WAIT;
+}
+
+/*
+ * The cluster is demoted and the key kept: what the standbys have not got of
+ * the last WAL goes to the archive, where the new primary's side finds it.
+ */
+static enum rc
+demote_cluster_stopped(struct ha *h)
+{
+	struct ha_job job;
+	bool kept = false;
+	enum rc rc;
+
+	if (has_lock(h)) {
+		rc = lock_update(h, false, &kept);
+		if (rc == RC_PENDING)
+			return rc;
+		kept = kept && rc == RC_OK; /* else the cycles try again */
+	}
+	if (!kept)
+		h->s.trusted = 0;
+	if (!h->s.action.archiving) {
+		ha_log(h, LOG_LVL_INFO, "demote.no-archive", "Not archiving "
+		    "latest checkpoint WAL file. Archiving is not configured.");
+		return demote_follow(h);
+	}
+	job_init(&job, JOB_ARCHIVE_CHECKPOINT);
+	h->s.action.step = STEP_ARCHIVE;
+	h->s.action.job = job_start(h, &job);
+	return RC_OK;
 }
 
 static enum rc
@@ -239,12 +279,8 @@ demote_stopped(struct ha *h, const struct ha_ev *ev)
 	}
 	watchdog_disarm(h, 0);
 	set_role(h, ROLE_DEMOTED, false);
-	if (a->mode == DEMOTE_CLUSTER) {
-		bool kept;
-
-		TRY(lock_update(h, false, &kept));
-		return demote_follow(h);
-	}
+	if (a->mode == DEMOTE_CLUSTER && !a->released)
+		return demote_cluster_stopped(h);
 	if (!a->released) {
 		TRY(ask_control(h, 0, &control));
 		TRY(lock_delete(h, !control.ok ? 0 : control.prev_lsn != 0 ?
@@ -272,6 +308,9 @@ demote_event(struct ha *h, const struct ha_ev *ev)
 		return RC_OK;
 	if (h->s.action.step == STEP_STOP)
 		return demote_stopped(h, ev);
+	/* archived or not: the standbys stream what they lack */
+	if (h->s.action.step == STEP_ARCHIVE)
+		return demote_follow(h);
 	if (ev->result == JOB_OK || ev->result == JOB_NOTHING)
 		set_role_standby(h, h->s.action.role);
 	action_end(h, true);

@@ -127,7 +127,8 @@ struct action {
 	bool spawned;
 	bool pre_promote_done;
 	bool cancelled;
-	bool released;	  /* DEMOTE: key given up early */
+	bool released;	  /* DEMOTE: key given up */
+	bool archiving;	  /* DEMOTE: the cluster's; WAL goes to an archive */
 	bool early_tried; /* DEMOTE: the hook ran */
 	bool sync_counted; /* RESTART: left the synchronous set */
 	bool delayed;	   /* `job` is the id of an FX_DELAY, not of a job */

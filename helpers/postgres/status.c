@@ -22,7 +22,7 @@ enum column {
 	START_TIME, TIMELINE, WAL_POSITION, REPLAY, RECEIVE, PAUSED,
 	REPLAY_TIME, CONTROL_TIMELINE, RECEIVED_TLI, WRITTEN, LATEST_END,
 	SLOT_NAME, CONNINFO, RECEIVER_STATE, RESTORE_COMMAND, SYNC_COMMIT, SSN,
-	SENDERS, SLOTS, IN_RECOVERY
+	SENDERS, SLOTS, ARCHIVING, IN_RECOVERY
 };
 
 struct request {
@@ -99,7 +99,8 @@ status_sql(char *buf, size_t size, uint32_t version)
 	    " %s, %s, %s, %s, %s, %s, %s, %s,"
 	    " pg_catalog.current_setting('synchronous_commit'),"
 	    " pg_catalog.current_setting('synchronous_standby_names'),"
-	    " %s, %s, r"
+	    " %s, %s, pg_catalog.current_setting('archive_mode') <> 'off' AND"
+	    " pg_catalog.current_setting('archive_command') NOT IN ('', '(disabled)'), r"
 	    " FROM (SELECT pg_catalog.pg_is_in_recovery() AS r) AS q%s",
 	    f.fn_walfile_name, f.fn_current_lsn,
 	    f.fn_lsn_diff, f.fn_flush_lsn,
@@ -249,6 +250,7 @@ read_row(struct controller *c, const PGresult *res)
 	s->in_recovery = sql_bool(res, 0, IN_RECOVERY);
 	p->timeline = (uint32_t)sql_int(res, 0, TIMELINE);
 	p->is_primary = !s->in_recovery;
+	p->archiving = sql_bool(res, 0, ARCHIVING);
 	timestamp(sql_text(res, 0, START_TIME), s->start_time,
 	    sizeof s->start_time);
 	text_set(p->postmaster_start_time, sizeof p->postmaster_start_time,
