@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../helpers/sandbox.h"
+#include "../helpers/scripts.h"
 #include "../helpers/test_acts.h"
 #include "../ipc/clock.h"
 #include "../ipc/version.h"
@@ -472,6 +473,8 @@ confine(struct master *m)
 			 "confined");
 	else {
 		spawn_allow(m);
+		if (scripts_need_setuid(m->conf->effective))
+			sandbox_allow_setuid();
 		m->sandbox = sandbox_enter(PROC_MASTER, NULL);
 		test_acts_run(PROC_MASTER);
 	}

@@ -2,6 +2,7 @@
  * main.c: entry of patroni-postgres.
  */
 #include "../sandbox.h"
+#include "../scripts.h"
 #include "controller.h"
 
 static struct controller *controller;
@@ -46,6 +47,8 @@ static void
 on_sandbox(struct helper *h, void *arg)
 {
 	(void)arg;
+	if (controller != NULL && scripts_need_setuid(controller->local))
+		sandbox_allow_setuid();
 	helper_set_sandbox(h, sandbox_enter(PROC_POSTGRES, NULL));
 }
 

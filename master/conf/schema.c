@@ -190,6 +190,10 @@ const struct conf_key conf_keys[] = {
 	    CONF_OURS,
 	    "account of PostgreSQL and the keeper when started as root; "
 	    "default: owner of data_dir, else postgres"),
+	ROW("set_uid_scripts", CONF_BOOL, NULL, CONF_AT_START, NULL, P,
+	    CHECK_NOT, CONF_OURS,
+	    "scripts may use sudo and other set-uid programs; default: on "
+	    "when callbacks, hooks or methods of your own are configured"),
 	ROW("control_socket", CONF_TEXT, NULL, CONF_AT_START, NULL, 0,
 	    CHECK_NOT, CONF_OURS,
 	    "Unix socket of patronictl local; default: see below"),
