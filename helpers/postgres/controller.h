@@ -260,8 +260,8 @@ void callback_run(struct controller *, enum ha_callback, enum pg_role);
 /* ---- journal.c ---- */
 
 struct journal *journal_new(void);
-void journal_add(struct journal *, int64_t now_ns, const char *rule,
-    const char *text);
+/* Take over the texts of an FX_JOURNAL. */
+void journal_add(struct journal *, int64_t now_ns, const struct ha_fx *);
 /* Newest `limit` (0 = all), oldest first: list of maps; NULL: no memory. */
 struct tree *journal_list(const struct journal *, uint32_t limit);
 
@@ -280,5 +280,11 @@ struct background *background_new(struct controller *);
 
 struct slotwork *slotwork_new(struct controller *);
 void slots_sync(struct controller *, uint64_t ask);
+/* About to promote: nothing is advanced any more, unsafe slots are named. */
+void slots_promote(struct controller *);
+/* The list has been taken over by a copy. */
+void slots_copying(struct controller *);
+/* Logical slots to be copied from the leader, as "a, b". */
+void slots_to_copy(const struct controller *, char *out, size_t size);
 
 #endif

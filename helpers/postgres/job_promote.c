@@ -62,6 +62,7 @@ promote(struct controller *c)
 		return;
 	}
 	/* the clock of the fence, so that the two can be compared */
+	slots_promote(c);
 	now = clock_boot_ns();
 	log_info("promotion of PostgreSQL begins at %lld.%03lld",
 	    (long long)(now / NS_PER_SEC),

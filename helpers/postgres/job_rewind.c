@@ -390,14 +390,3 @@ job_rewind(struct controller *c)
 	o->callbacks = true;
 	stop_begin(c, stopped);
 }
-
-/*
- * Logical slots of the primary (17.6): nothing here can copy them yet, so the
- * core is told that nothing was done and the slots stay "missing".
- */
-void
-job_copy_slots(struct controller *c)
-{
-	log_warn("Copying logical replication slots is not available");
-	job_finish(c, JOB_NOTHING);
-}

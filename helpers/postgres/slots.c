@@ -8,17 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller.h"
+#include "slots.h"
 
 #define STATEMENT_TIMEOUT (3 * NS_PER_SEC)
 #define MAX_WAITING 8
-
-struct slotwork {
-	struct controller *c;
-	uint64_t ask; /* of the core, 0 = none */
-	uint32_t waiting; /* statements not answered yet */
-	bool failed;
-};
 
 struct statement {
 	struct slotwork *w;
@@ -152,8 +145,8 @@ wanted(const struct pgslots *d, const char *name)
 	return NULL;
 }
 
-static const struct tree *
-known(const struct tree *rows, const char *name)
+const struct tree *
+slots_row(const struct tree *rows, const char *name)
 {
 	uint32_t i;
 
@@ -162,6 +155,16 @@ known(const struct tree *rows, const char *name)
 		    name) == 0)
 			return tree_child(rows, i);
 	return NULL;
+}
+
+bool
+slots_row_matches(const struct tree *row, const struct pgslot *s)
+{
+	bool logical = strcmp(tree_path_text(row, "type", ""), "logical") == 0;
+
+	return logical == s->logical && (!logical ||
+	    (strcmp(tree_path_text(row, "database", ""), s->database) == 0 &&
+	    strcmp(tree_path_text(row, "plugin", ""), s->plugin) == 0));
 }
 
 /* Step 5: unknown, lost, or of another type. */
@@ -196,9 +199,12 @@ drop_unwanted(struct slotwork *w, const struct pgslots *d,
 				log_info("Trying to drop replication slot '%s' with wal_status=lost",
 				    name);
 			drop(w, name);
-		} else if (s->logical != logical) {
-			log_info("Trying to drop replication slot '%s' because value is changing from %s to %s",
-			    name, type, s->logical ? "logical" : "physical");
+		} else if (!slots_row_matches(r, s)) {
+			log_info("Trying to drop replication slot '%s' because value is changing from %s%s%s to %s%s%s",
+			    name, type, logical ? " " : "",
+			    tree_path_text(r, "plugin", ""),
+			    s->logical ? "logical" : "physical",
+			    s->logical ? " " : "", s->plugin);
 			drop(w, name);
 		}
 	}
@@ -242,13 +248,69 @@ keep(struct slotwork *w, const struct pgslot *s, const struct tree *row)
 		advance(w, s);
 }
 
+bool
+slots_input(struct controller *c, enum pg_role role, struct pgslots_in *in)
+{
+	memset(in, 0, sizeof *in);
+	in->view = ha_view(c->ha);
+	in->dynamic = c->dynamic;
+	in->name = c->conf->name;
+	in->role = role;
+	in->tags = &c->ha_conf.tags;
+	in->major = c->major;
+	return in->view != NULL && in->view->has_config;
+}
+
+/* An ex-primary's own failover slots keep the slotsync worker of 17 from
+ * making its copies (step 2). */
+static void
+drop_failover(struct slotwork *w, const struct tree *rows)
+{
+	struct controller *c = w->c;
+	const struct view *v = ha_view(c->ha);
+	uint32_t i;
+
+	if (c->major < 170000 || !c->snap.in_recovery || view_unlocked(v) ||
+	    strcmp(v->leader, c->conf->name) == 0)
+		return;
+	for (i = 0; i < tree_count(rows); i++) {
+		const struct tree *r = tree_child(rows, i);
+		const char *name = tree_path_text(r, "name", "");
+
+		if (!tree_path_bool(r, "failover", false) ||
+		    strcmp(tree_path_text(r, "type", ""), "logical") != 0)
+			continue;
+		log_info("Trying to drop logical replication slot '%s' with failover=true and synced=false",
+		    name);
+		drop(w, name);
+	}
+}
+
+static void
+physical(struct slotwork *w, const struct pgslots *desired,
+    const struct tree *rows)
+{
+	uint32_t i;
+
+	for (i = 0; i < desired->n; i++) {
+		const struct pgslot *s = &desired->v[i];
+		const struct tree *row = slots_row(rows, s->name);
+
+		if (s->logical)
+			continue;
+		if (row == NULL)
+			create(w, s);
+		else if (slots_row_matches(row, s))
+			keep(w, s, row);
+	}
+}
+
 void
 slots_sync(struct controller *c, uint64_t ask)
 {
 	static struct pgslots desired;
 	struct slotwork *w = c->slotwork;
 	struct pgslots_in in;
-	uint32_t i;
 
 	w->failed = false;
 	if (w->ask != 0 || w->waiting > 0) {
@@ -262,32 +324,18 @@ slots_sync(struct controller *c, uint64_t ask)
 		return;
 	}
 	w->ask = ask;
-	memset(&in, 0, sizeof in);
-	in.view = ha_view(c->ha);
-	in.dynamic = c->dynamic;
-	in.name = c->conf->name;
-	in.role = c->snap.sql_ok && c->snap.pg.is_primary &&
-	    c->role == ROLE_PRIMARY ? ROLE_PRIMARY : c->role;
-	in.tags = &c->ha_conf.tags;
-	in.major = c->major;
-	if (!c->snap.sql_ok || in.view == NULL || in.view->config == NULL ||
-	    c->major < 90400 || c->state != STATE_RUNNING) {
+	if (!slots_input(c, c->snap.sql_ok && c->snap.pg.is_primary &&
+	    c->role == ROLE_PRIMARY ? ROLE_PRIMARY : c->role, &in) ||
+	    !c->snap.sql_ok || c->major < 90400 ||
+	    c->state != STATE_RUNNING) {
 		end(w);
 		return;
 	}
+	slots_feedback(c, &in);
+	drop_failover(w, c->snap.slot_rows);
 	pgslots_desired(&in, false, &desired);
 	drop_unwanted(w, &desired, c->snap.slot_rows);
-	for (i = 0; i < desired.n; i++) {
-		const struct pgslot *s = &desired.v[i];
-		const struct tree *row = known(c->snap.slot_rows, s->name);
-
-		if (s->logical)
-			continue;
-		if (row == NULL)
-			create(w, s);
-		else if (strcmp(tree_path_text(row, "type", ""),
-		    "physical") == 0)
-			keep(w, s, row);
-	}
+	physical(w, &desired, c->snap.slot_rows);
+	slots_logical(w, &desired, &in);
 	end(w);
 }
