@@ -210,6 +210,21 @@ clone_event(struct ha *h, const struct ha_ev *ev)
 /* ---- after bootstrap (10.3) ---- */
 
 /*
+ * A node with data of its own came up while we bootstrapped: it has written
+ * its identifier, or leads.  The key is not ours any more, and our cluster,
+ * which nobody has seen yet, must not take the other's place.
+ */
+static bool
+overtaken(const struct ha *h)
+{
+	const struct view *v = h->s.view;
+
+	return v != NULL && ((v->initialize_valid &&
+	    strcmp(v->initialize, h->p.pg.sysid) != 0) ||
+	    (!unlocked(h) && !has_lock(h)));
+}
+
+/*
  * Half a cluster is nobody's: the key goes, so that another node may begin,
  * and the data are put aside, so that no later start takes them for good.
  */
@@ -221,10 +236,13 @@ bootstrap_undo(struct ha *h)
 	struct ha_job job;
 	struct ha_fx *fx;
 
-	ha_log(h, LOG_LVL_INFO, "bootstrap.failed", "removing initialize key "
-	    "after failed attempt to bootstrap the cluster");
-	fx = dcs_new(h, OP_CANCEL_INITIALIZE);
-	TRY(dcs_wait(h, fx->id, &outcome, NULL));
+	if (!overtaken(h)) {
+		ha_log(h, LOG_LVL_INFO, "bootstrap.failed", "removing "
+		    "initialize key after failed attempt to bootstrap the "
+		    "cluster");
+		fx = dcs_new(h, OP_CANCEL_INITIALIZE);
+		TRY(dcs_wait(h, fx->id, &outcome, NULL));
+	}
 	job_init(&job, JOB_STOP);
 	job.stop_mode = STOP_IMMEDIATE;
 	job.timeout_ns = retry_ns(h);
@@ -304,6 +322,12 @@ bootstrap_after(struct ha *h)
 {
 	bool ok = true;
 
+	if (overtaken(h)) {
+		ha_log(h, LOG_LVL_ERROR, "bootstrap.overtaken", "Cancelling "
+		    "bootstrap because another node has initialized the "
+		    "cluster meanwhile");
+		return bootstrap_failed(h);
+	}
 	if (h->s.opt.standby_cluster && h->s.promote_result == VERDICT_NONE &&
 	    h->p.pg.running)
 		h->s.promote_result = VERDICT_TRUE;

@@ -25,14 +25,14 @@ check_step(struct world *w)
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *n = &w->node[i];
 
-		if (!pg_writable(n))
+		if (!pg_writable(n) || n->bootstraps)
 			continue;
 		writable++;
 		if (n->robbed_until > w->now) {
 			robbed++;
 			continue;
 		}
-		if (owner != i && !bootstrapping(w) && !n->foreign)
+		if (owner != i && !bootstrapping(w))
 			violate(w, "%s accepts commits without the leader "
 			    "key (owner: %s)", n->name,
 			    owner < 0 ? "nobody" : w->node[owner].name);
@@ -50,7 +50,7 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 {
 	int64_t margin = w->now - 15 * SEC;
 
-	if (p == n || p->foreign || p->pg.run != PG_UP || p->pg.hung ||
+	if (p == n || pg_foreign(p) || p->pg.run != PG_UP || p->pg.hung ||
 	    p->pg.primary || p->pg.up_since > margin || p->h == NULL ||
 	    p->well_since > margin || w->disturbed > margin ||
 	    !process_ok(p, PROC_POSTGRES) || !process_ok(p, PROC_REST))
@@ -184,7 +184,7 @@ check_followers(struct world *w, int leader)
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *n = &w->node[i];
 
-		if (i == leader || n->foreign)
+		if (i == leader || pg_foreign(n))
 			continue;
 		if (n->pg.run != PG_UP || n->pg.primary || !n->pg.streaming ||
 		    n->pg.follow != leader)

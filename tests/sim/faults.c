@@ -274,7 +274,7 @@ finish_story(struct world *w)
 		struct node *n = &w->node[i];
 
 		n->repl_stall = false;
-		if (!n->machine_up && (!n->foreign || n->pg.gen > 0))
+		if (!n->machine_up && !n->odd)
 			node_power_on(n);
 	}
 }
@@ -568,7 +568,7 @@ on_begin(struct world *w, struct ev *e)
 		lasts = e->arg - w->now;
 		if (lasts < 2 * w->ttl * SEC)
 			return;
-		while (f.n->foreign || store_leader(w) == f.n->i)
+		while (pg_foreign(f.n) || store_leader(w) == f.n->i)
 			f.n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
 	}
 	for (i = 0; i < MAX_FAULTS; i++)

@@ -284,6 +284,7 @@ job_bootstrap(struct node *n)
 			return;
 		}
 		pg_new_cluster(n);
+		n->bootstraps = true;
 		start(n, true);
 		return;
 	default:
@@ -315,7 +316,6 @@ job_clone(struct node *n)
 	n->pg.checkpoint_tli = s->pg.checkpoint_tli;
 	n->pg.primary = false;
 	n->pg.follow = -1;
-	n->foreign = false;
 	set_state(n, STATE_STOPPED);
 	done(n, JOB_OK);
 }
@@ -399,7 +399,7 @@ job_remove(struct node *n)
 	n->pg.data = false;
 	n->pg.wal.n = 0;
 	n->pg.wal.end = 0;
-	n->foreign = false;
+	n->bootstraps = false;
 	done(n, JOB_OK);
 }
 

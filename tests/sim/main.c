@@ -46,6 +46,7 @@ static void
 on_foreign(struct world *w, struct ev *e)
 {
 	(void)w;
+	e->n->odd = false;
 	if (!e->n->machine_up)
 		node_power_on(e->n);
 }
@@ -61,7 +62,7 @@ begin(struct world *w)
 	if (chance(w, 15)) {
 		struct node *n = &w->node[w->nnodes - 1];
 
-		n->foreign = true;
+		n->odd = chance(w, 70);
 		pg_new_cluster(n);
 		n->pg.wal.end += (uint64_t)rnd_range(w, 0, 1000) * 1000000;
 	}
@@ -69,7 +70,7 @@ begin(struct world *w)
 		struct node *n = &w->node[i];
 
 		/* data from elsewhere come to a cluster that exists */
-		if (n->foreign)
+		if (n->odd)
 			at(w, w->now + 60 * SEC, on_foreign, n, PROC_COUNT);
 		else
 			node_power_on(n);

@@ -2,6 +2,8 @@
  * postgres.c: PostgreSQL as a model: WAL known by its content, timelines
  * that fork, streaming, crash, shutdown, promotion.
  */
+#include <stdlib.h>
+
 #include "sim.h"
 
 #define TICK (200 * MS)
@@ -10,6 +12,15 @@ bool
 pg_running(const struct node *n)
 {
 	return n->pg.run != PG_DOWN;
+}
+
+bool
+pg_foreign(const struct node *n)
+{
+	const char *id = n->w->store.initialize;
+
+	return n->pg.data && strlen(id) >= 10 &&
+	    strtoull(id, NULL, 10) != n->pg.sysid;
 }
 
 /* A client that connects now can commit. */
@@ -130,7 +141,7 @@ at_pg(struct node *n, int64_t delay, void (*fn)(struct world *, struct ev *))
 }
 
 static void
-on_exit(struct world *w, struct ev *e)
+on_ended(struct world *w, struct ev *e)
 {
 	if (!same_postmaster(e))
 		return;
@@ -161,7 +172,7 @@ on_shut(struct world *w, struct ev *e)
 	p->shut = true;
 	trace(w, e->n, "  shut down at %llu",
 	    (unsigned long long)p->wal.end);
-	at_pg(e->n, rnd_range(w, 300 * MS, 900 * MS), on_exit);
+	at_pg(e->n, rnd_range(w, 300 * MS, 900 * MS), on_ended);
 }
 
 static void
@@ -186,7 +197,7 @@ pg_stop(struct node *n, enum ha_stop_mode mode)
 	if (mode == STOP_IMMEDIATE) {
 		if (!p->hung)
 			p->run = PG_STOPPING;
-		at_pg(n, rnd_range(n->w, MS, 30 * MS), on_exit);
+		at_pg(n, rnd_range(n->w, MS, 30 * MS), on_ended);
 		return;
 	}
 	if (p->run == PG_STOPPING)
@@ -198,7 +209,7 @@ pg_stop(struct node *n, enum ha_stop_mode mode)
 	if (p->run == PG_STARTING) {
 		/* recovery is interrupted: nothing is written */
 		p->run = PG_STOPPING;
-		at_pg(n, rnd_range(n->w, 10 * MS, 300 * MS), on_exit);
+		at_pg(n, rnd_range(n->w, 10 * MS, 300 * MS), on_ended);
 		return;
 	}
 	p->run = PG_STOPPING;
@@ -360,7 +371,8 @@ commit(struct world *w, struct node *n)
 	uint64_t acked;
 
 	p->before = p->wal.end;
-	if (!pg_writable(n))
+	/* nobody knows of a cluster that is not published */
+	if (!pg_writable(n) || n->bootstraps)
 		return;
 	acked = w->sync == 0 ? p->wal.end : sync_acknowledged(n);
 	if (acked > p->wal.seg[p->wal.n - 1].begin) {

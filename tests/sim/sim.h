@@ -121,7 +121,8 @@ struct node {
 	int64_t state_since;
 	enum pg_role role;
 	bool machine_up;
-	bool foreign; /* started with data of another cluster */
+	bool odd; /* started with data of its own */
+	bool bootstraps; /* a new cluster, not yet published */
 	bool stopping; /* asked to end by SIGTERM */
 	int64_t timer_version;
 	uint64_t arm_answered; /* newest ARM that the core got an answer to */
@@ -303,6 +304,8 @@ void ask_local(struct node *, const struct ha_fx *, int64_t delay);
 
 bool pg_writable(const struct node *);
 bool pg_running(const struct node *);
+/* Its data belong to another cluster than the store says. */
+bool pg_foreign(const struct node *);
 uint32_t pg_tli(const struct pg *);
 void pg_start(struct node *, bool primary);
 void pg_stop(struct node *, enum ha_stop_mode);

@@ -81,6 +81,7 @@ set_leader(struct world *w, struct node *n)
 {
 	trace(w, NULL, "store: leader key taken by %s", n->name);
 	w->store.leader = n->i;
+	n->bootstraps = false;
 	w->store.revision++;
 	renew(w);
 	check_acquired(w, n);

@@ -87,6 +87,38 @@ test_bootstrap_fails(void **state)
 	w_free(w);
 }
 
+/* Somebody with data of its own came up meanwhile: ours must not win. */
+static void
+test_bootstrap_overtaken(void **state)
+{
+	struct world *w = w_new("a");
+
+	(void)state;
+	w_postgres(w, false, false);
+	w->pg.datadir = DATADIR_EMPTY;
+	w->pg.sysid[0] = '\0';
+	w->view->has_initialize = w->view->initialize_valid = 0;
+	w->view->initialize[0] = '\0';
+	w->hold_job[JOB_BOOTSTRAP] = true;
+	w_attach(w, ROLE_UNINITIALIZED);
+	w_postgres(w, true, true);
+	w->pg.datadir = DATADIR_OK;
+	(void)snprintf(w->pg.sysid, sizeof(w->pg.sysid), SYSID);
+	w->hold_job[JOB_POST_BOOTSTRAP] = true;
+	w_job_done(w, JOB_BOOTSTRAP, JOB_OK);
+	(void)snprintf(w->view->initialize, sizeof(w->view->initialize),
+	    "7000000000000000001");
+	w->view->initialize_valid = 1;
+	w_clear(w);
+	w_job_done(w, JOB_POST_BOOTSTRAP, JOB_OK);
+	assert_non_null(strstr(w->order, "stop move"));
+	assert_null(strstr(w->order, "cancel"));
+	assert_null(strstr(w->order, "take"));
+	assert_true(w->exited);
+	assert_string_equal(w->view->initialize, "7000000000000000001");
+	w_free(w);
+}
+
 static void
 test_initialize_lost(void **state)
 {
@@ -656,6 +688,7 @@ main(void)
 		cmocka_unit_test(test_replica_no_action),
 		cmocka_unit_test(test_bootstrap),
 		cmocka_unit_test(test_bootstrap_fails),
+		cmocka_unit_test(test_bootstrap_overtaken),
 		cmocka_unit_test(test_initialize_lost),
 		cmocka_unit_test(test_initialize_unknown),
 		cmocka_unit_test(test_clone),
