@@ -120,8 +120,8 @@ parse_zone(struct when *w)
 	tzset();
 	if ((strlen(tzname[0]) != len || strncmp(p, tzname[0], len) != 0) &&
 	    (strlen(tzname[1]) != len || strncmp(p, tzname[1], len) != 0))
-		log_warn("tzname %.*s identified but not understood", (int)len,
-		    p);
+		log_warn(
+		    "tzname %.*s identified but not understood", (int)len, p);
 	return isalpha((unsigned char)*w->p) == 0 && *w->p != '/';
 }
 
@@ -178,7 +178,11 @@ parse_time(struct when *w)
 				p++;
 		}
 		w->p = p;
-		return !isalpha((unsigned char)*p);
+		if (!isalpha((unsigned char)*p))
+			return true;
+		w->hour = UNSET;
+		w->p = start;
+		return false;
 	}
 	if (*p != ':' || digits(p + 1) != 2) {
 		w->hour = UNSET;
@@ -419,13 +423,13 @@ date_parse(const char *text, char *iso, size_t size)
 	else
 		w.offset = (int)tm.tm_gmtoff;
 	if (w.us != 0)
-		(void)snprintf(fraction, sizeof(fraction), ".%06d",
-		    w.us % 1000000);
+		(void)snprintf(
+		    fraction, sizeof(fraction), ".%06d", w.us % 1000000);
 	at = abs(w.offset);
 	return snprintf(iso, size, "%04d-%02d-%02dT%02d:%02d:%02d%s%c%02d:%02d",
-	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-	    tm.tm_min, tm.tm_sec, fraction, w.offset < 0 ? '-' : '+',
-	    at / 3600, at / 60 % 60) < (int)size;
+		   tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		   tm.tm_min, tm.tm_sec, fraction, w.offset < 0 ? '-' : '+',
+		   at / 3600, at / 60 % 60) < (int)size;
 }
 
 /* ---- printed times ---- */
@@ -459,6 +463,5 @@ date_now5(char *buf, size_t size)
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	print(ts.tv_sec, "%Y-%m-%d %H:%M:%S", second, sizeof(second));
-	(void)snprintf(buf, size, "%s.%05d", second,
-	    (int)(ts.tv_nsec / 10000));
+	(void)snprintf(buf, size, "%s.%05d", second, (int)(ts.tv_nsec / 10000));
 }

@@ -43,7 +43,8 @@ add_pair(struct text *out, const char *key, const char *value)
 		text_add(out, " ");
 	text_addf(out, "%s=", key);
 	for (; *value != '\0'; value++) {
-		if (*value == '\'' || *value == '\\' || *value == ' ')
+		if (*value == '\'' || *value == '\\' ||
+		    isspace((unsigned char)*value))
 			text_add(out, "\\");
 		text_add_n(out, value, 1);
 	}
