@@ -321,13 +321,15 @@ journal_row(struct table *t, const struct tree *e)
 	append_int(row, e, "times");
 	append_int(row, e, "rule");
 	append_int(row, e, "text");
+	append_int(row, e, "reasons");
+	append_int(row, e, "effects");
 }
 
 static int
 journal(struct ctl *ctl, const struct parsed *p)
 {
 	static const char *const keys[] = { "time_us", "last_us", "boot_ns",
-		"times", "rule", "text", NULL };
+		"times", "rule", "text", "inputs", "reasons", "effects", NULL };
 	enum table_format fmt = table_format(parsed_text(p, "--format"));
 	struct msg_ctl_query q;
 	struct msg_ctl_reply r;
@@ -349,6 +351,8 @@ journal(struct ctl *ctl, const struct parsed *p)
 	table_column(&t, "Times", NULL, true);
 	table_column(&t, "Rule", NULL, false);
 	table_column(&t, "Decision", NULL, false);
+	table_column(&t, "Because", NULL, false);
+	table_column(&t, "Effects", NULL, false);
 	for (i = 0; i < tree_count(list); i++)
 		journal_row(&t, tree_child(list, i));
 	table_print(&t, FMT_PRETTY, stdout);

@@ -213,6 +213,9 @@ config_load(struct ctl *ctl, const char *file, const char *url)
 	if (!credentials_whole(ctl->conf, "ctl.authentication") ||
 	    !credentials_whole(ctl->conf, "restapi.authentication"))
 		ctl_error("authentication needs both username and password");
+	/* what `configure` of older versions wrote */
+	if (url == NULL && conf_store(ctl->conf) == NULL)
+		url = tree_path_text(ctl->conf->local, "dcs_api", NULL);
 	if (url != NULL)
 		apply_url(ctl->conf, url);
 	if (tree_path_bool(ctl->conf->effective, "ctl.insecure", false))
