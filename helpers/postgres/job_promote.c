@@ -61,8 +61,8 @@ promote(struct controller *c)
 		job_finish(c, JOB_OK);
 		return;
 	}
-	/* the clock of the fence, so that the two can be compared */
 	slots_promote(c);
+	/* the clock of the fence, so that the two can be compared */
 	now = clock_boot_ns();
 	log_info("promotion of PostgreSQL begins at %lld.%03lld",
 	    (long long)(now / NS_PER_SEC),
