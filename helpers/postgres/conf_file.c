@@ -98,14 +98,14 @@ bool
 pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
     struct pgerr *err)
 {
-	char target[PATH_SIZE], tmp[PATH_SIZE + 16];
+	char target[PATH_SIZE], tmp[PATH_SIZE + 32];
 	int fd, saved;
 
 	if (is_current(path, data, len, mode))
 		return true;
 	if (!resolve(path, target, err))
 		return false;
-	snprintf(tmp, sizeof(tmp), "%s.XXXXXX", target);
+	snprintf(tmp, sizeof(tmp), "%s" PGFILE_UNFINISHED "XXXXXX", target);
 	fd = mkostemp(tmp, O_CLOEXEC);
 	if (fd < 0)
 		return fail(err, "%s: %s", tmp, strerror(errno));

@@ -2,7 +2,7 @@
  * conf_write.c: which configuration file is written, cleaned, backed up and
  * restored when (spec/config.md 6.5, 11, 12.3).  Every replacement is atomic;
  * a process killed half-way leaves the old file or the new one, and at worst
- * a stray "<file>.XXXXXX".
+ * an unfinished file beside it, which the next start removes.
  */
 #include <sys/stat.h>
 

@@ -621,6 +621,7 @@ controller_start(struct controller *c)
 	probe(c, "pg_rewind", "--help", on_rewind_help);
 	settings_describe(c);
 	leftover_password(c);
+	pgconf_sweep(c->conf);
 	c->startup = WAIT_STORE;
 	evtimer_add(c->ev_startup, &now);
 }

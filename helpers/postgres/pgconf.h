@@ -325,6 +325,11 @@ mode_t pgconf_file_mode(const struct pgconf *, const char *path,
  * that has that content and mode already is left alone. */
 bool pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
     struct pgerr *);
+/* What stands behind the name, before six random characters, until then. */
+#define PGFILE_UNFINISHED ".new."
+/* Remove unfinished files of the data directory, the configuration directory
+ * and beside the password file.  To be called while nobody writes any. */
+void pgconf_sweep(const struct pgconf *);
 /* Whole text file, NUL-terminated, malloc'd; NULL and *err (errno kept). */
 char *pgfile_read(const char *path, size_t max, size_t *len, struct pgerr *);
 

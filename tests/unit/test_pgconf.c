@@ -751,6 +751,46 @@ test_directories(void **state)
 	pgconf_free(c);
 }
 
+/* Unfinished files of ours go, whatever else is there stays. */
+static void
+test_sweep(void **state)
+{
+	static const struct {
+		const char *name;
+		bool goes;
+	} files[] = { { "postgresql.conf.new.a1B2c3", true },
+		{ "patroni.dynamic.json.new.ZZZZZZ", true },
+		{ "standby.signal.new.000000", true },
+		{ "pgpass.new.abcdef", true }, { "postgresql.conf", false },
+		{ "postgresql.conf.backup", false },
+		{ "postgresql.conf.sample", false },
+		{ "notes.txt.new.abcdef", false },
+		{ "postgresql.conf.new.abc", false },
+		{ "postgresql.conf.new.abc-ef", false },
+		{ ".new.abcdef", false } };
+	struct pgconf *c = build(NULL, NULL, ROLE_REPLICA);
+	char path[256];
+	FILE *f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i].name);
+		assert_non_null(f = fopen(path, "w"));
+		assert_int_equal(fclose(f), 0);
+	}
+	snprintf(path, sizeof(path), "%s/pg_hba.conf.new.linked", dir);
+	assert_int_equal(symlink("/dev/null", path), 0);
+	pgconf_sweep(c);
+	assert_int_equal(unlink(path), 0);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i].name);
+		if ((unlink(path) != 0) != files[i].goes)
+			fail_msg("%s: %s", files[i].name,
+			    files[i].goes ? "still there" : "gone");
+	}
+	pgconf_free(c);
+}
+
 int
 main(void)
 {
@@ -781,6 +821,7 @@ main(void)
 		    test_hba_extras, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_atomic_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_directories, setup, teardown),
 	};
