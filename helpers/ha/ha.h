@@ -116,6 +116,7 @@ struct ha_pg {
 	bool has_backup_label;
 	bool pg_rewind_possible; /* spec/ha.md 6.4 */
 	bool pending_restart;
+	bool callback_seen; /* a callback has run since the daemon started */
 	char ready_callback_pending; /* controller bookkeeping, opaque */
 	const struct tree *slots; /* {name: lsn} for /status, may be NULL */
 	/* logical slots that must be copied from the leader; "" = none */

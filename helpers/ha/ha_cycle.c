@@ -408,10 +408,13 @@ row_first_callback(struct ha *h)
 		return;
 	if (h->s.action.kind != ACTION_PROMOTE && !is_primary(h))
 		rewind_trigger(h);
+	h->s.callbacks_seen = true;
+	/* the start itself has run it, or the controller's former life */
+	if (h->p.pg.callback_seen)
+		return;
 	fx = fx_new(h, FX_CALLBACK);
 	fx->callback = CALLBACK_ON_START;
 	fx->role = h->s.role;
-	h->s.callbacks_seen = true;
 }
 
 static enum rc
