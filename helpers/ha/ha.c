@@ -162,6 +162,8 @@ run_pass(struct ha *h)
 		run_failed(h);
 	if (h->run == RUN_SHUTDOWN)
 		h->finished = true;
+	if (h->run != RUN_CYCLE)
+		journal_carry(h);
 	run_end(h);
 }
 

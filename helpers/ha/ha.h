@@ -30,6 +30,11 @@
 
 struct ha;
 
+/* Sizes of the texts of a journal entry (FX_JOURNAL). */
+#define HA_INPUTS 576
+#define HA_REASONS 512
+#define HA_EFFECTS 192
+
 /* ---- configuration ---- */
 
 /* Local settings (from patroni.yml and the environment). */
@@ -305,6 +310,11 @@ struct ha_fx {
 	int level;		/* LOG: enum log_level */
 	char rule[WORD_SIZE];	/* LOG, JOURNAL: rule id */
 	char text[2048];	/* LOG, JOURNAL result text */
+	/* JOURNAL: what the decision was made of, why, what it set going;
+	 * "" = nothing to tell */
+	char inputs[HA_INPUTS];
+	char reasons[HA_REASONS]; /* "; " between them */
+	char effects[HA_EFFECTS]; /* ", " between them */
 };
 
 /* Effects of one ha_event() call, in order.  Owned by the core, valid until
@@ -398,6 +408,17 @@ bool ha_paused(const struct ha *);
 const struct view *ha_view(const struct ha *);
 
 /* Pure functions shared with the REST helper and patronictl. */
+
+/* The rule ids of log lines and journal entries (ha_rules.def). */
+struct ha_rule {
+	const char *id;
+	const char *section; /* of spec/ha.md */
+	const char *text;    /* what it means, a few words */
+};
+/* In order of their ids; NULL beyond the last. */
+const struct ha_rule *ha_rule(uint32_t);
+/* NULL: no such rule. */
+const struct ha_rule *ha_rule_find(const char *id);
 
 /* ttl, loop_wait, retry_timeout after the clamping of config.md 6.4. */
 void ha_clamp(int64_t ttl, int64_t loop_wait, int64_t retry_timeout,

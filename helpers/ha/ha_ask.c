@@ -121,6 +121,8 @@ ha_log(struct ha *h, int level, const char *rule, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(fx->text, sizeof(fx->text), fmt, ap);
 	va_end(ap);
+	if (rule != NULL && rule != h->p.rule)
+		journal_reason(h, "%s", fx->text);
 }
 
 enum rc
@@ -199,6 +201,7 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 {
 	const struct ha_ev *ev;
 	struct ha_fx *fx;
+	uint32_t i;
 	uint64_t id;
 
 	*out = NULL;
@@ -220,6 +223,8 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 	h->p.poll_failed = ev->outcome != OUTCOME_OK;
 	*out = ev->peers;
 	*count = ev->npeers;
+	for (i = 0; i < ev->npeers; i++)
+		journal_peer(h, &ev->peers[i]);
 	return RC_OK;
 }
 
@@ -249,6 +254,7 @@ dcs_new(struct ha *h, enum ha_dcs_op op)
 
 	fx->dcs.op = op;
 	h->p.asked_op = op;
+	journal_operation(h, op);
 	return fx;
 }
 
@@ -293,6 +299,7 @@ job_start(struct ha *h, const struct ha_job *job)
 
 	fx->job = *job;
 	h->p.asked_job = job->kind;
+	journal_job(h, job->kind);
 	return fx->id;
 }
 
@@ -322,6 +329,7 @@ set_role(struct ha *h, enum pg_role role, bool callback)
 	if (h->s.role == role)
 		return;
 	h->s.role = role;
+	journal_role(h, role);
 	fx = fx_new(h, FX_ROLE);
 	fx->role = role;
 	if (callback) {

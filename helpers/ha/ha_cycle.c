@@ -504,13 +504,9 @@ static void
 finish(struct ha *h)
 {
 	const char *prefix = h->s.opt.pause ? "PAUSE: " : "";
-	struct ha_fx *fx;
 
 	ha_log(h, LOG_LVL_INFO, h->p.rule, "%s%s", prefix, h->p.msg);
-	fx = fx_new(h, FX_JOURNAL);
-	fx->level = LOG_LVL_INFO;
-	memcpy(fx->rule, h->p.rule, sizeof(fx->rule));
-	(void)snprintf(fx->text, sizeof(fx->text), "%s%s", prefix, h->p.msg);
+	journal_decision(h);
 	h->s.cycles++;
 	h->s.loop_ns = h->p.now - h->start;
 	schedule(h);

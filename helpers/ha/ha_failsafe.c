@@ -352,9 +352,12 @@ failsafe_check(struct ha *h, bool *yes)
 		return RC_OK;
 	if (n > 0) {
 		TRY(ask_members(h, others, n, &ev));
-		for (i = 0; i < n; i++)
-			if (!accepted(ev, others[i].name))
-				return RC_OK;
+		for (i = 0; i < n; i++) {
+			if (accepted(ev, others[i].name))
+				continue;
+			journal_reason(h, "%s did not accept", others[i].name);
+			return RC_OK;
+		}
 	}
 	*yes = true;
 	failsafe_agreed(h, begun, ev);

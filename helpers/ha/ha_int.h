@@ -262,6 +262,8 @@ struct pass {
 	struct view_member remote; /* the standby cluster's remote member */
 	char msg[1024];
 	char rule[WORD_SIZE];
+	char reasons[HA_REASONS]; /* for the journal */
+	char effects[HA_EFFECTS];
 };
 
 enum run_kind { RUN_NONE = 0, RUN_CYCLE, RUN_ACTION, RUN_REQUEST, RUN_SHUTDOWN };
@@ -304,6 +306,8 @@ struct ha {
 	bool tick, wake, gone, shutdown;
 	bool finished;
 	int64_t now;
+	char reasons[HA_REASONS]; /* from between the cycles, for the journal */
+	char effects[HA_EFFECTS];
 	/* memory */
 	struct ha_fx *fx;
 	uint32_t nfx, fx_cap;
@@ -484,6 +488,17 @@ void reply(struct ha *, uint64_t request, uint32_t code, const char *fmt, ...)
 void publish_member(struct ha *); /* not awaited */
 enum rc publish_member_wait(struct ha *, enum outcome *);
 struct tree *status_document(struct ha *, bool with_status);
+
+/* ---- ha_journal.c ---- */
+
+void journal_reason(struct ha *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void journal_operation(struct ha *, enum ha_dcs_op);
+void journal_job(struct ha *, enum ha_job_kind);
+void journal_role(struct ha *, enum pg_role);
+void journal_peer(struct ha *, const struct peer_status *);
+void journal_carry(struct ha *);
+void journal_decision(struct ha *); /* the cycle's FX_JOURNAL */
 
 /* ---- ha_shutdown.c ---- */
 

@@ -304,7 +304,7 @@ lead_paused_standby(struct ha *h)
 	if (h->s.opt.standby_cluster)
 		return RC_OK;
 	TRY(lock_delete(h, 0, &ok));
-	return say(h, "pause.key-removed", "removed leader lock because "
+	return say(h, "pause.not-primary", "removed leader lock because "
 	    "postgres is not running as primary");
 }
 

@@ -133,6 +133,27 @@ outdated_peer(struct ha *h, const struct peer_status *p)
 	return true;
 }
 
+/*
+ * The same for a peer that failsafe mode keeps out (11.1 row 10): it was not
+ * there when the last leader led, so what it has more is not of that term.
+ */
+static bool
+excluded_peer(struct ha *h, const struct peer_status *p)
+{
+	const struct view *v = h->s.view;
+	uint32_t i;
+
+	if (!h->s.opt.failsafe || !v->failsafe_object || v->nfailsafe == 0)
+		return false;
+	for (i = 0; i < v->nfailsafe; i++)
+		if (strcmp(v->failsafe[i].name, p->name) == 0)
+			return false;
+	ha_log(h, LOG_LVL_INFO, "replica.race.peer-failsafe", "Ignoring %s "
+	    "being ahead of us: it is not a member of failsafe mode",
+	    p->name);
+	return true;
+}
+
 /* False: this peer says that we must not take the lock. */
 static bool
 compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
@@ -147,7 +168,8 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 		    "Primary (%s) is still alive", p->name);
 		return false;
 	}
-	if (p->position > c->position && outdated_peer(h, p))
+	if (p->position > c->position &&
+	    (outdated_peer(h, p) || excluded_peer(h, p)))
 		return true;
 	if (p->position > c->position && !BROKEN(h, PEER_AHEAD)) {
 		c->ahead++;

@@ -708,7 +708,7 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		    "%s", fx->text);
 		break;
 	case FX_JOURNAL:
-		journal_add(c->journal, clock_boot_ns(), fx->rule, fx->text);
+		journal_add(c->journal, clock_boot_ns(), fx);
 		text_set(c->last_result, sizeof c->last_result, fx->text);
 		break;
 	case FX_EXIT:

@@ -48,6 +48,7 @@ struct world {
 	bool wd_no_answer;
 	/* record */
 	char result[2048], rule[WORD_SIZE];
+	char inputs[HA_INPUTS], reasons[HA_REASONS], effects[HA_EFFECTS];
 	char log[65536]; /* all log lines */
 	char order[W_RECORD]; /* "load update follow ..." */
 	uint32_t polls;
@@ -396,6 +397,9 @@ w_take(struct world *w, const struct ha_fx *fx)
 	case FX_JOURNAL:
 		(void)snprintf(w->result, sizeof(w->result), "%s", fx->text);
 		(void)snprintf(w->rule, sizeof(w->rule), "%s", fx->rule);
+		memcpy(w->inputs, fx->inputs, sizeof(w->inputs));
+		memcpy(w->reasons, fx->reasons, sizeof(w->reasons));
+		memcpy(w->effects, fx->effects, sizeof(w->effects));
 		return;
 	case FX_TIMER:
 		w->timer = fx->at;
