@@ -120,8 +120,12 @@ http() { # port path: true for 200
 
 etcd_ready() { ETCDCTL_API=3 etcdctl --endpoints "127.0.0.1:$etcd_port" endpoint health; }
 
-streams() { # number of replicas that stream
-	[ "$("$build/patronictl" -c "$dir/node1.yml" list -f tsv | grep -c streaming)" = "$1" ]
+streams() { # number of replicas that stream, have caught up and know their timeline
+	local rows
+	rows=$("$build/patronictl" -c "$dir/node1.yml" list -f tsv | awk -F'\t' \
+		'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "State") s = i; else if ($i == "TL") t = i}
+		 NR > 1 && $s == "streaming" && $t != "" && $NF == "0"' | wc -l)
+	[ "$rows" = "$1" ]
 }
 
 start() {
