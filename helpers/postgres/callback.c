@@ -116,5 +116,5 @@ callback_run(struct controller *c, enum ha_callback what, enum pg_role role)
 	l->waiting = true;
 	l->next = what;
 	l->next_role = role;
-	child_cancel(l->child, NS_PER_MS);
+	child_kill(l->child);
 }

@@ -36,6 +36,8 @@ struct child {
 	struct event *ev_timer;
 	struct capture out, err;
 	bool timed_out, cancelled, killed;
+	struct proc_entry *brood; /* descendants at the time of a cancel */
+	size_t nbrood;
 	child_cb cb;
 	void *arg;
 };
@@ -102,22 +104,37 @@ child_free(struct child *c)
 		close(c->pidfd);
 	if (c->error_fd != -1)
 		close(c->error_fd);
+	free(c->brood);
 	free(c);
 }
 
+/* Once it has ended, nobody can say any more which processes were its. */
 static void
-kill_tree(pid_t pid, int pidfd)
+note_brood(struct child *c)
 {
-	struct proc_entry *v;
-	size_t i, n;
+	if (c->brood == NULL)
+		c->brood = calloc(MAX_DESCENDANTS, sizeof *c->brood);
+	c->nbrood = c->brood != NULL ? proc_children(c->pid, true, c->brood,
+	    MAX_DESCENDANTS) : 0;
+}
 
-	v = calloc(MAX_DESCENDANTS, sizeof *v);
-	proc_pidfd_signal(pidfd, SIGSTOP);
-	n = v != NULL ? proc_children(pid, true, v, MAX_DESCENDANTS) : 0;
-	proc_pidfd_signal(pidfd, SIGKILL);
-	for (i = 0; i < n; i++)
-		proc_signal(&v[i], SIGKILL);
-	free(v);
+static void
+kill_brood(struct child *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->nbrood; i++)
+		proc_signal(&c->brood[i], SIGKILL);
+	c->nbrood = 0;
+}
+
+static void
+kill_tree(struct child *c)
+{
+	proc_pidfd_signal(c->pidfd, SIGSTOP);
+	note_brood(c);
+	proc_pidfd_signal(c->pidfd, SIGKILL);
+	kill_brood(c);
 }
 
 static void
@@ -134,6 +151,7 @@ on_end(evutil_socket_t fd, short what, void *arg)
 	if (waitid(P_PID, (id_t)c->pid, &si, WEXITED | WNOHANG) == -1 ||
 	    si.si_pid == 0)
 		return;
+	kill_brood(c);
 	if (c->out.fd != -1)
 		capture_read(&c->out);
 	if (c->err.fd != -1)
@@ -169,7 +187,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	if (!c->cancelled)
 		c->timed_out = true;
 	c->killed = true;
-	kill_tree(c->pid, c->pidfd);
+	kill_tree(c);
 }
 
 static void
@@ -322,8 +340,16 @@ child_cancel(struct child *c, int64_t grace_ns)
 	c->cancelled = true;
 	if (c->killed)
 		return;
+	note_brood(c);
 	proc_pidfd_signal(c->pidfd, SIGTERM);
 	arm_timer(c, grace_ns > 0 ? grace_ns : 1);
+}
+
+void
+child_kill(struct child *c)
+{
+	c->cancelled = c->killed = true;
+	kill_tree(c);
 }
 
 void
@@ -331,7 +357,7 @@ child_drop(struct child *c)
 {
 	if (c == NULL)
 		return;
-	kill_tree(c->pid, c->pidfd);
+	kill_tree(c);
 	waitpid(c->pid, NULL, 0);
 	child_free(c);
 }

@@ -44,9 +44,11 @@ struct child_spec {
 /* NULL when memory or processes are short (errno). */
 struct child *child_run(struct event_base *, const struct child_spec *,
     child_cb, void *arg);
-/* TERM now; after grace_ns STOP and KILL with all descendants.  The callback
- * runs when it has ended. */
+/* TERM now; after grace_ns STOP and KILL.  The callback runs when it has
+ * ended; the descendants that it had do not outlive it. */
 void child_cancel(struct child *, int64_t grace_ns);
+/* STOP and KILL at once with all descendants; the callback runs. */
+void child_kill(struct child *);
 /* Kill at once and forget: the callback does not run. */
 void child_drop(struct child *);
 pid_t child_pid(const struct child *);

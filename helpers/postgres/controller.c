@@ -359,6 +359,8 @@ on_first_status(struct controller *c, void *arg)
 		attached(c);
 		return;
 	}
+	/* a death of this process alone is no event of PostgreSQL's */
+	c->callback_seen = p->callback_seen = !c->first_start;
 	if (p->isready == ISREADY_ACCEPTING || p->query_ok) {
 		controller_set_state(c, STATE_RUNNING);
 		p->state = STATE_RUNNING;

@@ -204,6 +204,7 @@ facts_fill(struct controller *c, struct ha_pg *p)
 	p->has_backup_label = file_exists(c, "backup_label");
 	p->pg_rewind_possible = c->conf->use_pg_rewind && c->rewind_works &&
 	    c->rewind_possible;
+	p->callback_seen = c->callback_seen;
 	slots_to_copy(c, p->slots_to_copy, sizeof p->slots_to_copy);
 	p->pending_restart = tree_count(c->reasons) > 0;
 	p->pending_restart_reason = p->pending_restart ? c->reasons : NULL;
