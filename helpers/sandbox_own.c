@@ -143,8 +143,8 @@ find_libc(uint64_t *from, uint64_t *to)
 #define IF(op, k, yes, no)                                                   \
 	(struct sock_filter) BPF_JUMP(BPF_JMP | (op) | BPF_K, (uint32_t)(k), \
 	    (uint8_t)(yes), (uint8_t)(no))
-#define LOAD_ARG0(half)                                           \
-	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,   \
+#define LOAD_ARG0(half)                                         \
+	(struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, \
 	    (uint32_t)offsetof(struct seccomp_data, args) + (half)*4u)
 #define RETURN(what) (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, (what))
 
@@ -208,15 +208,17 @@ own_code_enter(enum proc self)
 	struct sock_fprog prog = { .filter = filter };
 	uint64_t from, to;
 
-	_Static_assert(COUNT(postgres_calls) + SANDBOX_PROGRAMS + 24 <=
-		MAX_STEPS, "too long");
+	_Static_assert(
+	    COUNT(postgres_calls) + SANDBOX_PROGRAMS + 24 <= MAX_STEPS,
+	    "too long");
 	if (ARCH == 0 || !randomised() || !find_libc(&from, &to))
 		return false;
-	if (programs != NULL && mprotect(programs,
-	    SANDBOX_PROGRAMS * PROGRAM_SIZE, PROT_READ) == -1)
+	if (programs != NULL &&
+	    mprotect(programs, SANDBOX_PROGRAMS * PROGRAM_SIZE, PROT_READ) ==
+		-1)
 		return false;
-	prog.len = write_filter(filter, calls, n, !pg && nprograms > 0, from,
-	    to);
+	prog.len =
+	    write_filter(filter, calls, n, !pg && nprograms > 0, from, to);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &prog) == -1) {
 		log_warn("seccomp: %s", strerror(errno));
 		return false;

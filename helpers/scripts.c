@@ -29,9 +29,9 @@ given(const struct tree *conf, const char *path)
 bool
 scripts_need_setuid(const struct tree *conf)
 {
-	static const char *const scripts[] = {"postgresql.callbacks",
-	    "postgresql.pre_promote", "postgresql.before_stop",
-	    "bootstrap.post_bootstrap", "bootstrap.post_init"};
+	static const char *const scripts[] = { "postgresql.callbacks",
+		"postgresql.pre_promote", "postgresql.before_stop",
+		"bootstrap.post_bootstrap", "bootstrap.post_init" };
 	const struct tree *said = tree_get(conf, "set_uid_scripts");
 
 	if (said != NULL && said->type == TREE_BOOL)

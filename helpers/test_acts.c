@@ -2,8 +2,8 @@
  * test_acts.c: attempts at what design 2's table forbids, from inside each
  * process; only in a test build (make ACTS=1).
  *
- * The variable is not called PATRONI_..., for the master reads and removes those.
- * libc and the log only, since the keeper compiles this too
+ * The variable is not called PATRONI_..., for the master reads and removes
+ * those. libc and the log only, since the keeper compiles this too
  * (watchdog/acts.c).
  */
 #ifdef TEST_ACTS
@@ -69,9 +69,9 @@ act_open_read(void)
 static struct sockaddr_in
 loopback(uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	return a;
 }
@@ -135,16 +135,16 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } acts[] = {
-	{"exec", act_exec},
-	{"fork", act_fork},
-	{"open_write", act_open_write},
-	{"open_read", act_open_read},
-	{"connect", act_connect},
-	{"listen", act_listen},
-	{"ptrace", act_ptrace},
-	{"mount", act_mount},
-	{"setuid", act_setuid},
-	{"kill", act_kill},
+	{ "exec", act_exec },
+	{ "fork", act_fork },
+	{ "open_write", act_open_write },
+	{ "open_read", act_open_read },
+	{ "connect", act_connect },
+	{ "listen", act_listen },
+	{ "ptrace", act_ptrace },
+	{ "mount", act_mount },
+	{ "setuid", act_setuid },
+	{ "kill", act_kill },
 };
 
 static void

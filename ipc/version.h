@@ -14,7 +14,7 @@
 /* The stores that this build can speak to, and what is said when the
  * configuration names none of them (spec/dcs.md 1, spec/config.md 2.3). */
 #define STORE_IMPLEMENTATIONS "etcd3"
-#define STORE_MISSING \
+#define STORE_MISSING                                                       \
 	"Can not find suitable configuration of distributed configuration " \
 	"store\nAvailable implementations: " STORE_IMPLEMENTATIONS
 

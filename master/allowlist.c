@@ -182,7 +182,8 @@ resolved(const struct tree *list)
 
 	if (ok && !ask(list, answer, MAX_ANSWER))
 		log_error("the names of restapi.allowlist cannot be resolved: "
-		    "%s", strerror(errno));
+			  "%s",
+		    strerror(errno));
 	for (i = 0; ok && i < tree_count(list); i++)
 		ok = add_entry(out, tree_child(list, i), i, answer);
 	free(answer);

@@ -77,16 +77,19 @@ add_headers(struct buf *b, const struct tree *map, const struct tree *override)
 	uint32_t i;
 
 	for (i = 0; map != NULL && map->type == TREE_MAP && i < tree_count(map);
-	    i++) {
+	     i++) {
 		t = tree_child(map, i);
 		if (override != NULL && tree_get(override, t->key) != NULL)
 			t = tree_get(override, t->key);
 		if (t->type == TREE_LIST || t->type == TREE_MAP ||
-		    tree_scalar_text(t, value, sizeof(value)) >= (int)sizeof(value) ||
+		    tree_scalar_text(t, value, sizeof(value)) >=
+			(int)sizeof(value) ||
 		    !header_safe(t->key) || !header_safe(value) ||
 		    strchr(t->key, ':') != NULL) {
-			log_error("Invalid extra header \"%s\" in restapi is left "
-			    "out", t->key);
+			log_error(
+			    "Invalid extra header \"%s\" in restapi is left "
+			    "out",
+			    t->key);
 			continue;
 		}
 		buf_printf(b, "%s: %s\r\n", t->key, value);
@@ -95,7 +98,8 @@ add_headers(struct buf *b, const struct tree *map, const struct tree *override)
 
 /* Those of https that override nothing. */
 static void
-add_new_headers(struct buf *b, const struct tree *https, const struct tree *http)
+add_new_headers(
+    struct buf *b, const struct tree *https, const struct tree *http)
 {
 	struct tree *rest_of = https == NULL ? NULL : tree_copy(https);
 	uint32_t i;
@@ -111,23 +115,27 @@ set_headers(struct rest *r, const struct tree *restapi, bool tls)
 {
 	const struct tree *http = tree_get(restapi, "http_extra_headers");
 	const struct tree *https = tree_get(restapi, "https_extra_headers");
-	const char *tokens = tree_path_text(restapi, "server_tokens", "original");
+	const char *tokens =
+	    tree_path_text(restapi, "server_tokens", "original");
 	const char *server = "Patroni/" COMPAT_VERSION;
-	struct buf extra = {0};
+	struct buf extra = { 0 };
 
 	if (strcasecmp(tokens, "productonly") == 0)
 		server = "Patroni";
 	else if (strcasecmp(tokens, "minimal") != 0 &&
 	    strcasecmp(tokens, "original") != 0)
-		log_warn("restapi.server_tokens is set to unknown value \"%s\", "
-		    "\"Original\" is used", tokens);
+		log_warn(
+		    "restapi.server_tokens is set to unknown value \"%s\", "
+		    "\"Original\" is used",
+		    tokens);
 	if (https != NULL && https->type != TREE_MAP)
 		https = NULL;
 	add_headers(&extra, http, tls ? https : NULL);
 	if (tls)
 		add_new_headers(&extra, https, http);
 	if (!extra.failed)
-		httpd_set_headers(r->http, server, extra.s == NULL ? "" : extra.s);
+		httpd_set_headers(
+		    r->http, server, extra.s == NULL ? "" : extra.s);
 	buf_free(&extra);
 }
 
@@ -135,9 +143,10 @@ set_headers(struct rest *r, const struct tree *restapi, bool tls)
 static void
 drop_unused_pem(struct rest *r, const struct tree *restapi)
 {
-	static const char *const keys[TLS_FILE_COUNT] = {
-		[TLS_CERT] = "certfile", [TLS_KEY] = "keyfile",
-		[TLS_CA] = "cafile"};
+	static const char *const keys[TLS_FILE_COUNT] = { [TLS_CERT] =
+							      "certfile",
+		[TLS_KEY] = "keyfile",
+		[TLS_CA] = "cafile" };
 	int i;
 
 	for (i = 0; i < TLS_FILE_COUNT; i++)
@@ -165,8 +174,9 @@ rest_configure(struct rest *r, const struct tree *conf)
 		return "memory is short";
 	drop_unused_pem(r, restapi);
 	https = tree_path_text(restapi, "certfile", "")[0] != '\0';
-	if (https && (tls = tls_context(r, restapi, access.verify_client,
-	    &error)) == NULL) {
+	if (https &&
+	    (tls = tls_context(r, restapi, access.verify_client, &error)) ==
+		NULL) {
 		access_free(&access);
 		return error;
 	}
@@ -261,7 +271,8 @@ rest_live_view(struct rest *r, int64_t max_age_ns, rest_view_cb cb, void *arg)
 	int64_t now = clock_boot_ns();
 	struct view_waiter *w;
 
-	if (r->view != NULL && max_age_ns > 0 && now - r->view_ns < max_age_ns) {
+	if (r->view != NULL && max_age_ns > 0 &&
+	    now - r->view_ns < max_age_ns) {
 		cb(r, r->view, arg);
 		return;
 	}
@@ -273,8 +284,9 @@ rest_live_view(struct rest *r, int64_t max_age_ns, rest_view_cb cb, void *arg)
 	w->arg = arg;
 	if (!r->loading) {
 		r->load_sent = now;
-		if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_LOAD, NULL, NULL,
-		    0, now + LOAD_DEADLINE_NS, load_done, NULL) == 0) {
+		if (r->ops.request(r->ops.ctx, PROC_DCS, MSG_DCS_LOAD, NULL,
+			NULL, 0, now + LOAD_DEADLINE_NS, load_done,
+			NULL) == 0) {
 			free(w);
 			cb(r, NULL, arg);
 			return;

@@ -62,5 +62,5 @@ disable(int fd)
 	return write_byte(fd, 'V');
 }
 
-const struct device_driver device_linux = {support, set_timeout, get_timeout,
-    ping, disable};
+const struct device_driver device_linux = { support, set_timeout, get_timeout,
+	ping, disable };

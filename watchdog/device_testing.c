@@ -24,9 +24,9 @@ static int
 support(int fd, struct device_caps *caps)
 {
 	(void)fd;
-	*caps = (struct device_caps){.set_timeout = true,
-	    .disable = true,
-	    .identity = "Testing watchdog"};
+	*caps = (struct device_caps){ .set_timeout = true,
+		.disable = true,
+		.identity = "Testing watchdog" };
 	return 0;
 }
 
@@ -62,5 +62,5 @@ disable(int fd)
 	return put(fd, "V", 1);
 }
 
-const struct device_driver device_testing = {support, set_timeout, get_timeout,
-    ping, disable};
+const struct device_driver device_testing = { support, set_timeout, get_timeout,
+	ping, disable };

@@ -37,7 +37,7 @@ send_signal(int pidfd, int sig)
 static bool
 ended(int pidfd)
 {
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
 	return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
@@ -316,7 +316,7 @@ look_for_keeper(void *arg, pid_t pid)
 bool
 fence_superseded(const struct fence *f)
 {
-	struct search s = {.proc = f->proc};
+	struct search s = { .proc = f->proc };
 
 	if (f->pid == 0)
 		return false;

@@ -25,8 +25,7 @@ stamp(int64_t ns)
 	struct stamp s;
 
 	(void)snprintf(s.text, sizeof(s.text), "%lld.%03d",
-	    (long long)(ns / NS_PER_SEC),
-	    (int)(ns % NS_PER_SEC / NS_PER_MS));
+	    (long long)(ns / NS_PER_SEC), (int)(ns % NS_PER_SEC / NS_PER_MS));
 	return s;
 }
 
@@ -51,7 +50,8 @@ int64_t
 keeper_safety(const struct keeper *k)
 {
 	int64_t ttl = k->lease_ttl > 0 ? k->lease_ttl : k->ttl * NS_PER_SEC;
-	int64_t safety = k->conf.safety_margin < 0 ? ttl / 2 :
+	int64_t safety = k->conf.safety_margin < 0 ?
+	    ttl / 2 :
 	    k->conf.safety_margin * NS_PER_SEC;
 
 	safety = least(safety, ttl / 4);
@@ -113,8 +113,8 @@ finish(struct keeper *k, int code)
 /* ---- messages ---- */
 
 const char *
-keeper_configure(struct keeper *k, const struct keeper_config *c, int32_t ttl,
-    int64_t now)
+keeper_configure(
+    struct keeper *k, const struct keeper_config *c, int32_t ttl, int64_t now)
 {
 	bool other = !k->configured || c->driver != k->conf.driver ||
 	    strcmp(c->device, k->conf.device) != 0;
@@ -122,7 +122,7 @@ keeper_configure(struct keeper *k, const struct keeper_config *c, int32_t ttl,
 	(void)now;
 	if (c->mode == WATCHDOG_REQUIRED && c->driver == DRIVER_NONE)
 		return "Configuration requires a watchdog, but watchdog is not "
-		    "supported on this platform.";
+		       "supported on this platform.";
 	if (!k->configured && ttl > 0)
 		k->ttl = ttl;
 	k->conf.fence = c->fence;
@@ -151,8 +151,8 @@ keeper_configure(struct keeper *k, const struct keeper_config *c, int32_t ttl,
 }
 
 void
-keeper_settings(struct keeper *k, uint64_t id, const struct msg_wd_settings *m,
-    int64_t now)
+keeper_settings(
+    struct keeper *k, uint64_t id, const struct msg_wd_settings *m, int64_t now)
 {
 	(void)now;
 	k->ttl = m->ttl;
@@ -206,8 +206,8 @@ keeper_arm(struct keeper *k, uint64_t id, const struct msg_wd_arm *m,
 }
 
 void
-keeper_grant(struct keeper *k, uint64_t id, const struct msg_wd_grant *m,
-    int64_t now)
+keeper_grant(
+    struct keeper *k, uint64_t id, const struct msg_wd_grant *m, int64_t now)
 {
 	if (m->sent_ns > now + FUTURE_SLACK)
 		log_error("ignoring a lease that starts in the future");
@@ -222,11 +222,11 @@ keeper_grant(struct keeper *k, uint64_t id, const struct msg_wd_grant *m,
 }
 
 void
-keeper_disarm(struct keeper *k, uint64_t id, const struct msg_wd_disarm *m,
-    int64_t now)
+keeper_disarm(
+    struct keeper *k, uint64_t id, const struct msg_wd_disarm *m, int64_t now)
 {
-	static const char *const reasons[] = {"demotion", "pause",
-	    "not primary", "shutdown"};
+	static const char *const reasons[] = { "demotion", "pause",
+		"not primary", "shutdown" };
 
 	(void)now;
 	if (k->stage == FENCE_ARMED)
@@ -280,8 +280,8 @@ fence_kill(struct keeper *k, int64_t now)
 
 	if (k->stage != FENCE_KILL)
 		log_warn("fence: SIGKILL sent to postmaster %d and its "
-		    "children (%d processes) at %s", (int)k->pid, n,
-		    stamp(now).text);
+			 "children (%d processes) at %s",
+		    (int)k->pid, n, stamp(now).text);
 	k->stage = FENCE_KILL;
 	k->kill_at = now + KILL_EVERY;
 }
@@ -291,8 +291,9 @@ fence_quit(struct keeper *k, int64_t now)
 {
 	k->ops->fence_quit(k->arg);
 	log_warn("fence: lease ended (due at %s, safety %s s); SIGQUIT sent to "
-	    "postmaster %d at %s", stamp(k->lease_end).text,
-	    stamp(keeper_safety(k)).text, (int)k->pid, stamp(now).text);
+		 "postmaster %d at %s",
+	    stamp(k->lease_end).text, stamp(keeper_safety(k)).text, (int)k->pid,
+	    stamp(now).text);
 	k->stage = FENCE_QUIT;
 	k->kill_at = k->lease_end;
 }
@@ -329,8 +330,8 @@ void
 keeper_postmaster_gone(struct keeper *k, int64_t now)
 {
 	if (k->stage == FENCE_ARMED) {
-		log_debug("fence: postmaster %d has ended by itself",
-		    (int)k->pid);
+		log_debug(
+		    "fence: postmaster %d has ended by itself", (int)k->pid);
 		k->stage = FENCE_IDLE;
 		tell(k, 0);
 		if (k->orphan)
@@ -354,7 +355,8 @@ keeper_master_lost(struct keeper *k, int64_t now)
 		finish(k, 0);
 		return;
 	}
-	log_warn("fence: without a master now, staying until the lease ends at %s",
+	log_warn(
+	    "fence: without a master now, staying until the lease ends at %s",
 	    stamp(k->lease_end).text);
 	k->check_at = now + ORPHAN_EVERY;
 }
@@ -374,8 +376,7 @@ keeper_shutdown(struct keeper *k, int64_t now)
 static void
 orphan_tick(struct keeper *k, int64_t now)
 {
-	if (k->stage != FENCE_ARMED ||
-	    (now < k->check_at && now < quit_at(k)))
+	if (k->stage != FENCE_ARMED || (now < k->check_at && now < quit_at(k)))
 		return;
 	k->check_at = now + ORPHAN_EVERY;
 	if (!k->ops->superseded(k->arg))

@@ -47,7 +47,8 @@ struct keeper_ops {
 	void (*fence_quit)(void *arg);
 	int (*fence_kill)(void *arg);
 	bool (*fence_alive)(void *arg);
-	/* Another keeper holds this postmaster now (after loss of the master). */
+	/* Another keeper holds this postmaster now (after loss of the master).
+	 */
 	bool (*superseded)(void *arg);
 	/* To the controller; id 0: unasked. */
 	void (*state)(void *arg, uint64_t id, const struct msg_wd_state *);
@@ -58,7 +59,12 @@ struct keeper_ops {
 };
 
 enum fence_stage { FENCE_IDLE, FENCE_ARMED, FENCE_QUIT, FENCE_KILL };
-enum device_stage { DEVICE_NONE, DEVICE_CLOSED, DEVICE_OPENING, DEVICE_RUNNING };
+enum device_stage {
+	DEVICE_NONE,
+	DEVICE_CLOSED,
+	DEVICE_OPENING,
+	DEVICE_RUNNING
+};
 
 #define KEEPER_WAITERS 4
 
@@ -86,8 +92,8 @@ struct keeper {
 	const struct device_driver *driver;
 	struct device_caps caps;
 	int fd;
-	int timeout; /* s, as the device has it */
-	int want;    /* T_w that was asked of it */
+	int timeout;	    /* s, as the device has it */
+	int want;	    /* T_w that was asked of it */
 	bool device_failed; /* the last activation */
 	int64_t open_deadline;
 	uint64_t waiters[KEEPER_WAITERS]; /* ARMs to answer when opened */
@@ -98,18 +104,18 @@ struct keeper {
 void keeper_init(struct keeper *, const struct keeper_ops *, void *arg);
 /* First configuration and reloads. ttl, loop_wait: s, when not yet known by
  * WD_SETTINGS.  NULL, or why it is refused (spec/config.md 1.3). */
-const char *keeper_configure(struct keeper *, const struct keeper_config *,
-    int32_t ttl, int64_t now);
-void keeper_settings(struct keeper *, uint64_t id, const struct msg_wd_settings *,
-    int64_t now);
+const char *keeper_configure(
+    struct keeper *, const struct keeper_config *, int32_t ttl, int64_t now);
+void keeper_settings(
+    struct keeper *, uint64_t id, const struct msg_wd_settings *, int64_t now);
 /* The caller has made pid the target of the fence_ calls. deadline: of the
  * request, 0 = none. */
 void keeper_arm(struct keeper *, uint64_t id, const struct msg_wd_arm *,
     int64_t deadline, int64_t now);
-void keeper_grant(struct keeper *, uint64_t id, const struct msg_wd_grant *,
-    int64_t now);
-void keeper_disarm(struct keeper *, uint64_t id, const struct msg_wd_disarm *,
-    int64_t now);
+void keeper_grant(
+    struct keeper *, uint64_t id, const struct msg_wd_grant *, int64_t now);
+void keeper_disarm(
+    struct keeper *, uint64_t id, const struct msg_wd_disarm *, int64_t now);
 /* Answer to open_device: fd, or -1 and an errno.  Takes fd over. */
 void keeper_device_opened(struct keeper *, int fd, int error, int64_t now);
 /* The postmaster has ended (pidfd). */

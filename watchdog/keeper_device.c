@@ -23,7 +23,7 @@ int
 device_wanted_timeout(const struct keeper *k)
 {
 	return k->conf.safety_margin < 0 ? k->ttl / 2 :
-	    k->ttl - k->conf.safety_margin;
+					   k->ttl - k->conf.safety_margin;
 }
 
 static int
@@ -84,10 +84,12 @@ device_reset(struct keeper *k)
 {
 	forget(k);
 	k->device_failed = false;
-	k->driver = k->conf.driver == DRIVER_TESTING ? &device_testing :
-						       &device_linux;
-	k->device = k->conf.mode == WATCHDOG_OFF ||
-		k->conf.driver == DRIVER_NONE ? DEVICE_NONE : DEVICE_CLOSED;
+	k->driver =
+	    k->conf.driver == DRIVER_TESTING ? &device_testing : &device_linux;
+	k->device =
+	    k->conf.mode == WATCHDOG_OFF || k->conf.driver == DRIVER_NONE ?
+	    DEVICE_NONE :
+	    DEVICE_CLOSED;
 	k->text[0] = '\0';
 }
 
@@ -98,12 +100,13 @@ disable(struct keeper *k)
 		if (k->driver->ping(k->fd) == -1)
 			log_error("Error while disabling watchdog: %s",
 			    strerror(errno));
-		log_warn("Watchdog implementation can't be disabled. System "
+		log_warn(
+		    "Watchdog implementation can't be disabled. System "
 		    "will reboot after %d seconds when watchdog times out.",
 		    k->timeout);
 	} else if (k->driver->disable(k->fd) == -1)
-		log_error("Error while disabling watchdog: %s",
-		    strerror(errno));
+		log_error(
+		    "Error while disabling watchdog: %s", strerror(errno));
 	forget(k);
 	k->device = DEVICE_CLOSED;
 }
@@ -152,8 +155,8 @@ could_not(struct keeper *k, const char *fmt, ...)
 	if (required(k))
 		log_warn("Could not activate %s: %s", device_name(k).text, why);
 	else
-		log_debug("Could not activate %s: %s", device_name(k).text,
-		    why);
+		log_debug(
+		    "Could not activate %s: %s", device_name(k).text, why);
 	(void)snprintf(k->text, sizeof(k->text), "could not activate: %s", why);
 }
 
@@ -166,8 +169,10 @@ set_up(struct keeper *k, int want)
 		return false;
 	}
 	if (k->caps.set_timeout && (want < 1 || want > 65534)) {
-		could_not(k, "Invalid timeout %d. Supported values are between "
-		    "1 and 65535", want);
+		could_not(k,
+		    "Invalid timeout %d. Supported values are between "
+		    "1 and 65535",
+		    want);
 		return false;
 	}
 	if ((k->caps.set_timeout &&
@@ -180,7 +185,8 @@ set_up(struct keeper *k, int want)
 	if (k->timeout >= k->loop_wait)
 		return true;
 	log_error("loop_wait of %d seconds is too long for watchdog %d second "
-	    "timeout", k->loop_wait, k->timeout);
+		  "timeout",
+	    k->loop_wait, k->timeout);
 	if (!k->caps.disable)
 		return true; /* it runs, and cannot be stopped */
 	log_info("Disabling watchdog due to unsafe timeout.");
@@ -197,17 +203,19 @@ judge(struct keeper *k)
 
 	if (running && !k->caps.disable)
 		log_warn("Watchdog implementation can't be disabled. Watchdog "
-		    "will trigger after Patroni loses leader key.");
+			 "will trigger after Patroni loses leader key.");
 	if (!running && required(k)) {
 		log_error("Configuration requires watchdog, but watchdog could "
-		    "not be configured.");
+			  "not be configured.");
 		k->device_failed = true;
 		return;
 	}
 	if (running && k->timeout > want && required(k)) {
-		log_error("Configuration requires watchdog, but a safe watchdog"
+		log_error(
+		    "Configuration requires watchdog, but a safe watchdog"
 		    " timeout %d could not be configured. Watchdog timeout is "
-		    "%d.", want, k->timeout);
+		    "%d.",
+		    want, k->timeout);
 		k->device_failed = true;
 		return;
 	}
@@ -215,7 +223,8 @@ judge(struct keeper *k)
 		return;
 	if (k->timeout > want)
 		log_warn("Watchdog timeout %d seconds does not ensure safe "
-		    "termination within %d seconds", k->timeout, want);
+			 "termination within %d seconds",
+		    k->timeout, want);
 	(void)snprintf(k->text, sizeof(k->text), "%s", device_name(k).text);
 	log_info("%s activated with %d second timeout, timing slack %d seconds",
 	    k->text, k->timeout, slack(k));
@@ -253,7 +262,8 @@ device_activate(struct keeper *k, int64_t deadline, int64_t now)
 		return false;
 	if (k->device == DEVICE_CLOSED && slack(k) < 0) {
 		log_warn("Watchdog not supported because leader TTL %d is less "
-		    "than 2x loop_wait %d", k->ttl, k->loop_wait);
+			 "than 2x loop_wait %d",
+		    k->ttl, k->loop_wait);
 		judge(k);
 		return false;
 	}
@@ -309,7 +319,8 @@ update_timeout(struct keeper *k, int want)
 	    k->driver->set_timeout(k->fd, want) == -1 ||
 	    k->driver->get_timeout(k->fd, &k->timeout) == -1) {
 		log_error("Error while sending keepalive: could not set the "
-		    "timeout to %d", want);
+			  "timeout to %d",
+		    want);
 		return;
 	}
 	log_info("%s updated with %d second timeout, timing slack %d seconds",
@@ -330,8 +341,7 @@ device_granted(struct keeper *k, int64_t sent, int64_t now)
 	if (device_wanted_timeout(k) != k->want)
 		update_timeout(k, device_wanted_timeout(k));
 	/* A late grant must not stretch the timeout beyond the lease. */
-	margin = k->conf.safety_margin < 0 ? k->ttl / 2 :
-					     k->conf.safety_margin;
+	margin = k->conf.safety_margin < 0 ? k->ttl / 2 : k->conf.safety_margin;
 	if (now - sent > margin * NS_PER_SEC) {
 		log_warn("watchdog: lease came %lld ms late, no keepalive",
 		    (long long)((now - sent) / NS_PER_MS));
@@ -339,7 +349,8 @@ device_granted(struct keeper *k, int64_t sent, int64_t now)
 	}
 	if (k->driver->ping(k->fd) == -1)
 		log_error("Error while sending keepalive: Could not send "
-		    "watchdog keepalive: %s", strerror(errno));
+			  "watchdog keepalive: %s",
+		    strerror(errno));
 }
 
 bool

@@ -129,7 +129,7 @@ op_changed(void *arg)
 static void
 op_exit(void *arg, int code)
 {
-	struct msg_stopped m = {.exit_code = code};
+	struct msg_stopped m = { .exit_code = code };
 
 	(void)arg;
 	to_master(MSG_STOPPED, 0, &m);
@@ -180,8 +180,8 @@ send_info(void)
 	m.loops = k->grants;
 	m.rss_kb = resident_kb();
 	m.lease_end_ns = k->lease_end;
-	m.queue_bytes = proc.postgres == NULL ? 0 :
-	    (uint32_t)link_queued(proc.postgres);
+	m.queue_bytes =
+	    proc.postgres == NULL ? 0 : (uint32_t)link_queued(proc.postgres);
 	m.sandbox = proc.sandbox;
 	m.armed = k->stage != FENCE_IDLE;
 	m.fenced = k->fences;
@@ -198,7 +198,8 @@ read_mode(const struct tree *t)
 
 	if (mode == NULL)
 		return tree_path_bool(t, "watchdog.mode", true) ?
-		    WATCHDOG_AUTOMATIC : WATCHDOG_OFF;
+		    WATCHDOG_AUTOMATIC :
+		    WATCHDOG_OFF;
 	if (strcmp(mode, "required") == 0)
 		return WATCHDOG_REQUIRED;
 	return strcmp(mode, "automatic") == 0 ? WATCHDOG_AUTOMATIC :
@@ -230,8 +231,8 @@ static const char *
 configure(const struct ipc_msg *msg)
 {
 	struct keeper_config c;
-	struct tree *t = msg->var == NULL ? NULL :
-	    tree_decode(msg->var, msg->hdr.var_len);
+	struct tree *t =
+	    msg->var == NULL ? NULL : tree_decode(msg->var, msg->hdr.var_len);
 	const char *refused;
 	int64_t ttl;
 
@@ -244,8 +245,8 @@ configure(const struct ipc_msg *msg)
 		return refused;
 	if (ttl < 1 || ttl > 86400)
 		ttl = 30;
-	return keeper_configure(&proc.keeper, &c, (int32_t)ttl,
-	    clock_boot_ns());
+	return keeper_configure(
+	    &proc.keeper, &c, (int32_t)ttl, clock_boot_ns());
 }
 
 static void
@@ -350,7 +351,8 @@ on_arm(struct ipc_msg *msg)
 	int64_t now = clock_boot_ns();
 
 	/* The processes of a fence under way are kept until they are gone; if
-	 * there is a new postmaster already, what is left of the old goes now. */
+	 * there is a new postmaster already, what is left of the old goes now.
+	 */
 	if (proc.keeper.stage >= FENCE_QUIT &&
 	    proc.keeper.pid != m->postmaster_pid)
 		(void)fence_kill(&proc.fence);
@@ -431,8 +433,8 @@ lost_master(void)
 static void
 lost_postgres(bool broke)
 {
-	struct msg_notify m = {.kind = NOTIFY_BROKEN_PEER,
-	    .value = PROC_POSTGRES};
+	struct msg_notify m = { .kind = NOTIFY_BROKEN_PEER,
+		.value = PROC_POSTGRES };
 
 	/* Lease and fence stay: a new controller will arm again. */
 	link_close(proc.postgres);
@@ -450,8 +452,8 @@ serve_links(short master, short postgres)
 	    !receive(proc.master, from_master))
 		lost_master();
 	/* from the link that was polled, and not before the configuration */
-	if (postgres != 0 && proc.postgres != NULL &&
-	    proc.postgres == before && !receive(proc.postgres, from_postgres))
+	if (postgres != 0 && proc.postgres != NULL && proc.postgres == before &&
+	    !receive(proc.postgres, from_postgres))
 		lost_postgres(strstr(link_error(before), "protocol") != NULL);
 }
 
@@ -493,7 +495,7 @@ announce(void)
 static struct pollfd
 poll_link(const struct link *l, bool readable)
 {
-	struct pollfd p = {.fd = -1};
+	struct pollfd p = { .fd = -1 };
 
 	if (l == NULL)
 		return p;
@@ -508,11 +510,11 @@ poll_link(const struct link *l, bool readable)
 static void
 turn(void)
 {
-	struct pollfd p[4] = {poll_link(proc.master, true),
-	    poll_link(proc.postgres, proc.configured),
-	    {.fd = proc.timer, .events = POLLIN},
-	    {.fd = proc.postmaster_watched ? proc.fence.pidfd : -1,
-		.events = POLLIN}};
+	struct pollfd p[4] = { poll_link(proc.master, true),
+		poll_link(proc.postgres, proc.configured),
+		{ .fd = proc.timer, .events = POLLIN },
+		{ .fd = proc.postmaster_watched ? proc.fence.pidfd : -1,
+		    .events = POLLIN } };
 	uint64_t count;
 
 	if (ppoll(p, 4, NULL, NULL) == -1) {
@@ -540,7 +542,7 @@ turn(void)
 static void
 claim_resources(void)
 {
-	struct sched_param sp = {.sched_priority = 1};
+	struct sched_param sp = { .sched_priority = 1 };
 	struct rlimit rl;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
@@ -553,8 +555,8 @@ claim_resources(void)
 #ifndef SANITIZED
 	/* With a small limit, memory that comes later could not be had. */
 	if (getrlimit(RLIMIT_MEMLOCK, &rl) == -1 ||
-	    mlockall(rl.rlim_cur >= LOCK_ALL_FROM ?
-		    MCL_CURRENT | MCL_FUTURE : MCL_CURRENT) == -1)
+	    mlockall(rl.rlim_cur >= LOCK_ALL_FROM ? MCL_CURRENT | MCL_FUTURE :
+						    MCL_CURRENT) == -1)
 		log_debug("watchdog: memory not locked: %s", strerror(errno));
 #endif
 }
@@ -588,11 +590,11 @@ start(int argc, char **argv)
 		fatal("this program is started by patroni, not by hand");
 	if (!fence_init(&proc.fence))
 		fatal("/proc: %s", strerror(errno));
-	proc.statm = openat(proc.fence.proc, "self/statm",
-	    O_RDONLY | O_CLOEXEC);
+	proc.statm =
+	    openat(proc.fence.proc, "self/statm", O_RDONLY | O_CLOEXEC);
 	proc.timer = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-	proc.master = link_open(MASTER_FD, PROC_WATCHDOG, PROC_MASTER,
-	    LINK_QUEUE);
+	proc.master =
+	    link_open(MASTER_FD, PROC_WATCHDOG, PROC_MASTER, LINK_QUEUE);
 	if (proc.timer == -1 || proc.master == NULL)
 		fatal("start: %s", strerror(errno));
 	keeper_init(&proc.keeper, &keeper_ops, NULL);

@@ -36,8 +36,8 @@ waits_for(const struct view *before, const struct view_member *m,
 }
 
 static bool
-recognized(const struct view *before, const struct view *now,
-    const struct pause *q)
+recognized(
+    const struct view *before, const struct view *now, const struct pause *q)
 {
 	uint32_t i;
 
@@ -49,8 +49,8 @@ recognized(const struct view *before, const struct view *now,
 
 /* Nodes that refreshed their key since and still have the old flag. */
 static bool
-print_stubborn(const struct view *before, const struct view *now,
-    const struct pause *q)
+print_stubborn(
+    const struct view *before, const struct view *now, const struct pause *q)
 {
 	uint32_t i, n = 0;
 
@@ -63,7 +63,8 @@ print_stubborn(const struct view *before, const struct view *now,
 	}
 	if (n > 0)
 		printf(" members didn't recognized pause state after %d "
-		    "seconds\n", fact_loop_wait(before));
+		       "seconds\n",
+		    fact_loop_wait(before));
 	return n > 0;
 }
 
@@ -71,13 +72,14 @@ print_stubborn(const struct view *before, const struct view *now,
 static bool
 wait_recognized(const struct view *before, const struct pause *q)
 {
-	int64_t end = clock_boot_ns() +
-	    (fact_loop_wait(before) + 1) * NS_PER_SEC;
+	int64_t end =
+	    clock_boot_ns() + (fact_loop_wait(before) + 1) * NS_PER_SEC;
 	struct view *now = NULL;
 	bool done = false, ok;
 
 	printf("'%s' request sent, waiting until it is recognized by all "
-	    "nodes\n", state_word(q));
+	       "nodes\n",
+	    state_word(q));
 	while (!done && clock_boot_ns() < end) {
 		progress("waiting for the members' keys");
 		wait_seconds(1);
@@ -181,9 +183,9 @@ changed(const struct role_change *c, const struct view *v)
 	char now[DATE_SIZE];
 
 	if (v->leader[0] != '\0' && strcmp(state, "running") == 0 &&
-	    (c->demote ? strcmp(role, "standby_leader") == 0 &&
-		    old != NULL && strcmp(old->state, "running") == 0 :
-		is_primary(role)))
+	    (c->demote ? strcmp(role, "standby_leader") == 0 && old != NULL &&
+			strcmp(old->state, "running") == 0 :
+			 is_primary(role)))
 		return true;
 	date_now(now, sizeof(now));
 	printf("%s cluster is unlocked: %s, leader role: %s, leader state: %s",
@@ -217,8 +219,8 @@ wait_changed(const struct role_change *c)
 }
 
 static void
-patch_config(const struct role_change *c, const struct view *v,
-    struct tree *standby)
+patch_config(
+    const struct role_change *c, const struct view *v, struct tree *standby)
 {
 	struct target t = { v->leader, view_member(v, v->leader) };
 	struct tree *body = tree_map();
@@ -229,18 +231,18 @@ patch_config(const struct role_change *c, const struct view *v,
 	rest_target(c->ctl, c->store, &t, "PATCH", "/config", body, &a);
 	tree_free(body);
 	if (a.status == 0)
-		ctl_error("Failed to %s %s cluster: %s", verb, c->cluster,
-		    a.text);
+		ctl_error(
+		    "Failed to %s %s cluster: %s", verb, c->cluster, a.text);
 	if (a.status != 200)
 		ctl_error("Failed to %s %s cluster: Failed to %s %s cluster: "
-		    "/config PATCH status code=%ld, (%s)", verb, c->cluster,
-		    verb, c->cluster, a.status, a.body);
+			  "/config PATCH status code=%ld, (%s)",
+		    verb, c->cluster, verb, c->cluster, a.status, a.body);
 	rest_free(&a);
 }
 
 static int
-change_role(struct ctl *ctl, const struct parsed *p, bool demote,
-    struct tree *standby)
+change_role(
+    struct ctl *ctl, const struct parsed *p, bool demote, struct tree *standby)
 {
 	struct role_change c = { ctl, NULL, config_cluster(ctl, p), demote,
 		"" };
@@ -253,9 +255,9 @@ change_role(struct ctl *ctl, const struct parsed *p, bool demote,
 	if (v->leader[0] == '\0')
 		ctl_error("Cluster has no leader, %s is not possible", noun);
 	leader = view_member(v, v->leader);
-	if (leader != NULL && (demote ?
-		strcmp(leader->role, "standby_leader") == 0 :
-		is_primary(leader->role)))
+	if (leader != NULL &&
+	    (demote ? strcmp(leader->role, "standby_leader") == 0 :
+		      is_primary(leader->role)))
 		ctl_error("Cluster is already in the required state");
 	(void)text_set(c.leader, sizeof(c.leader), v->leader);
 	printf("Current cluster topology\n");
@@ -282,7 +284,7 @@ cmd_demote_cluster(struct ctl *ctl, const struct parsed *p)
 	if ((host == NULL || host[0] == '\0') && port == 0 &&
 	    (command == NULL || command[0] == '\0'))
 		ctl_error("At least --host, --port or --restore-command should "
-		    "be specified");
+			  "be specified");
 	if (host != NULL && host[0] != '\0')
 		(void)tree_set(s, "host", tree_text(host));
 	if (port != 0)
@@ -315,24 +317,26 @@ cmd_remove(struct ctl *ctl, const struct parsed *p)
 		ctl_error("For Citus clusters the --group must me specified");
 	store = store_open(ctl, cluster);
 	v = store_view(store);
-	members_print(ctl, v, cluster, table_format(parsed_text(p,
-	    "--format")), false, stdout);
-	answer = prompt_text(NULL,
-	    "Please confirm the cluster name to remove");
+	members_print(ctl, v, cluster, table_format(parsed_text(p, "--format")),
+	    false, stdout);
+	answer = prompt_text(NULL, "Please confirm the cluster name to remove");
 	if (strcmp(answer, cluster) != 0)
 		ctl_error("Cluster names specified do not match");
 	free(answer);
-	answer = prompt_text(NULL, "You are about to remove all information "
-	    "in DCS for %s, please type: \"Yes I am aware\"", cluster);
+	answer = prompt_text(NULL,
+	    "You are about to remove all information "
+	    "in DCS for %s, please type: \"Yes I am aware\"",
+	    cluster);
 	if (strcmp(answer, "Yes I am aware") != 0)
 		ctl_error("You did not exactly type \"Yes I am aware\"");
 	free(answer);
 	if (v->leader[0] != '\0') {
-		answer = prompt_text(NULL, "This cluster currently is healthy. "
+		answer = prompt_text(NULL,
+		    "This cluster currently is healthy. "
 		    "Please specify the leader name to continue");
 		if (strcmp(answer, v->leader) != 0)
 			ctl_error("You did not specify the current leader of "
-			    "the cluster");
+				  "the cluster");
 		free(answer);
 	}
 	if (store_remove(store) != OUTCOME_OK)

@@ -97,10 +97,11 @@ store_config(struct store *store, const struct tree *config, int64_t token)
 	rc = store_set_config(store, json, token);
 	if (rc == OUTCOME_REFUSED)
 		ctl_error("Config modification aborted due to concurrent "
-		    "changes");
+			  "changes");
 	if (rc == OUTCOME_UNKNOWN)
 		ctl_error("The store did not answer; the configuration may "
-		    "have been changed: %s", store_error(store));
+			  "have been changed: %s",
+		    store_error(store));
 	if (rc != OUTCOME_OK)
 		ctl_error("The configuration could not be written: %s",
 		    store_error(store));
@@ -146,8 +147,8 @@ cmd_edit_config(struct ctl *ctl, const struct parsed *p)
 	store = store_open(ctl, cluster);
 	v = store_view(store);
 	if (!v->has_config || v->config == NULL)
-		ctl_error("The config key does not exist in the cluster %s",
-		    cluster);
+		ctl_error(
+		    "The config key does not exist in the cluster %s", cluster);
 	before = edit_text(v->config);
 	if ((config = tree_copy(v->config)) == NULL)
 		ctl_error("out of memory");

@@ -4,8 +4,8 @@
 #include "ctl.h"
 
 static void
-print_cluster(struct ctl *ctl, const char *cluster, enum table_format fmt,
-    bool extended)
+print_cluster(
+    struct ctl *ctl, const char *cluster, enum table_format fmt, bool extended)
 {
 	struct view *v = store_view(store_open(ctl, cluster));
 

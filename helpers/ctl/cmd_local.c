@@ -54,8 +54,8 @@ daemon_link(const struct ctl *ctl, const struct parsed *p)
 
 	if (parsed_flag(p, "--socket")) {
 		n = 1;
-		if (!text_set(paths[0], sizeof(paths[0]),
-			parsed_text(p, "--socket")))
+		if (!text_set(
+			paths[0], sizeof(paths[0]), parsed_text(p, "--socket")))
 			ctl_error("path too long");
 	} else
 		n = conf_control_sockets(ctl->conf, paths);
@@ -63,7 +63,8 @@ daemon_link(const struct ctl *ctl, const struct parsed *p)
 		if ((fd = connect_to(paths[i])) == -1 && errno != ENOENT)
 			e = errno;
 	if (fd == -1)
-		ctl_error("no answer on the control socket %s: %s\n"
+		ctl_error(
+		    "no answer on the control socket %s: %s\n"
 		    "Is the daemon running? Name its configuration with -c, or "
 		    "the socket with --socket.",
 		    n > 0 ? paths[0] : "(no name or scope configured)",
@@ -145,11 +146,11 @@ append_uptime(struct tree *row, const struct tree *map)
 		(void)snprintf(text, sizeof(text), "%lldd %lldh", s / 86400,
 		    s / 3600 % 24);
 	else if (s >= 3600)
-		(void)snprintf(text, sizeof(text), "%lldh %lldm", s / 3600,
-		    s / 60 % 60);
+		(void)snprintf(
+		    text, sizeof(text), "%lldh %lldm", s / 3600, s / 60 % 60);
 	else if (s >= 60)
-		(void)snprintf(text, sizeof(text), "%lldm %llds", s / 60,
-		    s % 60);
+		(void)snprintf(
+		    text, sizeof(text), "%lldm %llds", s / 60, s % 60);
 	else if (s >= 0)
 		(void)snprintf(text, sizeof(text), "%llds", s);
 	(void)tree_append(row, tree_text(text));
@@ -162,8 +163,8 @@ append_kb(struct tree *row, const struct tree *map, const char *key)
 	char text[32] = "";
 
 	if (kb >= 0)
-		(void)snprintf(text, sizeof(text), "%.1f MB",
-		    (double)kb / 1024);
+		(void)snprintf(
+		    text, sizeof(text), "%.1f MB", (double)kb / 1024);
 	(void)tree_append(row, tree_text(text));
 }
 
@@ -174,8 +175,8 @@ append_seconds(struct tree *row, const struct tree *map, const char *key)
 	char text[32] = "";
 
 	if (v != NULL && v->type == TREE_INT)
-		(void)snprintf(text, sizeof(text), "%.1f s",
-		    (double)v->u.i / 1000);
+		(void)snprintf(
+		    text, sizeof(text), "%.1f s", (double)v->u.i / 1000);
 	(void)tree_append(row, tree_text(text));
 }
 
@@ -225,8 +226,8 @@ process_row(struct table *t, const struct tree *map)
 
 /* Machine forms give the daemon's values as they are. */
 static void
-print_data(const struct tree *list, enum table_format fmt,
-    const char *const *keys)
+print_data(
+    const struct tree *list, enum table_format fmt, const char *const *keys)
 {
 	struct table t;
 	uint32_t i, k;
@@ -306,8 +307,8 @@ local_time(int64_t us, char *buf, size_t size)
 	buf[0] = '\0';
 	if (localtime_r(&sec, &tm) != NULL &&
 	    strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S", &tm) > 0)
-		(void)snprintf(buf, size, "%s.%03d", day,
-		    (int)(us / 1000 % 1000));
+		(void)snprintf(
+		    buf, size, "%s.%03d", day, (int)(us / 1000 % 1000));
 }
 
 static void
@@ -387,7 +388,7 @@ log_level(struct ctl *ctl, const struct parsed *p)
 
 	if (p->nargs != 2)
 		ctl_error("log-level needs one of default, debug, info, "
-		    "warning, error, critical");
+			  "warning, error, critical");
 	new_query(&q, CTL_LOG_LEVEL);
 	for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
 		if (strcasecmp(levels[i].name, p->args[1]) == 0) {
@@ -405,7 +406,7 @@ restart_helper(struct ctl *ctl, const struct parsed *p)
 
 	if (p->nargs != 2)
 		ctl_error("restart-helper needs one of dcs, rest, postgres, "
-		    "watchdog");
+			  "watchdog");
 	new_query(&q, CTL_RESTART_HELPER);
 	for (proc = PROC_DCS; proc <= PROC_WATCHDOG; proc++)
 		if (strcmp(proc_name((enum proc)proc), p->args[1]) == 0) {

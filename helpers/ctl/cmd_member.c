@@ -39,8 +39,8 @@ reload_one(struct ctl *ctl, struct store *store, const struct view *v,
 		printf("No changes to apply on member %s\n", t->name);
 	else if (a.status == 202)
 		printf("Reload request received for member %s and will be "
-		    "processed within %d seconds\n", t->name,
-		    fact_loop_wait(v));
+		       "processed within %d seconds\n",
+		    t->name, fact_loop_wait(v));
 	else
 		failed("reload", t->name, &a);
 	rest_free(&a);
@@ -50,9 +50,12 @@ int
 cmd_reload(struct ctl *ctl, const struct parsed *p)
 {
 	const char *role = parsed_text(p, "--role");
-	struct selection s = { .cluster = p->args[0], .action = "reload",
-		.role = role != NULL ? role : "any", .confirm = true,
-		.force = parsed_flag(p, "--force"), .names = p->args + 1,
+	struct selection s = { .cluster = p->args[0],
+		.action = "reload",
+		.role = role != NULL ? role : "any",
+		.confirm = true,
+		.force = parsed_flag(p, "--force"),
+		.names = p->args + 1,
 		.nnames = p->nargs - 1 };
 	struct targets t;
 	struct store *store;
@@ -101,13 +104,13 @@ reinit_one(struct ctl *ctl, struct store *store, const struct target *t,
 			unreachable(t->name, &a);
 		ok = a.status < 400;
 		if (ok)
-			printf("Success: reinitialize for member %s\n",
-			    t->name);
+			printf(
+			    "Success: reinitialize for member %s\n", t->name);
 		else
 			failed("reinitialize", t->name, &a);
 		again = !ok && !force && in_progress(a.body) &&
 		    prompt_confirm("Do you want to cancel it and "
-			"reinitialize anyway?");
+				   "reinitialize anyway?");
 		forced = forced || again;
 		rest_free(&a);
 	} while (again);
@@ -126,11 +129,11 @@ is_complete(struct ctl *ctl, struct store *store, const struct target *t)
 	if (a.status != 0)
 		doc = tree_from_json(a.body, a.len, NULL, 0);
 	if (doc == NULL)
-		log_warn("%s: %s", t->name, a.status == 0 ? a.text :
-		    "not an answer of a member");
+		log_warn("%s: %s", t->name,
+		    a.status == 0 ? a.text : "not an answer of a member");
 	else
 		done = strcmp(tree_path_text(doc, "state", ""),
-		    "creating replica") != 0;
+			   "creating replica") != 0;
 	tree_free(doc);
 	rest_free(&a);
 	return done;
@@ -165,9 +168,13 @@ int
 cmd_reinit(struct ctl *ctl, const struct parsed *p)
 {
 	struct selection s = { .cluster = p->args[0],
-		.action = "reinitialize", .role = "replica", .reinit = true,
-		.confirm = true, .force = parsed_flag(p, "--force"),
-		.names = p->args + 1, .nnames = p->nargs - 1 };
+		.action = "reinitialize",
+		.role = "replica",
+		.reinit = true,
+		.confirm = true,
+		.force = parsed_flag(p, "--force"),
+		.names = p->args + 1,
+		.nnames = p->nargs - 1 };
 	struct targets t, begun;
 	struct store *store;
 	struct view *v;
@@ -215,9 +222,12 @@ flush_restarts(struct ctl *ctl, struct store *store, const struct view *v,
     const struct parsed *p)
 {
 	const char *role = parsed_text(p, "--role");
-	struct selection s = { .cluster = p->args[0], .action = "flush",
-		.role = role != NULL ? role : "any", .confirm = true,
-		.force = parsed_flag(p, "--force"), .names = p->args + 1,
+	struct selection s = { .cluster = p->args[0],
+		.action = "flush",
+		.role = role != NULL ? role : "any",
+		.confirm = true,
+		.force = parsed_flag(p, "--force"),
+		.names = p->args + 1,
 		.nnames = p->nargs - 2 };
 	struct targets t;
 	uint32_t i;
@@ -259,8 +269,8 @@ flush_switchover(struct ctl *ctl, struct store *store, const struct view *v,
 	char now[DATE_SIZE];
 	uint32_t i;
 
-	if (!v->failover_scheduled || (v->failover_leader[0] == '\0' &&
-		v->failover_member[0] == '\0')) {
+	if (!v->failover_scheduled ||
+	    (v->failover_leader[0] == '\0' && v->failover_member[0] == '\0')) {
 		printf("No pending scheduled switchover\n");
 		return;
 	}
@@ -288,9 +298,11 @@ cmd_flush(struct ctl *ctl, const struct parsed *p)
 	struct view *v;
 
 	if (strcmp(what, "restart") != 0 && strcmp(what, "switchover") != 0)
-		usage_error(p->command, "Invalid value for "
+		usage_error(p->command,
+		    "Invalid value for "
 		    "'{restart|switchover}': '%s' is not one of 'restart', "
-		    "'switchover'.", what);
+		    "'switchover'.",
+		    what);
 	config_group(ctl, p, false);
 	store = store_open(ctl, p->args[0]);
 	v = store_view(store);

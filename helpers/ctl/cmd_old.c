@@ -72,8 +72,8 @@ cmd_configure(struct ctl *ctl, const struct parsed *p)
 	(void)ctl;
 	config_default_path(dflt, sizeof(dflt));
 	path = given_or_asked(p, "--config-file", dflt, "Configuration file");
-	dcs = given_or_asked(p, "--dcs", "etcd://localhost:2379",
-	    "DCS connect url");
+	dcs = given_or_asked(
+	    p, "--dcs", "etcd://localhost:2379", "DCS connect url");
 	ns = given_or_asked(p, "--namespace", "/service/", "Namespace");
 	(void)tree_set(t, "dcs_api", tree_text(dcs));
 	(void)tree_set(t, "namespace", tree_text(ns));
@@ -99,8 +99,8 @@ address(const struct ctl *ctl, const char *section, const char *dflt,
 	(void)snprintf(path, sizeof(path), "%s.listen", section);
 	if (a == NULL)
 		a = tree_path_text(c, path, dflt);
-	if (snprintf(out, size, "%s%s", a, strchr(a, ':') == NULL ? port :
-		"") >= (int)size)
+	if (snprintf(out, size, "%s%s", a,
+		strchr(a, ':') == NULL ? port : "") >= (int)size)
 		ctl_error("%s: address too long", section);
 }
 
@@ -114,12 +114,13 @@ fill_member(const struct ctl *ctl, struct msg_dcs_touch *m)
 	m->state = STATE_RUNNING;
 	m->role = ROLE_PRIMARY;
 	address(ctl, "postgresql", "127.0.0.1", ":5432", addr, sizeof(addr));
-	(void)snprintf(m->conn_url, sizeof(m->conn_url),
-	    "postgres://%s/postgres", addr);
+	(void)snprintf(
+	    m->conn_url, sizeof(m->conn_url), "postgres://%s/postgres", addr);
 	address(ctl, "restapi", "127.0.0.1:8008", ":8008", addr, sizeof(addr));
 	(void)snprintf(m->api_url, sizeof(m->api_url), "%s://%s/patroni",
 	    tree_path_text(c, "restapi.certfile", NULL) != NULL ? "https" :
-	    "http", addr);
+								  "http",
+	    addr);
 }
 
 static void
@@ -132,8 +133,7 @@ undo(struct store *store, const char *cluster)
 	if (store_remove(store) != OUTCOME_OK)
 		log_error("What was written could not be removed: %s",
 		    store_error(store));
-	ctl_error("Unable to install permanent leader for cluster %s",
-	    cluster);
+	ctl_error("Unable to install permanent leader for cluster %s", cluster);
 }
 
 int
@@ -148,7 +148,7 @@ cmd_scaffold(struct ctl *ctl, const struct parsed *p)
 
 	if (tree_get(c, "postgresql") == NULL || tree_get(c, "restapi") == NULL)
 		ctl_error("scaffold needs the sections postgresql and restapi "
-		    "in the configuration");
+			  "in the configuration");
 	if (tree_path_text(c, "name", "")[0] == '\0')
 		(void)tree_set(c, "name", tree_text(cluster));
 	store = store_open(ctl, cluster);
@@ -158,8 +158,8 @@ cmd_scaffold(struct ctl *ctl, const struct parsed *p)
 	view_free(v);
 	rc = store_initialize(store, sysid != NULL ? sysid : "");
 	if (rc == OUTCOME_REFUSED)
-		ctl_error("Initialize key for cluster %s already exists",
-		    cluster);
+		ctl_error(
+		    "Initialize key for cluster %s already exists", cluster);
 	if (rc != OUTCOME_OK)
 		ctl_error("%s", store_error(store));
 	fill_member(ctl, &m);

@@ -60,11 +60,11 @@ load_sql(const struct parsed *p)
 
 	if (file != NULL && command != NULL)
 		ctl_error("--file and --command are mutually exclusive "
-		    "options");
+			  "options");
 	if (file == NULL && command == NULL)
 		ctl_error("You need to specify either --command or --file");
-	job.sql = command != NULL ? strdup(command) : read_sql(p->command,
-	    file);
+	job.sql =
+	    command != NULL ? strdup(command) : read_sql(p->command, file);
 	if (job.sql == NULL)
 		ctl_error("out of memory");
 }
@@ -84,8 +84,7 @@ format_of(const struct parsed *p, bool *known)
 		*known = *known || strcmp(name, names[i]) == 0;
 	if (name == NULL)
 		return FMT_TSV;
-	return strcmp(name, "topology") == 0 ? FMT_PRETTY :
-	    table_format(name);
+	return strcmp(name, "topology") == 0 ? FMT_PRETTY : table_format(name);
 }
 
 static void
@@ -135,9 +134,11 @@ print_result(const struct parsed *p, const PGresult *r)
 	for (i = 0; i < PQntuples(r); i++) {
 		row = table_row(&t);
 		for (c = 0; c < PQnfields(r); c++)
-			if (!tree_append(row, pgvalue(PQftype(r, c),
-				PQgetisnull(r, i, c) ? NULL :
-				PQgetvalue(r, i, c), native)))
+			if (!tree_append(row,
+				pgvalue(PQftype(r, c),
+				    PQgetisnull(r, i, c) ? NULL :
+							   PQgetvalue(r, i, c),
+				    native)))
 				ctl_error("out of memory");
 	}
 	print_table(p, &t);
@@ -151,8 +152,8 @@ print_error(const struct parsed *p, const char *state, const char *words)
 	char *c;
 
 	if (state != NULL && state[0] != '\0')
-		(void)snprintf(text, sizeof(text), "ERROR, SQLSTATE: %s",
-		    state);
+		(void)snprintf(
+		    text, sizeof(text), "ERROR, SQLSTATE: %s", state);
 	else
 		(void)snprintf(text, sizeof(text), "%s", words);
 	for (c = text; *c != '\0'; c++)

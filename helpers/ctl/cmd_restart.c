@@ -15,7 +15,7 @@ struct plan {
 	struct store *store;
 	struct view *view;
 	struct targets t;
-	char at[DATE_SIZE]; /* "" = now */
+	char at[DATE_SIZE];  /* "" = now */
 	const char *version; /* "" = any */
 };
 
@@ -31,12 +31,15 @@ choose_time(struct plan *pl)
 		return;
 	if (text == NULL) {
 		date_example(example, sizeof(example));
-		text = prompt_text("now", "When should the restart take place "
-		    "(e.g. %s) ", example);
+		text = prompt_text("now",
+		    "When should the restart take place "
+		    "(e.g. %s) ",
+		    example);
 	}
 	if (!date_parse(text, pl->at, sizeof(pl->at)))
 		ctl_error("Unable to parse scheduled timestamp (%s). It should "
-		    "be in an unambiguous format (e.g. ISO 8601)", text);
+			  "be in an unambiguous format (e.g. ISO 8601)",
+		    text);
 }
 
 static void
@@ -72,13 +75,15 @@ confirm_scheduled(const struct plan *pl, const char *names)
 	(void)text_set(at, sizeof(at), pl->at);
 	at[10] = ' '; /* instead of the T */
 	if (parsed_flag(pl->p, "--pending"))
-		yes = prompt_confirm("The nodes needing a restart will be "
+		yes = prompt_confirm(
+		    "The nodes needing a restart will be "
 		    "identified at the scheduled time, and might be different "
 		    "from the ones showing pending restart right now. Is this "
 		    "fine?");
 	else
 		yes = prompt_confirm("Are you sure you want to schedule "
-		    "restart of members %s at %s?", names, at);
+				     "restart of members %s at %s?",
+		    names, at);
 	if (!yes)
 		ctl_error("Aborted scheduled restart");
 }
@@ -94,7 +99,8 @@ confirm(const struct plan *pl)
 	if (pl->at[0] != '\0')
 		confirm_scheduled(pl, names);
 	else if (!prompt_confirm("Are you sure you want to restart members "
-		     "%s?", names))
+				 "%s?",
+		     names))
 		ctl_error("Aborted restart");
 }
 
@@ -115,7 +121,8 @@ check_version(const char *text)
 	}
 	if (n != 3 && (n != 2 || part[0] < 10))
 		ctl_error("Invalid PostgreSQL version format: X.Y or X.Y.Z is "
-		    "accepted: %s", text);
+			  "accepted: %s",
+		    text);
 }
 
 static void
@@ -123,7 +130,8 @@ choose_version(struct plan *pl)
 {
 	pl->version = parsed_text(pl->p, "--pg-version");
 	if (pl->version == NULL && !pl->force)
-		pl->version = prompt_text("", "Restart if the PostgreSQL "
+		pl->version = prompt_text("",
+		    "Restart if the PostgreSQL "
 		    "version is less than provided (e.g. 9.5.2) ");
 	if (pl->version == NULL)
 		pl->version = "";
@@ -144,8 +152,8 @@ body_of(const struct plan *pl)
 	if (parsed_flag(pl->p, "--pending"))
 		(void)tree_set(body, "restart_pending", tree_bool(true));
 	if (pl->version[0] != '\0')
-		(void)tree_set(body, "postgres_version",
-		    tree_text(pl->version));
+		(void)tree_set(
+		    body, "postgres_version", tree_text(pl->version));
 	if (pl->at[0] != '\0')
 		(void)tree_set(body, "schedule", tree_text(pl->at));
 	if (timeout != NULL)
@@ -173,13 +181,14 @@ flush_first(const struct plan *pl, const struct target *t)
 	call(pl, t, "DELETE", NULL, &a);
 	if (a.status >= 400)
 		printf("Failed: flush scheduled restart for member %s, "
-		    "status code=%ld, (%s)\n", t->name, a.status, a.body);
+		       "status code=%ld, (%s)\n",
+		    t->name, a.status, a.body);
 	rest_free(&a);
 }
 
 static void
-restart_one(const struct plan *pl, const struct target *t,
-    const struct tree *body)
+restart_one(
+    const struct plan *pl, const struct target *t, const struct tree *body)
 {
 	struct rest_answer a;
 
@@ -191,10 +200,12 @@ restart_one(const struct plan *pl, const struct target *t,
 		printf("Success: restart scheduled on member %s\n", t->name);
 	else if (a.status == 409)
 		printf("Failed: another restart is already scheduled on "
-		    "member %s\n", t->name);
+		       "member %s\n",
+		    t->name);
 	else
 		printf("Failed: restart for member %s, status code=%ld, "
-		    "(%s)\n", t->name, a.status, a.body);
+		       "(%s)\n",
+		    t->name, a.status, a.body);
 	rest_free(&a);
 }
 
@@ -202,9 +213,11 @@ int
 cmd_restart(struct ctl *ctl, const struct parsed *p)
 {
 	const char *role = parsed_text(p, "--role");
-	struct selection s = { .cluster = p->args[0], .action = "restart",
+	struct selection s = { .cluster = p->args[0],
+		.action = "restart",
 		.role = role != NULL ? role : "any",
-		.force = parsed_flag(p, "--force"), .names = p->args + 1,
+		.force = parsed_flag(p, "--force"),
+		.names = p->args + 1,
 		.nnames = p->nargs - 1 };
 	struct tree *body;
 	struct plan pl;

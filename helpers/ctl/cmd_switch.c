@@ -54,7 +54,7 @@ choose_leader(struct plan *pl, const char *given)
 	else if (given == NULL)
 		pl->leader = prompt_text(now, "%s",
 		    fact_standby_cluster(pl->view) ? "Standby Leader" :
-		    "Primary");
+						     "Primary");
 	if (strcmp(pl->leader, now) != 0)
 		ctl_error("Member %s is not the leader of cluster %s",
 		    pl->leader, pl->cluster);
@@ -109,7 +109,7 @@ choose_candidate(struct plan *pl)
 	if (pl->candidate == NULL || pl->candidate[0] == '\0') {
 		if (pl->failover)
 			ctl_error("Failover could be performed only to a "
-			    "specific candidate");
+				  "specific candidate");
 		return;
 	}
 	if (strcmp(pl->candidate, pl->view->leader) == 0)
@@ -117,7 +117,8 @@ choose_candidate(struct plan *pl)
 		    pl->candidate, pl->cluster);
 	if (select_has(&t, pl->candidate) == NULL)
 		ctl_error("Member %s does not exist in cluster %s or is "
-		    "tagged as nofailover", pl->candidate, pl->cluster);
+			  "tagged as nofailover",
+		    pl->candidate, pl->cluster);
 }
 
 /* Failover to a node that may lack commits needs a word of its own. */
@@ -136,7 +137,8 @@ confirm_asynchronous(const struct plan *pl)
 		if (strcasecmp(v->sync_standby[i], pl->candidate) == 0)
 			return;
 	if (!prompt_confirm("Are you sure you want to failover to the "
-		"asynchronous node %s?", pl->candidate))
+			    "asynchronous node %s?",
+		pl->candidate))
 		ctl_error("Aborting failover");
 }
 
@@ -151,12 +153,15 @@ choose_time(struct plan *pl)
 		return;
 	if (text == NULL) {
 		date_example(example, sizeof(example));
-		text = typed = prompt_text("now", "When should the switchover "
-		    "take place (e.g. %s ) ", example);
+		text = typed = prompt_text("now",
+		    "When should the switchover "
+		    "take place (e.g. %s ) ",
+		    example);
 	}
 	if (!date_parse(text, pl->at, sizeof(pl->at)))
 		ctl_error("Unable to parse scheduled timestamp (%s). It should "
-		    "be in an unambiguous format (e.g. ISO 8601)", text);
+			  "be in an unambiguous format (e.g. ISO 8601)",
+		    text);
 	if (pl->at[0] != '\0' && fact_paused(pl->view))
 		ctl_error("Can't schedule switchover in the paused state");
 	free(typed);
@@ -166,18 +171,19 @@ static void
 confirm(const struct plan *pl)
 {
 	const char *leader = pl->view->leader;
-	const char *demoting = leader[0] != '\0' ?
-	    ", demoting current leader " : "";
+	const char *demoting =
+	    leader[0] != '\0' ? ", demoting current leader " : "";
 
 	if (pl->force)
 		return;
 	if (pl->at[0] != '\0') {
 		if (!prompt_confirm("Are you sure you want to schedule "
-			"switchover of cluster %s at %s%s%s?", pl->cluster,
-			pl->at, demoting, leader))
+				    "switchover of cluster %s at %s%s%s?",
+			pl->cluster, pl->at, demoting, leader))
 			ctl_error("Aborting scheduled switchover");
 	} else if (!prompt_confirm("Are you sure you want to %s cluster "
-		       "%s%s%s?", action(pl), pl->cluster, demoting, leader))
+				   "%s%s%s?",
+		       action(pl), pl->cluster, demoting, leader))
 		ctl_error("Aborting %s", action(pl));
 }
 
@@ -221,7 +227,8 @@ report(struct plan *pl, const struct rest_answer *a)
 	if (a->status != 200 && a->status != 202) {
 		printf("%s %s, details: %ld, %s\n", name,
 		    contains(a->body, "status unknown") ? "result unknown" :
-		    "failed", a->status, a->body);
+							  "failed",
+		    a->status, a->body);
 		return;
 	}
 	date_now5(now, sizeof(now));
@@ -234,27 +241,26 @@ report(struct plan *pl, const struct rest_answer *a)
 static void
 request(struct plan *pl)
 {
-	const char *to = pl->view->leader[0] != '\0' ? pl->view->leader :
-	    pl->candidate;
+	const char *to =
+	    pl->view->leader[0] != '\0' ? pl->view->leader : pl->candidate;
 	struct target t = { to, view_member(pl->view, to) };
 	struct tree *body = tree_map();
 	struct rest_answer a;
 
-	(void)tree_set(body, "candidate", pl->candidate != NULL ?
-	    tree_text(pl->candidate) : tree_null());
+	(void)tree_set(body, "candidate",
+	    pl->candidate != NULL ? tree_text(pl->candidate) : tree_null());
 	if (!pl->failover) {
 		(void)tree_set(body, "leader", tree_text(pl->leader));
 		if (pl->at[0] != '\0')
-			(void)tree_set(body, "scheduled_at",
-			    tree_text(pl->at));
+			(void)tree_set(body, "scheduled_at", tree_text(pl->at));
 	}
 	rest_target(pl->ctl, pl->store, &t, "POST",
 	    pl->failover ? "/failover" : "/switchover", body, &a);
 	if (!pl->failover && a.status == 501 &&
 	    contains(a.body, "Server does not support this operation")) {
 		rest_free(&a);
-		rest_target(pl->ctl, pl->store, &t, "POST", "/failover", body,
-		    &a);
+		rest_target(
+		    pl->ctl, pl->store, &t, "POST", "/failover", body, &a);
 	}
 	if (a.status == 0) {
 		log_error("%s: %s", to, a.text);
@@ -318,6 +324,6 @@ cmd_failover(struct ctl *ctl, const struct parsed *p)
 		return run(ctl, p, true, NULL);
 	/* until 3.x that was a switchover */
 	log_warn("failover with the name of the leader is a switchover: use "
-	    "the switchover command");
+		 "the switchover command");
 	return run(ctl, p, false, leader);
 }

@@ -6,28 +6,54 @@
 
 #include "ctl.h"
 
-#define GROUP { "--group", NULL, OPT_INTEGER, NULL, "Citus group" }
-#define FORMAT { "--format", "-f", OPT_CHOICE, FORMAT_CHOICES, "Output format" }
-#define W2 { "-W", NULL, OPT_FLAG, NULL, \
-	"Auto update the screen every 2 seconds" }
-#define WATCH { "-w", "--watch", OPT_FLOAT, NULL, \
-	"Auto update the screen every X seconds" }
-#define FORCE { "--force", NULL, OPT_FLAG, NULL, \
-	"Do not ask for confirmation at any point" }
-#define ROLE(help) { "--role", "-r", OPT_CHOICE, ROLE_CHOICES, help }
-#define MEMBER(help) { "--member", "-m", OPT_TEXT, NULL, help }
-#define CANDIDATE { "--candidate", NULL, OPT_TEXT, NULL, \
-	"The name of the candidate" }
-#define END { NULL, NULL, OPT_FLAG, NULL, NULL }
+#define GROUP                                                     \
+	{                                                         \
+		"--group", NULL, OPT_INTEGER, NULL, "Citus group" \
+	}
+#define FORMAT                                                                \
+	{                                                                     \
+		"--format", "-f", OPT_CHOICE, FORMAT_CHOICES, "Output format" \
+	}
+#define W2                                                   \
+	{                                                    \
+		"-W", NULL, OPT_FLAG, NULL,                  \
+		    "Auto update the screen every 2 seconds" \
+	}
+#define WATCH                                                \
+	{                                                    \
+		"-w", "--watch", OPT_FLOAT, NULL,            \
+		    "Auto update the screen every X seconds" \
+	}
+#define FORCE                                                  \
+	{                                                      \
+		"--force", NULL, OPT_FLAG, NULL,               \
+		    "Do not ask for confirmation at any point" \
+	}
+#define ROLE(help)                                             \
+	{                                                      \
+		"--role", "-r", OPT_CHOICE, ROLE_CHOICES, help \
+	}
+#define MEMBER(help)                                   \
+	{                                              \
+		"--member", "-m", OPT_TEXT, NULL, help \
+	}
+#define CANDIDATE                                    \
+	{                                            \
+		"--candidate", NULL, OPT_TEXT, NULL, \
+		    "The name of the candidate"      \
+	}
+#define END                                      \
+	{                                        \
+		NULL, NULL, OPT_FLAG, NULL, NULL \
+	}
 
 static const struct opt no_opts[] = { END };
-static const struct opt configure_opts[] = {
-	{ "--config-file", "-c", OPT_TEXT, NULL, "Configuration file" },
+static const struct opt configure_opts[] = { { "--config-file", "-c", OPT_TEXT,
+						 NULL, "Configuration file" },
 	{ "--dcs", "-d", OPT_TEXT, NULL, "The DCS connect url" },
 	{ "--namespace", "-n", OPT_TEXT, NULL, "The namespace" }, END };
-static const struct opt demote_opts[] = {
-	{ "--host", NULL, OPT_TEXT, NULL,
-	    "Address of the remote node" },
+static const struct opt demote_opts[] = { { "--host", NULL, OPT_TEXT, NULL,
+					      "Address of the remote node" },
 	{ "--port", NULL, OPT_INTEGER, NULL, "Port of the remote node" },
 	{ "--restore-command", NULL, OPT_TEXT, NULL,
 	    "Command to restore WAL records from the remote primary" },
@@ -39,14 +65,18 @@ static const struct opt dsn_opts[] = { GROUP,
 	MEMBER("Generate a dsn for this member"), END };
 static const struct opt edit_opts[] = { GROUP,
 	{ "--quiet", "-q", OPT_FLAG, NULL, "Do not show changes" },
-	{ "--set", "-s", OPT_TEXT, NULL, "Set specific configuration value. "
+	{ "--set", "-s", OPT_TEXT, NULL,
+	    "Set specific configuration value. "
 	    "Can be specified multiple times" },
-	{ "--pg", "-p", OPT_TEXT, NULL, "Set specific PostgreSQL parameter "
+	{ "--pg", "-p", OPT_TEXT, NULL,
+	    "Set specific PostgreSQL parameter "
 	    "value. Shorthand for -s postgresql.parameters. Can be specified "
 	    "multiple times" },
-	{ "--apply", NULL, OPT_FILE, NULL, "Apply configuration from file. "
+	{ "--apply", NULL, OPT_FILE, NULL,
+	    "Apply configuration from file. "
 	    "Use - for stdin." },
-	{ "--replace", NULL, OPT_FILE, NULL, "Apply configuration from file, "
+	{ "--replace", NULL, OPT_FILE, NULL,
+	    "Apply configuration from file, "
 	    "replacing existing configuration. Use - for stdin." },
 	FORCE, END };
 static const struct opt failover_opts[] = { GROUP, CANDIDATE, FORCE,
@@ -57,7 +87,8 @@ static const struct opt switchover_opts[] = { GROUP,
 	{ "--leader", "--primary", OPT_TEXT, NULL,
 	    "The name of the current leader" },
 	CANDIDATE,
-	{ "--scheduled", NULL, OPT_TEXT, NULL, "Timestamp of a scheduled "
+	{ "--scheduled", NULL, OPT_TEXT, NULL,
+	    "Timestamp of a scheduled "
 	    "switchover in unambiguous format (e.g. ISO 8601)" },
 	FORCE, { "--master", NULL, OPT_TEXT, NULL, NULL }, END };
 static const struct opt flush_opts[] = { GROUP,
@@ -67,8 +98,8 @@ static const struct opt list_opts[] = { GROUP,
 	{ "--extended", "-e", OPT_FLAG, NULL, "Show some extra information" },
 	{ "--timestamp", "-t", OPT_FLAG, NULL, "Print timestamp" }, FORMAT, W2,
 	WATCH, END };
-static const struct opt local_opts[] = {
-	{ "--socket", NULL, OPT_TEXT, NULL, "Control socket of the daemon" },
+static const struct opt local_opts[] = { { "--socket", NULL, OPT_TEXT, NULL,
+					     "Control socket of the daemon" },
 	FORMAT,
 	{ "--limit", "-n", OPT_INTEGER, NULL, "Newest entries of the journal" },
 	W2, WATCH, FORCE,
@@ -80,10 +111,12 @@ static const struct opt local_opts[] = {
 	CANDIDATE, END };
 static const struct opt pause_opts[] = { GROUP,
 	{ "--wait", NULL, OPT_FLAG, NULL,
-	    "Wait until pause is applied on all nodes" }, END };
+	    "Wait until pause is applied on all nodes" },
+	END };
 static const struct opt resume_opts[] = { GROUP,
 	{ "--wait", NULL, OPT_FLAG, NULL,
-	    "Wait until pause is cleared on all nodes" }, END };
+	    "Wait until pause is cleared on all nodes" },
+	END };
 static const struct opt promote_opts[] = { FORCE, END };
 static const struct opt query_opts[] = { GROUP,
 	{ "--format", NULL, OPT_TEXT, NULL,
@@ -91,9 +124,8 @@ static const struct opt query_opts[] = { GROUP,
 	{ "--file", "-f", OPT_FILE, NULL,
 	    "Execute the SQL commands from this file" },
 	{ "--password", NULL, OPT_FLAG, NULL, "force password prompt" },
-	{ "-U", "--username", OPT_TEXT, NULL, "database user name" },
-	W2, WATCH, ROLE("The role of the query"),
-	MEMBER("Query a specific member"),
+	{ "-U", "--username", OPT_TEXT, NULL, "database user name" }, W2, WATCH,
+	ROLE("The role of the query"), MEMBER("Query a specific member"),
 	{ "--delimiter", NULL, OPT_TEXT, NULL, "The column delimiter" },
 	{ "--command", "-c", OPT_TEXT, NULL, "The SQL commands to execute" },
 	{ "-d", "--dbname", OPT_TEXT, NULL, "database name to connect to" },
@@ -101,24 +133,30 @@ static const struct opt query_opts[] = { GROUP,
 static const struct opt reinit_opts[] = { GROUP, FORCE,
 	{ "--from-leader", NULL, OPT_FLAG, NULL, "Get basebackup from leader" },
 	{ "--wait", NULL, OPT_FLAG, NULL,
-	    "Wait until reinitialization completes" }, END };
+	    "Wait until reinitialization completes" },
+	END };
 static const struct opt reload_opts[] = { GROUP,
 	ROLE("Reload only members with this role"), FORCE, END };
 static const struct opt remove_opts[] = { GROUP, FORMAT, END };
 static const struct opt restart_opts[] = { GROUP,
 	ROLE("Restart only members with this role"),
 	{ "--any", NULL, OPT_FLAG, NULL, "Restart a single member only" },
-	{ "--scheduled", NULL, OPT_TEXT, NULL, "Timestamp of a scheduled "
+	{ "--scheduled", NULL, OPT_TEXT, NULL,
+	    "Timestamp of a scheduled "
 	    "restart in unambiguous format (e.g. ISO 8601)" },
-	{ "--pg-version", NULL, OPT_TEXT, NULL, "Restart if the PostgreSQL "
+	{ "--pg-version", NULL, OPT_TEXT, NULL,
+	    "Restart if the PostgreSQL "
 	    "version is less than provided (e.g. 9.5.2)" },
 	{ "--pending", NULL, OPT_FLAG, NULL, "Restart if pending" },
-	{ "--timeout", NULL, OPT_TEXT, NULL, "Return error and fail over if "
+	{ "--timeout", NULL, OPT_TEXT, NULL,
+	    "Return error and fail over if "
 	    "necessary when restarting takes longer than this." },
 	FORCE, END };
 static const struct opt scaffold_opts[] = {
 	{ "--sysid", "-s", OPT_TEXT, NULL,
-	    "System ID of the cluster to put into the initialize key" }, END };
+	    "System ID of the cluster to put into the initialize key" },
+	END
+};
 static const struct opt group_opts[] = { GROUP, END };
 static const struct opt topology_opts[] = { GROUP, W2, WATCH, END };
 
@@ -137,8 +175,10 @@ const struct command commands[] = {
 	{ "demote-cluster", "Demote cluster to a standby cluster", OPTIONAL,
 	    NULL, 1, 0, demote_opts, cmd_demote_cluster,
 	    "  patronictl demote-cluster orders --host 10.2.0.5 --port 5432\n" },
-	{ "dsn", "Generate a dsn for the provided member, defaults to a dsn "
-	    "of the leader", OPTIONAL, NULL, 1, 0, dsn_opts, cmd_dsn,
+	{ "dsn",
+	    "Generate a dsn for the provided member, defaults to a dsn "
+	    "of the leader",
+	    OPTIONAL, NULL, 1, 0, dsn_opts, cmd_dsn,
 	    "  psql \"$(patronictl dsn orders -r replica) dbname=shop\"\n" },
 	{ "edit-config", "Edit cluster configuration", OPTIONAL, NULL, 1, 0,
 	    edit_opts, cmd_edit_config,
@@ -149,9 +189,8 @@ const struct command commands[] = {
 	{ "failover", "Failover to a replica", OPTIONAL, NULL, 1, 0,
 	    failover_opts, cmd_failover,
 	    "  patronictl failover orders --candidate db2\n" },
-	{ "flush", "Discard scheduled events",
-	    MEMBERS " {restart|switchover}", flush_needs, MAX_ARGS, 0,
-	    flush_opts, cmd_flush,
+	{ "flush", "Discard scheduled events", MEMBERS " {restart|switchover}",
+	    flush_needs, MAX_ARGS, 0, flush_opts, cmd_flush,
 	    "  patronictl flush orders switchover\n"
 	    "  patronictl flush orders db2 db3 restart\n" },
 	{ "history", "Show the history of failovers/switchovers", OPTIONAL,
@@ -214,8 +253,9 @@ const struct command commands[] = {
 	    cmd_topology, "  patronictl topology orders -w 5\n" },
 	{ "version",
 	    "Output version of patronictl command or a running Patroni "
-	    "instance", "[CLUSTER_NAME] [MEMBER_NAMES]...", NULL, MAX_ARGS, 0,
-	    group_opts, cmd_version, "  patronictl version orders db1\n" },
+	    "instance",
+	    "[CLUSTER_NAME] [MEMBER_NAMES]...", NULL, MAX_ARGS, 0, group_opts,
+	    cmd_version, "  patronictl version orders db1\n" },
 	{ NULL, NULL, NULL, NULL, 0, 0, no_opts, NULL, NULL }
 };
 

@@ -91,7 +91,8 @@ parse_address(const char *text, struct address *a)
 		ctl_error("host name too long");
 	for (i = 0; i < hostlen; i++)
 		a->host[i] = text[i] >= 'A' && text[i] <= 'Z' ?
-		    (char)(text[i] + 32) : text[i];
+		    (char)(text[i] + 32) :
+		    text[i];
 	a->host[hostlen] = '\0';
 	if (hostlen == 0)
 		(void)text_set(a->host, sizeof(a->host), "localhost");
@@ -190,11 +191,13 @@ config_load(struct ctl *ctl, const char *file, const char *url)
 		file = dflt;
 	if (access(file, R_OK) == -1) {
 		if (given && strcmp(file, dflt) != 0)
-			ctl_error("Provided config file %s not existing or no "
+			ctl_error(
+			    "Provided config file %s not existing or no "
 			    "read rights. Check the -c/--config-file parameter",
 			    file);
 		log_debug("Ignoring configuration file \"%s\". It does not "
-		    "exists or is not readable.", file);
+			  "exists or is not readable.",
+		    file);
 		file = NULL;
 	}
 	if ((env = conf_env_take(&notes)) == NULL)

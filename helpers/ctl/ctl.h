@@ -64,13 +64,13 @@ struct parsed {
 struct command {
 	const char *name;
 	const char *help;
-	const char *usage;	/* arguments: "[CLUSTER_NAMES]..." */
+	const char *usage;	  /* arguments: "[CLUSTER_NAMES]..." */
 	const char *const *needs; /* mandatory ones, then NULL; or NULL */
-	int max_args;		/* MAX_ARGS: any number */
-	unsigned flags;		/* COMMAND_* */
-	const struct opt *opts; /* ends with name NULL */
+	int max_args;		  /* MAX_ARGS: any number */
+	unsigned flags;		  /* COMMAND_* */
+	const struct opt *opts;	  /* ends with name NULL */
 	int (*run)(struct ctl *, const struct parsed *); /* exit code */
-	const char *examples;	/* lines for --help */
+	const char *examples;				 /* lines for --help */
 };
 
 #define ROLE_CHOICES "leader|primary|standby-leader|replica|standby|any"
@@ -86,8 +86,8 @@ void ctl_error(const char *fmt, ...)
 void usage_error(const struct command *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 /* Parse argv[0..argc) of a command; exits on --help and on errors. */
-void options_parse(const struct command *, int argc, char **argv,
-    struct parsed *);
+void options_parse(
+    const struct command *, int argc, char **argv, struct parsed *);
 /* Value of the option with that first name, which the command must have. */
 const struct opt_value *parsed_option(const struct parsed *, const char *name);
 bool parsed_flag(const struct parsed *, const char *name);
@@ -135,8 +135,8 @@ struct view *store_try_view(struct store *);
 struct event_base *store_base(struct store *);
 /* Writes; why they failed: store_error(). */
 enum outcome store_set_config(struct store *, const char *json, int64_t token);
-enum outcome store_set_failover(struct store *,
-    const struct msg_dcs_failover *);
+enum outcome store_set_failover(
+    struct store *, const struct msg_dcs_failover *);
 enum outcome store_remove(struct store *);
 enum outcome store_initialize(struct store *, const char *sysid);
 enum outcome store_touch(struct store *, const struct msg_dcs_touch *);
@@ -157,8 +157,8 @@ struct table {
 	char title[TEXT_SIZE + NAME_SIZE];
 	struct column *cols;
 	uint32_t ncols;
-	bool omit_empty; /* json, yaml: keys without text are left out */
-	bool unnamed;	 /* names are unknown: "Field 1" in boxes only */
+	bool omit_empty;       /* json, yaml: keys without text are left out */
+	bool unnamed;	       /* names are unknown: "Field 1" in boxes only */
 	const char *delimiter; /* tsv; NULL = tab */
 	/* list of lists of values, one per column */
 	struct tree *rows;
@@ -168,8 +168,8 @@ struct table {
 enum table_format table_format(const char *);
 #define FORMAT_CHOICES "pretty|tsv|json|yaml|yml"
 void table_init(struct table *);
-void table_column(struct table *, const char *name, const char *heading,
-    bool right);
+void table_column(
+    struct table *, const char *name, const char *heading, bool right);
 /* A new row; values are appended with tree_append. */
 struct tree *table_row(struct table *);
 void table_print(const struct table *, enum table_format, FILE *);
@@ -177,15 +177,15 @@ void table_free(struct table *);
 
 /* ---- members.c: the member table (10) ---- */
 
-void members_print(const struct ctl *, const struct view *,
-    const char *cluster, enum table_format, bool extended, FILE *);
+void members_print(const struct ctl *, const struct view *, const char *cluster,
+    enum table_format, bool extended, FILE *);
 /* The pretty one on stdout. */
-void members_table(const struct ctl *, const struct view *,
-    const char *cluster);
+void members_table(
+    const struct ctl *, const struct view *, const char *cluster);
 /* Host and port of a conn_url: lower case, IPv6 without brackets; "" when
  * there is none. */
-void member_address(const struct view_member *, char *host, size_t size,
-    int *port);
+void member_address(
+    const struct view_member *, char *host, size_t size, int *port);
 
 /* ---- facts.c: what the dynamic configuration says ---- */
 
@@ -213,7 +213,7 @@ struct selection {
 	const char *cluster;
 	const char *action; /* "restart", "flush" … */
 	const char *role;
-	bool reinit;	    /* role fixed, one member asked for (7.2) */
+	bool reinit; /* role fixed, one member asked for (7.2) */
 	bool force;
 	bool confirm;
 	const char *const *names;
@@ -230,8 +230,7 @@ const struct target *select_has(const struct targets *, const char *name);
 
 /* ---- prompt.c (8) ---- */
 
-bool prompt_confirm(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
+bool prompt_confirm(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Line typed; with a default (may be "") that one for an empty line.  The
  * caller frees it. */
 char *prompt_text(const char *dflt, const char *fmt, ...)
@@ -260,8 +259,17 @@ void date_now5(char *buf, size_t size);
 void style_init(void);
 /* Escape sequence of a style when f is stdout on a terminal that may have
  * colours, else "". */
-enum style { STYLE_NONE, STYLE_GOOD, STYLE_BAD, STYLE_WARN, STYLE_STRONG,
-	STYLE_ADDED, STYLE_REMOVED, STYLE_HUNK, STYLE_FILE };
+enum style {
+	STYLE_NONE,
+	STYLE_GOOD,
+	STYLE_BAD,
+	STYLE_WARN,
+	STYLE_STRONG,
+	STYLE_ADDED,
+	STYLE_REMOVED,
+	STYLE_HUNK,
+	STYLE_FILE
+};
 const char *style_on(FILE *f, enum style);
 const char *style_off(FILE *f, enum style);
 /* Role or state of the member table. */
@@ -274,8 +282,8 @@ void progress_end(void);
 
 void history_print(const struct view *, enum table_format, FILE *);
 /* The member that --role or --member means (13.1); NULL: there is none. */
-const struct view_member *dsn_member(const struct parsed *,
-    const struct view *);
+const struct view_member *dsn_member(
+    const struct parsed *, const struct view *);
 
 /* ---- watch.c ---- */
 

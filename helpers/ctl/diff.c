@@ -34,7 +34,7 @@ struct block {
 struct diff {
 	struct side a, b;
 	int *heads, *tails, *counts; /* by id: chain of lines of b */
-	int *now, *before;  /* by place in b: length of the run ending there */
+	int *now, *before; /* by place in b: length of the run ending there */
 	struct block *blocks;
 	int nblocks;
 };
@@ -175,7 +175,8 @@ longest(struct diff *d, int alo, int ahi, int blo, int bhi)
 	}
 	if (ahi > alo)
 		clear(d, d->before, ahi - 1);
-	while (best.a > alo && best.b > blo && same(d, best.a - 1, best.b - 1)) {
+	while (
+	    best.a > alo && best.b > blo && same(d, best.a - 1, best.b - 1)) {
 		best.a--;
 		best.b--;
 		best.n++;
@@ -189,8 +190,7 @@ longest(struct diff *d, int alo, int ahi, int blo, int bhi)
 static void
 add_block(struct diff *d, struct block b)
 {
-	struct block *last = d->nblocks > 0 ? &d->blocks[d->nblocks - 1] :
-	    NULL;
+	struct block *last = d->nblocks > 0 ? &d->blocks[d->nblocks - 1] : NULL;
 
 	if (last != NULL && last->a + last->n == b.a &&
 	    last->b + last->n == b.b)
@@ -208,8 +208,8 @@ struct range {
 static void
 find_blocks(struct diff *d)
 {
-	struct range *stack = array((size_t)(3 * (d->a.n + 2)),
-	    sizeof(*stack)), r;
+	struct range *stack = array((size_t)(3 * (d->a.n + 2)), sizeof(*stack)),
+		     r;
 	struct block m;
 	int n = 0;
 
@@ -225,11 +225,11 @@ find_blocks(struct diff *d)
 		m = longest(d, r.alo, r.ahi, r.blo, r.bhi);
 		if (m.n == 0)
 			continue;
-		stack[n++] = (struct range){ m.a + m.n, r.ahi, m.b + m.n,
-			r.bhi, { 0, 0, 0 } };
-		stack[n++] = (struct range){ 0, 0, 0, 0, m };
-		stack[n++] = (struct range){ r.alo, m.a, r.blo, m.b,
+		stack[n++] = (struct range){ m.a + m.n, r.ahi, m.b + m.n, r.bhi,
 			{ 0, 0, 0 } };
+		stack[n++] = (struct range){ 0, 0, 0, 0, m };
+		stack[n++] =
+		    (struct range){ r.alo, m.a, r.blo, m.b, { 0, 0, 0 } };
 	}
 	free(stack);
 }
@@ -246,8 +246,7 @@ put(const struct painter *p, const char *colour, char mark,
     const struct line *l)
 {
 	fprintf(p->f, "%s%c%.*s%s\n", p->colour ? colour : "", mark,
-	    (int)l->len, l->s, p->colour && colour[0] != '\0' ? "\033[0m" :
-	    "");
+	    (int)l->len, l->s, p->colour && colour[0] != '\0' ? "\033[0m" : "");
 }
 
 static void
@@ -294,12 +293,12 @@ static void
 put_hunk(const struct diff *d, const struct painter *p, int first, int last)
 {
 	const struct block *v = d->blocks, *lead = &v[first], *tail = &v[last];
-	int before = at_most(lead->n, CONTEXT), behind = at_most(tail->n,
-	    CONTEXT), k, i;
+	int before = at_most(lead->n, CONTEXT),
+	    behind = at_most(tail->n, CONTEXT), k, i;
 	int a = lead->a + lead->n, b = lead->b + lead->n;
 
-	put_hunk_line(p, a - before, tail->a + behind, b - before,
-	    tail->b + behind);
+	put_hunk_line(
+	    p, a - before, tail->a + behind, b - before, tail->b + behind);
 	for (i = a - before; i < a; i++)
 		put(p, "", ' ', &d->a.v[i]);
 	for (k = first + 1; k <= last; k++) {
@@ -336,8 +335,7 @@ frame_blocks(struct diff *d)
 	}
 	if (d->blocks[d->nblocks - 1].a + d->blocks[d->nblocks - 1].n !=
 		d->a.n ||
-	    d->blocks[d->nblocks - 1].b + d->blocks[d->nblocks - 1].n !=
-		d->b.n)
+	    d->blocks[d->nblocks - 1].b + d->blocks[d->nblocks - 1].n != d->b.n)
 		d->blocks[d->nblocks++] = (struct block){ d->a.n, d->b.n, 0 };
 }
 
@@ -358,7 +356,8 @@ diff_print(const char *before, const char *after, bool colour, FILE *f)
 	frame_blocks(&d);
 	if (d.nblocks > 1) {
 		fputs(colour ? "\033[33m--- \033[0m\n\033[33m+++ \033[0m\n" :
-		    "--- \n+++ \n", f);
+			       "--- \n+++ \n",
+		    f);
 		put_hunks(&d, &p);
 	}
 	free(d.a.v);

@@ -223,7 +223,7 @@ edit_equal(const struct tree *a, const struct tree *b)
 	for (i = 0; i < tree_count(a); i++) {
 		x = tree_child(a, i);
 		y = a->type == TREE_MAP ? tree_get(b, x->key) :
-		    tree_child(b, i);
+					  tree_child(b, i);
 		if (y == NULL || !edit_equal(x, y))
 			return false;
 	}

@@ -29,7 +29,8 @@ found(const char *name)
 	for (p = path != NULL ? path : "/usr/bin:/bin";; p = end + 1) {
 		end = strchrnul(p, ':');
 		if (snprintf(full, sizeof(full), "%.*s/%s", (int)(end - p), p,
-			name) < (int)sizeof(full) && access(full, X_OK) == 0)
+			name) < (int)sizeof(full) &&
+		    access(full, X_OK) == 0)
 			return true;
 		if (*end == '\0')
 			return false;
@@ -69,7 +70,8 @@ wait_child(pid_t pid)
 	while (waitpid(pid, &status, 0) == -1)
 		if (errno != EINTR)
 			return 1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) :
+	return WIFEXITED(status) ?
+	    WEXITSTATUS(status) :
 	    -(WIFSIGNALED(status) ? WTERMSIG(status) : 1);
 }
 
@@ -160,7 +162,7 @@ editor_name(void)
 	if (found("vi"))
 		return "vi";
 	ctl_error("EDITOR environment variable is not set. editor or vi are "
-	    "not available");
+		  "not available");
 }
 
 char *
@@ -213,7 +215,8 @@ pager_name(void)
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (names[i] != NULL && found(names[i]))
 			return names[i];
-	ctl_error("No pager could be found. Either set PAGER environment "
+	ctl_error(
+	    "No pager could be found. Either set PAGER environment "
 	    "variable with your pager or install either \"less\" or \"more\" "
 	    "in the host.");
 }
@@ -222,7 +225,7 @@ void
 pager_show(const char *text)
 {
 	char name[PATH_SIZE], options[] = "-FRSX", shift[] = "--shift",
-				   one[] = "1";
+			      one[] = "1";
 	char *argv[] = { name, NULL, NULL, NULL, NULL };
 	void (*old)(int);
 	FILE *f;

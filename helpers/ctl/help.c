@@ -41,13 +41,14 @@ help_program(FILE *f)
 
 	help_usage(f, NULL);
 	fputs("\n  Command-line interface for interacting with Patroni.\n\n"
-	    "Options:\n"
-	    "  -c, --config-file TEXT     Configuration file\n"
-	    "  -d, --dcs-url, --dcs TEXT  The DCS connect url\n"
-	    "  -k, --insecure             Allow connections to SSL sites "
-	    "without certs\n"
-	    "  --help                     Show this message and exit.\n\n"
-	    "Commands:\n", f);
+	      "Options:\n"
+	      "  -c, --config-file TEXT     Configuration file\n"
+	      "  -d, --dcs-url, --dcs TEXT  The DCS connect url\n"
+	      "  -k, --insecure             Allow connections to SSL sites "
+	      "without certs\n"
+	      "  --help                     Show this message and exit.\n\n"
+	      "Commands:\n",
+	    f);
 	for (c = commands; c->name != NULL; c++)
 		if ((c->flags & COMMAND_HIDDEN) == 0 &&
 		    (int)strlen(c->name) > width)
@@ -55,10 +56,12 @@ help_program(FILE *f)
 	for (c = commands; c->name != NULL; c++)
 		if ((c->flags & COMMAND_HIDDEN) == 0)
 			command_line(f, c, width);
-	fputs("\nExamples:\n"
+	fputs(
+	    "\nExamples:\n"
 	    "  patronictl -c /etc/patroni/patroni.yml list\n"
 	    "  patronictl -d etcd3://10.0.0.1:2379/service switchover orders\n"
-	    "  patronictl edit-config --help\n", f);
+	    "  patronictl edit-config --help\n",
+	    f);
 }
 
 static const char *

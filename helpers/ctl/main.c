@@ -25,8 +25,8 @@ environment(const char *name)
 
 /* The value of an option that stands in argv[*i]; NULL when it is not it. */
 static const char *
-value_of(const char *shortname, const char *longname, int *i, int argc,
-    char **argv)
+value_of(
+    const char *shortname, const char *longname, int *i, int argc, char **argv)
 {
 	const char *word = argv[*i];
 	size_t len = strlen(longname);
@@ -58,8 +58,8 @@ parse_globals(int argc, char **argv, struct globals *g)
 		if (strcmp(argv[i], "-k") == 0 ||
 		    strcmp(argv[i], "--insecure") == 0)
 			g->insecure = true;
-		else if ((v = value_of("-c", "--config-file", &i, argc,
-			      argv)) != NULL)
+		else if ((v = value_of(
+			      "-c", "--config-file", &i, argc, argv)) != NULL)
 			g->config_file = v;
 		else if ((v = value_of("-d", "--dcs-url", &i, argc, argv)) !=
 			NULL ||

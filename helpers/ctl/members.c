@@ -109,8 +109,8 @@ reason_text(const struct tree *reason, bool shorten, FILE *f)
 			(void)tree_scalar_text(v, old, sizeof(old));
 		if ((v = tree_get(p, "new_value")) != NULL)
 			(void)tree_scalar_text(v, new, sizeof(new));
-		(void)snprintf(line, sizeof(line), "%s: %s->%s", p->key, old,
-		    new);
+		(void)snprintf(
+		    line, sizeof(line), "%s: %s->%s", p->key, old, new);
 		if (shorten && strlen(line) > LONG_REASON)
 			(void)snprintf(line, sizeof(line),
 			    "%s: [hidden - too long]", p->key);
@@ -130,8 +130,8 @@ reason_cell(const struct tree *reason, enum table_format fmt)
 	if (f == NULL)
 		ctl_error("out of memory");
 	if (reason != NULL)
-		reason_text(reason, fmt == FMT_PRETTY || fmt == FMT_TOPOLOGY,
-		    f);
+		reason_text(
+		    reason, fmt == FMT_PRETTY || fmt == FMT_TOPOLOGY, f);
 	if (fclose(f) == EOF)
 		ctl_error("out of memory");
 	cell = tree_text(buf);
@@ -168,7 +168,8 @@ add_extras(struct listing *l, struct member *e)
 	e->extra[REASON] = reason_cell(e->m->pending_restart_reason, l->fmt);
 	e->extra[SCHEDULED] = scheduled_cell(e->m->scheduled_restart);
 	e->extra[TAGS] = tree_count(e->m->tags_doc) > 0 ?
-	    tree_copy(e->m->tags_doc) : tree_text("");
+	    tree_copy(e->m->tags_doc) :
+	    tree_text("");
 	for (i = 0; i < NEXTRA; i++)
 		if (e->host[0] != '\0' && !empty_cell(e->extra[i]))
 			l->has[i] = true;
@@ -212,12 +213,13 @@ collect(struct listing *l)
 	for (i = 0; i < l->n; i++) {
 		e = &l->list[i];
 		e->m = &v->members[i];
-		e->leader = v->leader[0] != '\0' &&
-		    strcmp(v->leader, e->m->name) == 0;
+		e->leader =
+		    v->leader[0] != '\0' && strcmp(v->leader, e->m->name) == 0;
 		e->role = role_of(v, e->m, e->leader);
 		e->state = strcmp(e->role, "Leader") != 0 &&
 			e->m->replication_state[0] != '\0' ?
-		    e->m->replication_state : e->m->state;
+		    e->m->replication_state :
+		    e->m->state;
 		if (strcmp(e->state, "unknown") == 0)
 			e->state = ""; /* no state in the key */
 		member_address(e->m, e->host, sizeof(e->host), &e->port);
@@ -318,13 +320,12 @@ append_lsn(struct tree *row, uint64_t optime, uint64_t lsn, bool leader)
 	(void)snprintf(text, sizeof(text), "%" PRIX64 "/%" PRIX64, lsn >> 32,
 	    lsn & UINT32_MAX);
 	append_text(row, text);
-	(void)tree_append(row, tree_int(megabytes(optime > lsn ? optime - lsn :
-	    0)));
+	(void)tree_append(
+	    row, tree_int(megabytes(optime > lsn ? optime - lsn : 0)));
 }
 
 static void
-append_positions(struct tree *row, const struct view *v,
-    const struct member *e)
+append_positions(struct tree *row, const struct view *v, const struct member *e)
 {
 	uint64_t receive = e->m->receive_lsn, replay = e->m->replay_lsn;
 
@@ -348,14 +349,14 @@ append_name(struct tree *row, const struct listing *l, const struct member *e)
 		append_text(row, e->m->name);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%*s+ %s",
-	    (int)(2 * (e->depth - 1)), "", e->m->name);
+	(void)snprintf(text, sizeof(text), "%*s+ %s", (int)(2 * (e->depth - 1)),
+	    "", e->m->name);
 	append_text(row, text);
 }
 
 static void
-add_row(struct listing *l, struct table *t, struct member *e,
-    const char *cluster)
+add_row(
+    struct listing *l, struct table *t, struct member *e, const char *cluster)
 {
 	struct tree *row = table_row(t);
 	char host[URL_SIZE + 16];
@@ -425,8 +426,8 @@ set_title(const struct listing *l, const char *cluster, struct table *t)
 		    " Citus cluster: %s (group: %d, %s) ", cluster, l->group,
 		    id);
 	else
-		(void)snprintf(t->title, sizeof(t->title),
-		    " Cluster: %s (%s) ", cluster, id);
+		(void)snprintf(t->title, sizeof(t->title), " Cluster: %s (%s) ",
+		    cluster, id);
 }
 
 static void

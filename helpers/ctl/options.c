@@ -41,13 +41,12 @@ usage_error(const struct command *c, const char *fmt, ...)
 
 /* ---- parsing ---- */
 
-static void __attribute__((noreturn))
-bad_value(const struct command *c, const struct opt *o, const char *text,
-    const char *what)
+static void __attribute__((noreturn)) bad_value(const struct command *c,
+    const struct opt *o, const char *text, const char *what)
 {
 	if (o->name2 == NULL)
-		usage_error(c, "Invalid value for '%s': '%s' %s.", o->name,
-		    text, what);
+		usage_error(
+		    c, "Invalid value for '%s': '%s' %s.", o->name, text, what);
 	usage_error(c, "Invalid value for '%s' / '%s': '%s' %s.", o->name,
 	    o->name2, text, what);
 }
@@ -165,8 +164,8 @@ no_such_option(const struct command *c, const char *word, size_t len)
 }
 
 static void
-long_option(const struct command *c, int *i, int argc, char **argv,
-    struct parsed *p)
+long_option(
+    const struct command *c, int *i, int argc, char **argv, struct parsed *p)
 {
 	const char *word = argv[*i];
 	size_t len = strcspn(word, "=");
@@ -189,15 +188,15 @@ long_option(const struct command *c, int *i, int argc, char **argv,
 	else if (*i + 1 < argc)
 		value = argv[++*i];
 	else
-		usage_error(c, "Option '%.*s' requires an argument.", (int)len,
-		    word);
+		usage_error(
+		    c, "Option '%.*s' requires an argument.", (int)len, word);
 	give(c, n, value, p);
 }
 
 /* -te, -fjson, -f json */
 static void
-short_options(const struct command *c, int *i, int argc, char **argv,
-    struct parsed *p)
+short_options(
+    const struct command *c, int *i, int argc, char **argv, struct parsed *p)
 {
 	const char *at;
 	char name[3] = { '-', '\0', '\0' };
@@ -216,8 +215,8 @@ short_options(const struct command *c, int *i, int argc, char **argv,
 		else if (*i + 1 < argc)
 			give(c, n, argv[++*i], p);
 		else
-			usage_error(c, "Option '%s' requires an argument.",
-			    name);
+			usage_error(
+			    c, "Option '%s' requires an argument.", name);
 		return;
 	}
 }
@@ -252,15 +251,15 @@ check_arguments(const struct command *c, const struct parsed *p)
 	for (i = 0; c->needs != NULL && c->needs[i] != NULL; i++)
 		if (p->nargs <= i)
 			usage_error(c, "Missing argument '%s'.%s", c->needs[i],
-			    c->needs[i][0] != '{' ? "" :
-			    " Choose from:\n\trestart,\n\tswitchover");
+			    c->needs[i][0] != '{' ?
+				"" :
+				" Choose from:\n\trestart,\n\tswitchover");
 	if (p->nargs > c->max_args)
 		extra_arguments(c, p);
 }
 
 void
-options_parse(const struct command *c, int argc, char **argv,
-    struct parsed *p)
+options_parse(const struct command *c, int argc, char **argv, struct parsed *p)
 {
 	bool only_args = false;
 	int i;

@@ -11,9 +11,22 @@
 #include "pgvalue.h"
 
 /* pg_type.dat */
-enum { BOOL = 16, INT8 = 20, INT2 = 21, INT4 = 23, OID = 26, JSON = 114,
-	FLOAT4 = 700, FLOAT8 = 701, TIMESTAMP = 1114, TIMESTAMPTZ = 1184,
-	INTERVAL = 1186, NUMERIC = 1700, JSONB = 3802, TEXT = 25 };
+enum {
+	BOOL = 16,
+	INT8 = 20,
+	INT2 = 21,
+	INT4 = 23,
+	OID = 26,
+	JSON = 114,
+	FLOAT4 = 700,
+	FLOAT8 = 701,
+	TIMESTAMP = 1114,
+	TIMESTAMPTZ = 1184,
+	INTERVAL = 1186,
+	NUMERIC = 1700,
+	JSONB = 3802,
+	TEXT = 25
+};
 
 #define DAY_US (86400LL * 1000000)
 
@@ -37,7 +50,7 @@ int_of(const char *text)
 	int64_t v;
 
 	return text_to_int64(text, INT64_MIN, INT64_MAX, &v) ? tree_int(v) :
-	    tree_text(text);
+							       tree_text(text);
 }
 
 /* 2026-01-02 03:04:05.5+00 -> 2026-01-02 03:04:05.500000+00:00 */
@@ -76,8 +89,8 @@ clock_part(const char *p, long long *us)
 		p++;
 	if (sscanf(p, "%d:%d:%lf", &h, &m, &s) != 3)
 		return false;
-	*us = (h * 3600LL + m * 60LL) * 1000000 +
-	    (long long)(s * 1000000 + 0.5);
+	*us =
+	    (h * 3600LL + m * 60LL) * 1000000 + (long long)(s * 1000000 + 0.5);
 	if (negative)
 		*us = -*us;
 	return true;
@@ -110,7 +123,8 @@ interval_us(const char *p, long long *us)
 			return true;
 		}
 		for (i = 0; i < 3; i++)
-			if (*end == ' ' && strncmp(end + 1, units[i].word,
+			if (*end == ' ' &&
+			    strncmp(end + 1, units[i].word,
 				strlen(units[i].word)) == 0)
 				break;
 		if (i == 3)
@@ -133,8 +147,8 @@ interval_of(const char *text)
 	us -= days * DAY_US;
 	s = us / 1000000;
 	if (us % 1000000 != 0)
-		(void)snprintf(fraction, sizeof(fraction), ".%06lld",
-		    us % 1000000);
+		(void)snprintf(
+		    fraction, sizeof(fraction), ".%06lld", us % 1000000);
 	if (days != 0)
 		used = snprintf(out, sizeof(out), "%lld day%s, ", days,
 		    days == 1 || days == -1 ? "" : "s");
@@ -188,8 +202,7 @@ element(unsigned oid, const char **pp)
 	if (quoted && *p == '"')
 		p++;
 	*pp = p;
-	t = !quoted && strcmp(buf, "NULL") == 0 ? tree_null() :
-	    typed(oid, buf);
+	t = !quoted && strcmp(buf, "NULL") == 0 ? tree_null() : typed(oid, buf);
 	free(buf);
 	return t;
 }
@@ -200,10 +213,9 @@ array_of(unsigned oid, const char **pp, int depth)
 	struct tree *list = tree_list(), *t;
 	const char *p = *pp + 1; /* behind the { */
 
-	while (list != NULL && depth < TREE_MAX_DEPTH && *p != '}' &&
-	    *p != '\0') {
-		t = *p == '{' ? array_of(oid, &p, depth + 1) :
-		    element(oid, &p);
+	while (
+	    list != NULL && depth < TREE_MAX_DEPTH && *p != '}' && *p != '\0') {
+		t = *p == '{' ? array_of(oid, &p, depth + 1) : element(oid, &p);
 		if (!tree_append(list, t)) {
 			tree_free(list);
 			return NULL;

@@ -60,8 +60,7 @@ yes_or_no(char *line)
 
 	if (strcasecmp(s, "y") == 0 || strcasecmp(s, "yes") == 0)
 		return 1;
-	if (strcasecmp(s, "n") == 0 || strcasecmp(s, "no") == 0 ||
-	    s[0] == '\0')
+	if (strcasecmp(s, "n") == 0 || strcasecmp(s, "no") == 0 || s[0] == '\0')
 		return 0;
 	return -1;
 }
@@ -123,8 +122,8 @@ prompt_integer(const char *text)
 	for (;;) {
 		line = prompt_text(NULL, "%s", text);
 		s = trim(line);
-		if (text_to_int64(s[0] == '+' ? s + 1 : s, 0, INT32_MAX,
-			&value)) {
+		if (text_to_int64(
+			s[0] == '+' ? s + 1 : s, 0, INT32_MAX, &value)) {
 			free(line);
 			return (int)value;
 		}

@@ -65,8 +65,8 @@ load_tls(const struct ctl *ctl, struct http_tls *tls)
 {
 	const struct tree *c = ctl->conf->effective;
 	const char *cert = tree_path_text(c, "ctl.certfile", NULL);
-	const char *ca = tree_path_text(c, "ctl.cacert",
-	    tree_path_text(c, "restapi.cafile", NULL));
+	const char *ca = tree_path_text(
+	    c, "ctl.cacert", tree_path_text(c, "restapi.cafile", NULL));
 	char err[TEXT_SIZE] = "";
 
 	memset(tls, 0, sizeof(*tls));
@@ -89,8 +89,8 @@ load_credentials(const struct ctl *ctl, struct http_spec *spec)
 	if (spec->user != NULL)
 		return;
 	spec->user = tree_path_text(c, "restapi.authentication.username", NULL);
-	spec->password = tree_path_text(c, "restapi.authentication.password",
-	    NULL);
+	spec->password =
+	    tree_path_text(c, "restapi.authentication.password", NULL);
 }
 
 /* One attempt; false when it could not even be started. */
@@ -98,8 +98,8 @@ static void
 attempt(struct http *http, const struct http_spec *spec, struct waiting *w)
 {
 	static const struct timeval second = { 1, 0 };
-	struct event *tick = event_new(w->base, -1, EV_PERSIST, show_waiting,
-	    w);
+	struct event *tick =
+	    event_new(w->base, -1, EV_PERSIST, show_waiting, w);
 
 	if (tick == NULL)
 		ctl_error("out of memory");
@@ -123,16 +123,19 @@ again(const struct http_spec *spec, enum http_error error)
 {
 	if (error == HTTP_CONNECT)
 		return true;
-	return error == HTTP_BROKEN && (strcmp(spec->method, "GET") == 0 ||
-	    strcmp(spec->method, "DELETE") == 0);
+	return error == HTTP_BROKEN &&
+	    (strcmp(spec->method, "GET") == 0 ||
+		strcmp(spec->method, "DELETE") == 0);
 }
 
 static void
 perform(struct ctl *ctl, struct store *store, struct http_spec *spec,
     const char *member, int seconds, struct rest_answer *answer)
 {
-	static const char *const headers[] = { "User-Agent: Patroni/"
-		PROGRAM_VERSION, "Accept-Encoding: identity", NULL };
+	static const char *const headers[] = {
+		"User-Agent: Patroni/" PROGRAM_VERSION,
+		"Accept-Encoding: identity", NULL
+	};
 	struct waiting w = { answer, store_base(store), spec->method, member,
 		clock_boot_ns(), HTTP_OK, false };
 	struct http *http = http_new(w.base);
@@ -208,8 +211,9 @@ rest_call(struct ctl *ctl, struct store *store, const struct view_member *m,
 	}
 	memset(answer, 0, sizeof(*answer));
 	memset(&spec, 0, sizeof(spec));
-	if (body != NULL && (json = tree_to_json(body, JSON_FORM_SPACED,
-		&spec.body_len)) == NULL)
+	if (body != NULL &&
+	    (json = tree_to_json(body, JSON_FORM_SPACED, &spec.body_len)) ==
+		NULL)
 		ctl_error("the request cannot be written as JSON");
 	spec.method = method;
 	spec.url = url;

@@ -7,8 +7,8 @@
 #include "ctl.h"
 
 struct rest_answer {
-	long status;	/* 0: no answer, text says why */
-	char *body;	/* NUL-terminated, "" when none; freed by rest_free */
+	long status; /* 0: no answer, text says why */
+	char *body;  /* NUL-terminated, "" when none; freed by rest_free */
 	size_t len;
 	char text[TEXT_SIZE];
 };

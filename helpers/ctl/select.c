@@ -134,8 +134,8 @@ ask_for_one(const struct selection *s, struct targets *t)
 		return;
 	}
 	select_names(t, names, sizeof(names));
-	name = prompt_text("", "Which member do you want to %s [%s]?",
-	    s->action, names);
+	name = prompt_text(
+	    "", "Which member do you want to %s [%s]?", s->action, names);
 	if ((one = select_has(t, name)) == NULL)
 		ctl_error("%s is not a member of cluster", name);
 	t->v[0] = *one;
@@ -160,7 +160,7 @@ select_members(const struct ctl *ctl, const struct view *v,
 	if (!s->confirm || s->force)
 		return;
 	select_names(t, names, sizeof(names));
-	if (!prompt_confirm("Are you sure you want to %s members %s?",
-		s->action, names))
+	if (!prompt_confirm(
+		"Are you sure you want to %s members %s?", s->action, names))
 		ctl_error("Aborted %s", s->action);
 }

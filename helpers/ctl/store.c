@@ -66,8 +66,8 @@ settings(const struct ctl *ctl, const char *cluster)
 		(void)tree_set(citus, "database", tree_text("postgres"));
 		(void)tree_set(t, "citus", citus);
 		/* the group's keys are one level below the cluster's */
-		(void)snprintf(scope, sizeof(scope), "%s/%d", cluster,
-		    ctl->group);
+		(void)snprintf(
+		    scope, sizeof(scope), "%s/%d", cluster, ctl->group);
 		(void)tree_set(t, "scope", tree_text(scope));
 	}
 	return t;
@@ -94,8 +94,8 @@ store_open(struct ctl *ctl, const char *cluster)
 		ctl_error("cluster name too long");
 	s->group = ctl->group;
 	t = settings(ctl, cluster);
-	s->dcs = dcs_open(s->base, t, true, &callbacks, s, s->error,
-	    sizeof(s->error));
+	s->dcs = dcs_open(
+	    s->base, t, true, &callbacks, s, s->error, sizeof(s->error));
 	tree_free_wiped(t);
 	if (s->dcs == NULL)
 		ctl_error("%s", s->error);
@@ -174,8 +174,8 @@ store_error(const struct store *s)
 enum outcome
 store_set_config(struct store *s, const char *json, int64_t token)
 {
-	dcs_set_config(s->dcs, json, strlen(json), true, token, begin(s),
-	    loaded, s);
+	dcs_set_config(
+	    s->dcs, json, strlen(json), true, token, begin(s), loaded, s);
 	return wait_for(s);
 }
 

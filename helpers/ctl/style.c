@@ -71,7 +71,7 @@ style_of(const char *column, const char *text)
 
 	if (strcmp(column, "Role") == 0)
 		return strstr(text, "Leader") != NULL ? STYLE_STRONG :
-		    STYLE_NONE;
+							STYLE_NONE;
 	if (strcmp(column, "Pending restart") == 0)
 		return text[0] != '\0' ? STYLE_WARN : STYLE_NONE;
 	if (strcmp(column, "State") != 0 || text[0] == '\0')

@@ -32,8 +32,8 @@ table_init(struct table *t)
 void
 table_column(struct table *t, const char *name, const char *heading, bool right)
 {
-	struct column *cols = reallocarray(t->cols, t->ncols + 1,
-	    sizeof(*cols));
+	struct column *cols =
+	    reallocarray(t->cols, t->ncols + 1, sizeof(*cols));
 
 	if (cols == NULL)
 		ctl_error("out of memory");
@@ -137,8 +137,8 @@ sorted(const struct tree *v)
 		struct tree *child = tree_child(copy, i);
 
 		if (child->type == TREE_MAP && child->u.c.n > 1)
-			qsort(child->u.c.v, child->u.c.n,
-			    sizeof(struct tree *), by_key);
+			qsort(child->u.c.v, child->u.c.n, sizeof(struct tree *),
+			    by_key);
 	}
 	return copy;
 }
@@ -227,8 +227,8 @@ measure(struct box *b)
 	uint32_t r, c;
 
 	for (c = 0; c < b->t->ncols; c++) {
-		b->width[c] = text_width(b->t->cols[c].heading,
-		    strlen(b->t->cols[c].heading));
+		b->width[c] = text_width(
+		    b->t->cols[c].heading, strlen(b->t->cols[c].heading));
 		for (r = 0; r < b->nrows; r++) {
 			const char *p = b->cells[r * b->t->ncols + c];
 
@@ -325,8 +325,9 @@ box_row(const struct box *b, const char *const *cells, bool heading)
 	for (line = 0; line < most; line++) {
 		for (c = 0; c < b->t->ncols; c++) {
 			text = nth_line(cells[c], line, &len);
-			cell_line(b, c, text, len, heading ? STYLE_NONE :
-			    style_of(b->t->cols[c].name, cells[c]));
+			cell_line(b, c, text, len,
+			    heading ? STYLE_NONE :
+				      style_of(b->t->cols[c].name, cells[c]));
 		}
 		fputs("|\n", b->f);
 	}
@@ -348,8 +349,8 @@ print_box(struct box *b)
 	box_row(b, headings, true);
 	rule(b, "");
 	for (r = 0; r < b->nrows; r++) {
-		box_row(b, (const char *const *)&b->cells[r * b->t->ncols],
-		    false);
+		box_row(
+		    b, (const char *const *)&b->cells[r * b->t->ncols], false);
 		if (b->multiline && r + 1 < b->nrows)
 			rule(b, "");
 	}
@@ -427,12 +428,12 @@ as_maps(const struct table *t)
 		if ((map = tree_map()) == NULL)
 			ctl_error("out of memory");
 		for (c = 0; !t->unnamed && c < t->ncols; c++) {
-			const struct tree *v = tree_child(
-			    tree_child(t->rows, r), c);
+			const struct tree *v =
+			    tree_child(tree_child(t->rows, r), c);
 
 			if (!t->omit_empty || !is_empty(v))
-				(void)tree_set(map, t->cols[c].name,
-				    tree_copy(v));
+				(void)tree_set(
+				    map, t->cols[c].name, tree_copy(v));
 		}
 		(void)tree_append(list, map);
 	}

@@ -22,8 +22,8 @@ wait_until(int64_t when)
 {
 	struct timespec ts = { when / NS_PER_SEC, when % NS_PER_SEC };
 
-	while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &ts, NULL) ==
-	    EINTR)
+	while (
+	    clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &ts, NULL) == EINTR)
 		continue;
 }
 
@@ -74,8 +74,9 @@ static double
 interval(const struct parsed *p)
 {
 	const struct opt_value *every = parsed_option(p, "-w");
-	double s = every->set ? every->real :
-	    parsed_flag(p, "-W") ? TWO_SECONDS : 0;
+	double s = every->set	 ? every->real :
+	    parsed_flag(p, "-W") ? TWO_SECONDS :
+				   0;
 
 	if (!(s < MOST_SECONDS)) /* NaN, too */
 		return MOST_SECONDS;

@@ -152,8 +152,8 @@ write_double_quoted(const char *s, int indent, int col, FILE *f)
 		if (step == 0 || esc[0] != '\0') {
 			fwrite(s + start, 1, end - start, f);
 			fputs(esc, f);
-			col += columns(s + start, end - start) +
-			    (int)strlen(esc);
+			col +=
+			    columns(s + start, end - start) + (int)strlen(esc);
 			start = end + step;
 		}
 		if (step == 0)
@@ -162,7 +162,7 @@ write_double_quoted(const char *s, int indent, int col, FILE *f)
 		    (s[end] != ' ' && start < end))
 			continue;
 		ahead = start < end ? columns(s + start, end - start) :
-		    -(start > end);
+				      -(start > end);
 		if (col + ahead <= WIDTH)
 			continue;
 		if (start < end) {

@@ -27,7 +27,8 @@ facts_status(struct node *n, struct ha_pg *p)
 	p->state_since = n->state_since;
 	p->datadir = pg->data ? DATADIR_OK : DATADIR_EMPTY;
 	p->isready = pg->run == PG_DOWN ? ISREADY_NO_RESPONSE :
-	    pg->run == PG_UP ? ISREADY_ACCEPTING : ISREADY_REJECTING;
+	    pg->run == PG_UP		? ISREADY_ACCEPTING :
+					  ISREADY_REJECTING;
 	p->has_recovery_files = pg->standby_files;
 	p->pg_rewind_possible = n->w->use_rewind;
 	p->server_version = n->w->pg_version;
@@ -70,8 +71,8 @@ facts_control(struct node *n, uint32_t timeline, struct ha_control *c)
 		c->min_recovery_lsn = pg->wal.end;
 		c->min_recovery_timeline = pg_tli(pg);
 	}
-	(void)snprintf(c->sysid, sizeof(c->sysid), "%llu",
-	    (unsigned long long)pg->sysid);
+	(void)snprintf(
+	    c->sysid, sizeof(c->sysid), "%llu", (unsigned long long)pg->sysid);
 	for (i = 0; i < pg->wal.n; i++)
 		if (pg->wal.seg[i].tli == timeline)
 			c->has_history_file = true;

@@ -37,16 +37,15 @@ enum fault_kind {
 	FAULT_KINDS
 };
 
-static const char *const kind_names[FAULT_KINDS] = {
-	"postmaster crash", "postgres hangs", "controller crash",
-	"controller hangs", "dcs crash", "dcs hangs", "rest hangs",
-	"keeper crash", "keeper hangs", "master crash", "manager hangs",
-	"machine freezes", "node loss", "SIGTERM", "store down",
-	"partition from the store", "partition between nodes", "isolation",
-	"slow store", "lost messages", "slow shutdown", "slow start",
-	"jobs fail", "replication stalls", "wall clock steps", "switchover",
-	"leader key deleted", "laggard", "outrun"
-};
+static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
+	"postgres hangs", "controller crash", "controller hangs", "dcs crash",
+	"dcs hangs", "rest hangs", "keeper crash", "keeper hangs",
+	"master crash", "manager hangs", "machine freezes", "node loss",
+	"SIGTERM", "store down", "partition from the store",
+	"partition between nodes", "isolation", "slow store", "lost messages",
+	"slow shutdown", "slow start", "jobs fail", "replication stalls",
+	"wall clock steps", "switchover", "leader key deleted", "laggard",
+	"outrun" };
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)
@@ -127,7 +126,8 @@ crash_helper(struct node *n, enum proc proc)
 		keeper_restart(n);
 	at(w, w->now, on_helper_lost, n, PROC_POSTGRES)->arg = proc;
 	at(w, w->now + rnd_range(w, 5 * MS, 2 * SEC), on_helper_restart, n,
-	    PROC_COUNT)->arg = proc;
+	    PROC_COUNT)
+	    ->arg = proc;
 }
 
 static void
@@ -291,8 +291,8 @@ delete_key(struct world *w)
 	if (owner < 0)
 		return;
 	w->node[owner].robbed_until = w->store.leader_expires;
-	w->store.leader = chance(w, 50) ? -1 :
-	    (int)rnd_range(w, 0, w->nnodes - 1);
+	w->store.leader =
+	    chance(w, 50) ? -1 : (int)rnd_range(w, 0, w->nnodes - 1);
 	w->store.revision++;
 	store_wake(w, WAKE_LEADER);
 }
@@ -497,7 +497,8 @@ allowed(const struct world *w, const struct fault *f)
 			continue;
 		if (is_story(g->kind) || is_story(f->kind))
 			return false;
-		if (g->kind == f->kind && (g->n == f->n || f->kind >= STORE_DOWN))
+		if (g->kind == f->kind &&
+		    (g->n == f->n || f->kind >= STORE_DOWN))
 			return false;
 		if (g->n != f->n)
 			continue;
@@ -548,12 +549,12 @@ on_begin(struct world *w, struct ev *e)
 
 	memset(&f, 0, sizeof(f));
 	f.kind = e->id != 0 ? (int)rnd_range(w, LAGGARD, OUTRUN) :
-	    (int)rnd_range(w, 0, LAGGARD - 1);
+			      (int)rnd_range(w, 0, LAGGARD - 1);
 	f.n = victim(w);
 	f.way = (int)rnd_range(w, 0, 2);
 	f.other = STORE;
 	lasts = chance(w, 50) ? rnd_range(w, MS, 8 * SEC) :
-	    rnd_range(w, 8 * SEC, 90 * SEC);
+				rnd_range(w, 8 * SEC, 90 * SEC);
 	if (w->now + lasts > e->arg)
 		lasts = e->arg - w->now;
 	if (f.kind == PARTITION_NODES) {
@@ -581,9 +582,12 @@ on_begin(struct world *w, struct ev *e)
 	*slot = f;
 	slot->on = true;
 	w->faults_begun++;
-	at(w, w->now + (hurts_keeper(f.kind) && lasts < w->ttl * SEC ?
-	    w->ttl * SEC : lasts), on_end, NULL, PROC_COUNT)->arg =
-	    slot - w->faults;
+	at(w,
+	    w->now +
+		(hurts_keeper(f.kind) && lasts < w->ttl * SEC ? w->ttl * SEC :
+								lasts),
+	    on_end, NULL, PROC_COUNT)
+	    ->arg = slot - w->faults;
 	w->disturbed = w->now;
 	begin(w, slot);
 	begin_story(w, slot, lasts);
@@ -639,7 +643,8 @@ on_trouble(struct world *w, struct ev *e)
 	}
 	for (i = 0; i < n; i++)
 		at(w, w->now + rnd_range(w, 0, lasts - SEC), on_begin, NULL,
-		    PROC_COUNT)->arg = w->now + lasts;
+		    PROC_COUNT)
+		    ->arg = w->now + lasts;
 	/* the longest fault of a keeper outlives the phase by ttl */
 	at(w, w->now + lasts + (w->ttl + 1) * SEC, on_quiet, NULL, PROC_COUNT);
 }

@@ -50,8 +50,8 @@ on_state(struct world *w, struct ev *e)
 	ev.id = e->id;
 	ev.outcome = e->arg == 2 ? OUTCOME_FAILED : OUTCOME_OK;
 	ev.watchdog.healthy = 1;
-	ev.watchdog.fence_armed = e->n->keeper.stage != KEEPER_IDLE &&
-	    e->arg != 2;
+	ev.watchdog.fence_armed =
+	    e->n->keeper.stage != KEEPER_IDLE && e->arg != 2;
 	ev.watchdog.fenced = e->arg == 1;
 	node_feed(e->n, &ev);
 }
@@ -138,8 +138,8 @@ keeper_arm(struct node *n, uint64_t id)
 
 	if (n->proc[PROC_WATCHDOG].up)
 		at(w, w->now, on_arm, n, PROC_WATCHDOG)->id = id;
-	e = at(w, w->now + (n->proc[PROC_WATCHDOG].up ? 2 * SEC : MS),
-	    on_state, n, PROC_POSTGRES);
+	e = at(w, w->now + (n->proc[PROC_WATCHDOG].up ? 2 * SEC : MS), on_state,
+	    n, PROC_POSTGRES);
 	e->id = id;
 	e->arg = 2;
 }

@@ -170,8 +170,7 @@ on_shut(struct world *w, struct ev *e)
 	} else
 		p->control = CONTROL_SHUT_DOWN_IN_RECOVERY;
 	p->shut = true;
-	trace(w, e->n, "  shut down at %llu",
-	    (unsigned long long)p->wal.end);
+	trace(w, e->n, "  shut down at %llu", (unsigned long long)p->wal.end);
 	at_pg(e->n, rnd_range(w, 300 * MS, 900 * MS), on_ended);
 }
 
@@ -183,8 +182,10 @@ on_safepoint(struct world *w, struct ev *e)
 	if (!same_postmaster(e))
 		return;
 	n->pg.safepoint = true;
-	at_pg(n, n->slow_stop ? rnd_range(w, 2 * SEC, 60 * SEC) :
-	    rnd_range(w, 10 * MS, 500 * MS), on_shut);
+	at_pg(n,
+	    n->slow_stop ? rnd_range(w, 2 * SEC, 60 * SEC) :
+			   rnd_range(w, 10 * MS, 500 * MS),
+	    on_shut);
 }
 
 void
@@ -263,10 +264,12 @@ pg_start(struct node *n, bool primary)
 	p->primary = primary;
 	p->hung = p->quit_pending = p->streaming = false;
 	p->safepoint = p->shut = false;
-	p->control = primary ? CONTROL_IN_CRASH_RECOVERY :
-	    CONTROL_IN_ARCHIVE_RECOVERY;
-	at_pg(n, n->slow_start ? rnd_range(w, 5 * SEC, 90 * SEC) :
-	    rnd_range(w, 50 * MS, 2 * SEC), on_ready);
+	p->control =
+	    primary ? CONTROL_IN_CRASH_RECOVERY : CONTROL_IN_ARCHIVE_RECOVERY;
+	at_pg(n,
+	    n->slow_start ? rnd_range(w, 5 * SEC, 90 * SEC) :
+			    rnd_range(w, 50 * MS, 2 * SEC),
+	    on_ready);
 }
 
 void
@@ -317,8 +320,10 @@ on_promoted(struct world *w, struct ev *e)
 void
 pg_promote(struct node *n)
 {
-	at_pg(n, n->slow_start ? rnd_range(n->w, SEC, 20 * SEC) :
-	    rnd_range(n->w, 20 * MS, 800 * MS), on_promoted);
+	at_pg(n,
+	    n->slow_start ? rnd_range(n->w, SEC, 20 * SEC) :
+			    rnd_range(n->w, 20 * MS, 800 * MS),
+	    on_promoted);
 }
 
 /* ---- clients and replication ---- */

@@ -33,8 +33,9 @@ parse(const char *text, struct ssn *s)
 		s->need = (uint32_t)strtoul(p, NULL, 10);
 		p = list + 1;
 	}
-	for (word = strtok_r(p, ",() ", &save); word != NULL &&
-	    s->n <= MAX_NODES; word = strtok_r(NULL, ",() ", &save))
+	for (word = strtok_r(p, ",() ", &save);
+	     word != NULL && s->n <= MAX_NODES;
+	     word = strtok_r(NULL, ",() ", &save))
 		(void)text_set(s->name[s->n++], NAME_SIZE, word);
 }
 
@@ -96,8 +97,9 @@ state_of(struct node *n, const struct ssn *s, const struct node *m)
 		const struct node *l = listed(n, s, i);
 
 		if (l == m)
-			return s->any ? "quorum" :
-			    before < s->need ? "sync" : "potential";
+			return s->any	     ? "quorum" :
+			    before < s->need ? "sync" :
+					       "potential";
 		before += l != NULL;
 	}
 	return "async";
@@ -110,8 +112,8 @@ sync_facts(struct node *n, struct ha_pg *p)
 	int i;
 
 	(void)text_set(p->ssn, sizeof(p->ssn), n->pg.ssn);
-	(void)text_set(p->synchronous_commit, sizeof(p->synchronous_commit),
-	    "on");
+	(void)text_set(
+	    p->synchronous_commit, sizeof(p->synchronous_commit), "on");
 	parse(n->pg.ssn, &s);
 	for (i = 0; i < n->w->nnodes; i++) {
 		const struct node *m = &n->w->node[i];
@@ -120,8 +122,8 @@ sync_facts(struct node *n, struct ha_pg *p)
 		if (!streams_from(m, n))
 			continue;
 		(void)text_set(r->name, sizeof(r->name), m->name);
-		(void)text_set(r->sync_state, sizeof(r->sync_state),
-		    state_of(n, &s, m));
+		(void)text_set(
+		    r->sync_state, sizeof(r->sync_state), state_of(n, &s, m));
 		r->write_lsn = r->flush_lsn = r->replay_lsn = m->pg.wal.end;
 		p->nsenders++;
 	}

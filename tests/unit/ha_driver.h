@@ -41,7 +41,7 @@ struct world {
 	enum ha_job_result job_result[JOB_KIND_COUNT];
 	bool hold_job[JOB_KIND_COUNT];
 	uint64_t held_job[JOB_KIND_COUNT]; /* id of the held one */
-	uint64_t held; /* id of another held ask */
+	uint64_t held;			   /* id of another held ask */
 	struct ha_fx held_fx;
 	struct ha_fx last_job[JOB_KIND_COUNT];
 	struct msg_wd_state wd;
@@ -49,7 +49,7 @@ struct world {
 	/* record */
 	char result[2048], rule[WORD_SIZE];
 	char inputs[HA_INPUTS], reasons[HA_REASONS], effects[HA_EFFECTS];
-	char log[65536]; /* all log lines */
+	char log[65536];      /* all log lines */
 	char order[W_RECORD]; /* "load update follow ..." */
 	uint32_t polls;
 	int64_t timer, grant_end;
@@ -57,7 +57,7 @@ struct world {
 	bool exited;
 	struct ha_fx touch, op[OP_SET_STATUS + 1];
 	bool bad_promotion; /* ordered without a live lease */
-	char voters[512]; /* of the last /sync write */
+	char voters[512];   /* of the last /sync write */
 	struct msg_request_reply reply;
 	uint64_t replied;
 	/* asks to be answered */
@@ -68,9 +68,9 @@ struct world {
 	int64_t ask_takes; /* ns per answered ask */
 };
 
-static const char *const w_ops[] = { "", "acquire", "update", "release",
-	"take", "initialize", "cancel", "touch", "failover", "config",
-	"history", "sync", "delete-sync", "status" };
+static const char *const w_ops[] = { "", "acquire", "update", "release", "take",
+	"initialize", "cancel", "touch", "failover", "config", "history",
+	"sync", "delete-sync", "status" };
 static const char *const w_jobs[] = { "", "bootstrap", "post", "clone",
 	"start-primary", "follow", "reload", "stop", "promote", "restart",
 	"rewind", "crash", "remove", "move", "checkpoint", "ssn", "slots",
@@ -88,14 +88,13 @@ w_note(struct world *w, const char *word)
 }
 
 static void
-w_member(struct world *w, const char *name, const char *role,
-    const char *state)
+w_member(struct world *w, const char *name, const char *role, const char *state)
 {
 	struct view *v = w->view;
 	struct view_member *m;
 
-	v->members = realloc(v->members,
-	    (v->nmembers + 1) * sizeof(*v->members));
+	v->members =
+	    realloc(v->members, (v->nmembers + 1) * sizeof(*v->members));
 	m = &v->members[v->nmembers++];
 	memset(m, 0, sizeof(*m));
 	(void)snprintf(m->name, sizeof(m->name), "%s", name);
@@ -103,8 +102,8 @@ w_member(struct world *w, const char *name, const char *role,
 	(void)snprintf(m->state, sizeof(m->state), "%s", state);
 	(void)snprintf(m->conn_url, sizeof(m->conn_url),
 	    "postgres://%s:5432/postgres", name);
-	(void)snprintf(m->api_url, sizeof(m->api_url),
-	    "http://%s:8008/patroni", name);
+	(void)snprintf(
+	    m->api_url, sizeof(m->api_url), "http://%s:8008/patroni", name);
 	m->has_data = 1;
 	m->tags.failover_priority = 1;
 	m->tags.sync_priority = 1;
@@ -157,8 +156,7 @@ w_new(const char *name)
 	w->view = view_new();
 	w->view->has_initialize = 1;
 	w->view->initialize_valid = 1;
-	(void)snprintf(w->view->initialize, sizeof(w->view->initialize),
-	    SYSID);
+	(void)snprintf(w->view->initialize, sizeof(w->view->initialize), SYSID);
 	w->view->has_config = 1;
 	w->view->config_modify = 1;
 	w->view->config = tree_map();
@@ -213,8 +211,8 @@ w_sync(struct world *w, const char *voters)
 			continue;
 		v->sync_standby = realloc(v->sync_standby,
 		    (v->nsync_standby + 1) * sizeof(*v->sync_standby));
-		(void)snprintf(v->sync_standby[v->nsync_standby++], NAME_SIZE,
-		    "%s", name);
+		(void)snprintf(
+		    v->sync_standby[v->nsync_standby++], NAME_SIZE, "%s", name);
 	}
 }
 
@@ -390,8 +388,8 @@ w_take(struct world *w, const struct ha_fx *fx)
 	case FX_LOG: {
 		size_t n = strlen(w->log);
 
-		(void)snprintf(w->log + n, sizeof(w->log) - n, "%s\n",
-		    fx->text);
+		(void)snprintf(
+		    w->log + n, sizeof(w->log) - n, "%s\n", fx->text);
 		return;
 	}
 	case FX_JOURNAL:
@@ -555,8 +553,8 @@ w_job_done(struct world *w, enum ha_job_kind kind, enum ha_job_result result)
 }
 
 __attribute__((unused)) static void
-w_job_progress(struct world *w, enum ha_job_kind kind,
-    enum ha_progress progress)
+w_job_progress(
+    struct world *w, enum ha_job_kind kind, enum ha_progress progress)
 {
 	struct ha_ev ev = w_ev(EV_JOB_PROGRESS, w->held_job[kind]);
 
@@ -604,8 +602,8 @@ w_follows(const char *text, const char *first, const char *second)
 	const char *p = strstr(text, first);
 
 	if (p == NULL || strstr(p + strlen(first), second) == NULL)
-		fail_msg("not \"%s\" before \"%s\" in: %s", first, second,
-		    text);
+		fail_msg(
+		    "not \"%s\" before \"%s\" in: %s", first, second, text);
 }
 
 __attribute__((unused)) static void

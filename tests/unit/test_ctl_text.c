@@ -53,8 +53,8 @@ test_dates(void **state)
 	date_is("20300102", "2030-01-02T00:00:00-03:00");
 	date_is("2030-01-02T10:00:30.5", "2030-01-02T10:00:30.500000-03:00");
 	date_is("2030-01-02T10:00:30,25", "2030-01-02T10:00:30.250000-03:00");
-	date_is("2030-01-02T10:00:30.12345678",
-	    "2030-01-02T10:00:30.123456-03:00");
+	date_is(
+	    "2030-01-02T10:00:30.12345678", "2030-01-02T10:00:30.123456-03:00");
 	date_is("2030-01-02T10:00Z", "2030-01-02T10:00:00+00:00");
 	date_is("2030-01-02T10:00z", "2030-01-02T10:00:00+00:00");
 	date_is("2030-01-02 10:00 UTC", "2030-01-02T10:00:00+00:00");
@@ -114,8 +114,8 @@ test_dates_of_today(void **state)
 	do { /* midnight may lie between the two */
 		date_now(day, sizeof(day));
 		day[10] = '\0';
-		(void)snprintf(wanted, sizeof(wanted), "%sT10:30:00+00:00",
-		    day);
+		(void)snprintf(
+		    wanted, sizeof(wanted), "%sT10:30:00+00:00", day);
 		date_is("10h30m", wanted);
 		date_is("10:30", wanted);
 		date_now(wanted, sizeof(wanted));
@@ -216,8 +216,8 @@ test_diff(void **state)
 	(void)state;
 	differ("a\nb\n", "a\nb\n\n", "");
 	differ("loop_wait: 10\npause: true\npostgresql:\n  parameters:\n"
-	    "    max_connections: 200\n  use_pg_rewind: true\n"
-	    "retry_timeout: 10\nsynchronous_mode: true\nttl: 30\n",
+	       "    max_connections: 200\n  use_pg_rewind: true\n"
+	       "retry_timeout: 10\nsynchronous_mode: true\nttl: 30\n",
 	    "loop_wait: 10\npostgresql:\n  parameters:\n"
 	    "    max_connections: 200\n    work_mem: 64MB\n"
 	    "  use_pg_rewind: true\nretry_timeout: 10\n"
@@ -239,8 +239,7 @@ test_diff(void **state)
 /* ---- values ---- */
 
 static void
-value_is(unsigned oid, const char *text, const char *shown,
-    const char *as_json)
+value_is(unsigned oid, const char *text, const char *shown, const char *as_json)
 {
 	struct tree *t = pgvalue(oid, text, false);
 	char buf[256];
@@ -282,18 +281,16 @@ test_values(void **state)
 	    "\"2026-01-02 03:04:05.500000-03:30\"");
 	value_is(1114, "infinity", "infinity", "\"infinity\"");
 	value_is(1082, "2026-01-02", "2026-01-02", "\"2026-01-02\"");
-	value_is(1186, "1 day 02:00:00", "1 day, 2:00:00",
-	    "\"1 day, 2:00:00\"");
+	value_is(
+	    1186, "1 day 02:00:00", "1 day, 2:00:00", "\"1 day, 2:00:00\"");
 	value_is(1186, "1 year 2 mons 3 days 00:00:00.5",
 	    "428 days, 0:00:00.500000", "\"428 days, 0:00:00.500000\"");
-	value_is(1186, "-00:00:01", "-1 day, 23:59:59",
-	    "\"-1 day, 23:59:59\"");
+	value_is(1186, "-00:00:01", "-1 day, 23:59:59", "\"-1 day, 23:59:59\"");
 	value_is(1186, "00:00:00", "0:00:00", "\"0:00:00\"");
 	value_is(1007, "{1,2,NULL}", "[1, 2, None]", "[1, 2, null]");
 	value_is(1009, "{p,\"q,\\\"r\",\"NULL\"}", "['p', 'q,\"r', 'NULL']",
 	    "[\"p\", \"q,\\\"r\", \"NULL\"]");
-	value_is(1007, "{{1,2},{3,4}}", "[[1, 2], [3, 4]]",
-	    "[[1, 2], [3, 4]]");
+	value_is(1007, "{{1,2},{3,4}}", "[[1, 2], [3, 4]]", "[[1, 2], [3, 4]]");
 	value_is(1007, "[2:3]={1,2}", "[1, 2]", "[1, 2]");
 	value_is(1007, "{}", "[]", "[]");
 	value_is(1000, "{t,f}", "[True, False]", "[true, false]");
@@ -320,8 +317,8 @@ history_is(enum table_format fmt, const char *wanted)
 	v->nhistory = 2;
 	v->history[0].timeline = 5;
 	v->history[0].lsn = 67108960;
-	(void)text_set(v->history[0].reason, TEXT_SIZE,
-	    "no recovery target specified");
+	(void)text_set(
+	    v->history[0].reason, TEXT_SIZE, "no recovery target specified");
 	(void)text_set(v->history[0].timestamp, WORD_SIZE,
 	    "2026-03-01T08:15:02.123456+00:00");
 	(void)text_set(v->history[0].new_leader, NAME_SIZE, "db2");
@@ -341,23 +338,26 @@ test_history(void **state)
 {
 	(void)state;
 	history_is(FMT_PRETTY,
-"+----+-----------+------------------------------+----------------------------------+------------+\n"
-"| TL |       LSN | Reason                       | Timestamp                        | New Leader |\n"
-"+----+-----------+------------------------------+----------------------------------+------------+\n"
-"|  5 |  67108960 | no recovery target specified | 2026-03-01T08:15:02.123456+00:00 | db2        |\n"
-"|  6 | 134217888 | no recovery target specified |                                  |            |\n"
-"+----+-----------+------------------------------+----------------------------------+------------+\n");
-	history_is(FMT_TSV, "TL\tLSN\tReason\tTimestamp\tNew Leader\n"
+	    "+----+-----------+------------------------------+----------------------------------+------------+\n"
+	    "| TL |       LSN | Reason                       | Timestamp                        | New Leader |\n"
+	    "+----+-----------+------------------------------+----------------------------------+------------+\n"
+	    "|  5 |  67108960 | no recovery target specified | 2026-03-01T08:15:02.123456+00:00 | db2        |\n"
+	    "|  6 | 134217888 | no recovery target specified |                                  |            |\n"
+	    "+----+-----------+------------------------------+----------------------------------+------------+\n");
+	history_is(FMT_TSV,
+	    "TL\tLSN\tReason\tTimestamp\tNew Leader\n"
 	    "5\t67108960\tno recovery target specified\t"
 	    "2026-03-01T08:15:02.123456+00:00\tdb2\n"
 	    "6\t134217888\tno recovery target specified\t\t\n");
-	history_is(FMT_JSON, "[{\"TL\": 5, \"LSN\": 67108960, \"Reason\": "
+	history_is(FMT_JSON,
+	    "[{\"TL\": 5, \"LSN\": 67108960, \"Reason\": "
 	    "\"no recovery target specified\", \"Timestamp\": "
 	    "\"2026-03-01T08:15:02.123456+00:00\", \"New Leader\": \"db2\"}, "
 	    "{\"TL\": 6, \"LSN\": 134217888, \"Reason\": "
 	    "\"no recovery target specified\", \"Timestamp\": \"\", "
 	    "\"New Leader\": \"\"}]\n");
-	history_is(FMT_YAML, "- LSN: 67108960\n  New Leader: db2\n"
+	history_is(FMT_YAML,
+	    "- LSN: 67108960\n  New Leader: db2\n"
 	    "  Reason: no recovery target specified\n  TL: 5\n"
 	    "  Timestamp: '2026-03-01T08:15:02.123456+00:00'\n"
 	    "- LSN: 134217888\n  New Leader: ''\n"
@@ -373,7 +373,8 @@ test_unnamed(void **state)
 		enum table_format fmt;
 		const char *wanted;
 	} cases[] = { { FMT_TSV, "x;y\n" },
-		{ FMT_PRETTY, "+---------+---------+\n"
+		{ FMT_PRETTY,
+		    "+---------+---------+\n"
 		    "| Field 1 | Field 2 |\n+---------+---------+\n"
 		    "| x       | y       |\n+---------+---------+\n" },
 		{ FMT_JSON, "[{}]\n" }, { FMT_YAML, "- {}\n\n" } };
@@ -514,27 +515,34 @@ test_prompts(void **state)
 		{ "n\n", "Go 1? [y/N]: <no>\n", 0 },
 		{ "No\n", "Go 1? [y/N]: <no>\n", 0 },
 		{ "\n", "Go 1? [y/N]: <no>\n", 0 },
-		{ "x\ny\n", "Go 1? [y/N]: Error: invalid input\n"
-		    "Go 1? [y/N]: <yes>\n", 0 },
+		{ "x\ny\n",
+		    "Go 1? [y/N]: Error: invalid input\n"
+		    "Go 1? [y/N]: <yes>\n",
+		    0 },
 		{ "", "Go 1? [y/N]: Aborted!\n", 1 },
-		{ "what", "Go 1? [y/N]: Error: invalid input\n"
-		    "Go 1? [y/N]: Aborted!\n", 1 } };
+		{ "what",
+		    "Go 1? [y/N]: Error: invalid input\n"
+		    "Go 1? [y/N]: Aborted!\n",
+		    1 } };
 	char out[512];
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(confirms) / sizeof(confirms[0]); i++) {
-		assert_int_equal(answer(confirms[i].input, ask_confirm, out,
-		    sizeof(out)), confirms[i].code);
+		assert_int_equal(
+		    answer(confirms[i].input, ask_confirm, out, sizeof(out)),
+		    confirms[i].code);
 		assert_string_equal(out, confirms[i].out);
 	}
-	assert_int_equal(answer("\n x \n\n\nv\n", ask_text, out, sizeof(out)),
-	    0);
-	assert_string_equal(out, "Name [dflt]: <dflt>Other []: < x >"
+	assert_int_equal(
+	    answer("\n x \n\n\nv\n", ask_text, out, sizeof(out)), 0);
+	assert_string_equal(out,
+	    "Name [dflt]: <dflt>Other []: < x >"
 	    "Must: Must: Must: <v>");
-	assert_int_equal(answer("abc\n-1\n7\n", ask_integer, out,
-	    sizeof(out)), 0);
-	assert_string_equal(out, "Citus group: Error: 'abc' is not a valid "
+	assert_int_equal(
+	    answer("abc\n-1\n7\n", ask_integer, out, sizeof(out)), 0);
+	assert_string_equal(out,
+	    "Citus group: Error: 'abc' is not a valid "
 	    "integer.\nCitus group: Error: '-1' is not a valid integer.\n"
 	    "Citus group: <7>");
 }
@@ -545,13 +553,13 @@ static void
 parse_master(void)
 {
 	static struct parsed p;
-	char r[] = "-r", m[] = "master", c[] = "orders", s[] = "-s", x[] =
-	    "a=1", y[] = "b=2";
+	char r[] = "-r", m[] = "master", c[] = "orders", s[] = "-s",
+	     x[] = "a=1", y[] = "b=2";
 
 	options_parse(command_find("dsn"), 3, (char *[]){ c, r, m, NULL }, &p);
 	printf("%s ", parsed_text(&p, "--role"));
-	options_parse(command_find("edit-config"), 4,
-	    (char *[]){ s, x, s, y, NULL }, &p);
+	options_parse(
+	    command_find("edit-config"), 4, (char *[]){ s, x, s, y, NULL }, &p);
 	printf("%d %s %s", p.ngiven, p.given[0].text, p.given[1].text);
 }
 
@@ -584,7 +592,8 @@ test_command_lines(void **state)
 	assert_int_equal(answer("", parse_abbreviation, out, sizeof(out)), 2);
 	assert_non_null(strstr(out, "Error: No such option: --forc"));
 	assert_int_equal(answer("", parse_missing, out, sizeof(out)), 2);
-	assert_string_equal(out, "Usage: patronictl restart [OPTIONS] "
+	assert_string_equal(out,
+	    "Usage: patronictl restart [OPTIONS] "
 	    "CLUSTER_NAME [MEMBER_NAMES]...\n"
 	    "Try 'patronictl restart --help' for help.\n\n"
 	    "Error: Missing argument 'CLUSTER_NAME'.\n");

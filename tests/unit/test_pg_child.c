@@ -55,8 +55,9 @@ static struct child *
 run(struct seen *s, bool capture, int64_t timeout, const char *script)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
-	struct child_spec spec = { .argv = argv, .capture = capture,
-		.timeout_ns = timeout };
+	struct child_spec spec = {
+		.argv = argv, .capture = capture, .timeout_ns = timeout
+	};
 	struct child *c;
 
 	memset(s, 0, sizeof *s);
@@ -116,8 +117,8 @@ test_timeout_kills_descendants(void **state)
 
 	(void)state;
 	close(fd);
-	snprintf(script, sizeof script,
-	    "setsid sleep 60 & echo $! > %s; wait", file);
+	snprintf(script, sizeof script, "setsid sleep 60 & echo $! > %s; wait",
+	    file);
 	run(&s, false, 300 * NS_PER_MS, script);
 	wait_for(&s);
 	assert_true(s.end.timed_out);
@@ -226,8 +227,8 @@ test_environment(void **state)
 	assert_null(find(env, "NOTIFY_SOCKET"));
 	assert_null(find(env, "KUBERNETES_"));
 	assert_string_equal(find(env, "LANG="), "LANG=C");
-	assert_string_equal(find(env, "MALLOC_ARENA_MAX"),
-	    "MALLOC_ARENA_MAX=3");
+	assert_string_equal(
+	    find(env, "MALLOC_ARENA_MAX"), "MALLOC_ARENA_MAX=3");
 	assert_null(find(env, "PG_MALLOC"));
 	free(env);
 	env = child_environment(NULL, false);
@@ -284,9 +285,10 @@ test_data_remove_with_links(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	sh("cd %s && mkdir data wal space other data/pg_tblspc && "
-	    "touch wal/w space/s other/o && echo 15 > data/PG_VERSION && "
-	    "ln -s ../wal data/pg_wal && ln -s ../../space data/pg_tblspc/16385 && "
-	    "ln -s ../other data/elsewhere", dir);
+	   "touch wal/w space/s other/o && echo 15 > data/PG_VERSION && "
+	   "ln -s ../wal data/pg_wal && ln -s ../../space data/pg_tblspc/16385 && "
+	   "ln -s ../other data/elsewhere",
+	    dir);
 	snprintf(path, sizeof path, "%s/data", dir);
 	assert_int_equal(data_remove(path), 0);
 	assert_int_equal(access(path, F_OK), -1);
@@ -308,7 +310,8 @@ test_data_move(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	sh("cd %s && mkdir data data.failed wal && touch data.failed/old wal/w "
-	    "data/new && ln -s ../wal data/pg_wal", dir);
+	   "data/new && ln -s ../wal data/pg_wal",
+	    dir);
 	snprintf(path, sizeof path, "%s/data", dir);
 	assert_int_equal(data_move(path), 0);
 	assert_int_equal(access(path, F_OK), -1);
@@ -324,21 +327,19 @@ test_data_move(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exit_code_and_output),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(
+						test_exit_code_and_output),
 		cmocka_unit_test(test_missing_program),
 		cmocka_unit_test(test_signal),
 		cmocka_unit_test(test_timeout_kills_descendants),
 		cmocka_unit_test(test_cancel_after_grace),
 		cmocka_unit_test(test_output_bound),
-		cmocka_unit_test(test_worker),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_worker), cmocka_unit_test(test_words),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_data_empty),
 		cmocka_unit_test(test_data_remove_refuses_strangers),
 		cmocka_unit_test(test_data_remove_with_links),
-		cmocka_unit_test(test_data_move)
-	};
+		cmocka_unit_test(test_data_move) };
 
 	base = event_base_new();
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,8 +40,7 @@ static void
 open_pm(struct postmaster *pm, const struct pg_server *srv)
 {
 	gone = 0;
-	postmaster_init(pm, base, srv->data, PG_BIN "/postgres", on_gone,
-	    NULL);
+	postmaster_init(pm, base, srv->data, PG_BIN "/postgres", on_gone, NULL);
 }
 
 static void
@@ -50,12 +49,17 @@ test_titles(void **state)
 	(void)state;
 	assert_false(postmaster_client_title("postgres: checkpointer "));
 	assert_false(postmaster_client_title("postgres: foo: checkpointer "));
-	assert_false(postmaster_client_title("postgres: a:b c: walsender rep 127.0.0.1(1) streaming"));
+	assert_false(postmaster_client_title(
+	    "postgres: a:b c: walsender rep 127.0.0.1(1) streaming"));
 	assert_false(postmaster_client_title("postgres: writer process   "));
-	assert_false(postmaster_client_title("postgres: logical replication apply worker for subscription 16391 "));
-	assert_true(postmaster_client_title("postgres: postgres postgres [local] idle"));
-	assert_true(postmaster_client_title("postgres: foo: app db 10.0.0.1(5) COMMIT"));
-	assert_true(postmaster_client_title("postgres: writers db [local] idle"));
+	assert_false(postmaster_client_title(
+	    "postgres: logical replication apply worker for subscription 16391 "));
+	assert_true(postmaster_client_title(
+	    "postgres: postgres postgres [local] idle"));
+	assert_true(postmaster_client_title(
+	    "postgres: foo: app db 10.0.0.1(5) COMMIT"));
+	assert_true(
+	    postmaster_client_title("postgres: writers db [local] idle"));
 }
 
 static void
@@ -225,13 +229,11 @@ act_as_master(void)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_titles),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_titles),
 		cmocka_unit_test(test_find_and_status),
 		cmocka_unit_test(test_stranger_in_pid_file),
 		cmocka_unit_test(test_stop_start_kill),
-		cmocka_unit_test(test_missing_binary)
-	};
+		cmocka_unit_test(test_missing_binary) };
 
 	act_as_master();
 	base = event_base_new();

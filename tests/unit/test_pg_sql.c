@@ -41,8 +41,8 @@ on_answer(const struct sql_answer *a, void *arg)
 	snprintf(s->state, sizeof s->state, "%s", a->sqlstate);
 	s->value[0] = '\0';
 	if (a->res != NULL)
-		snprintf(s->value, sizeof s->value, "%s",
-		    sql_text(a->res, 0, 0));
+		snprintf(
+		    s->value, sizeof s->value, "%s", sql_text(a->res, 0, 0));
 	if (s->free_me != NULL) {
 		struct sql *next = s->then;
 
@@ -50,8 +50,10 @@ on_answer(const struct sql_answer *a, void *arg)
 		s->free_me = NULL;
 		s->then = NULL;
 		if (next != NULL)
-			assert_int_equal(sql_query(next, "SELECT 'second'", 0,
-			    NULL, 3 * NS_PER_SEC, on_answer, s), 0);
+			assert_int_equal(
+			    sql_query(next, "SELECT 'second'", 0, NULL,
+				3 * NS_PER_SEC, on_answer, s),
+			    0);
 	}
 }
 
@@ -90,7 +92,8 @@ test_query(void **state)
 	struct seen seen = { 0 };
 
 	assert_int_equal(sql_query(s, "SELECT $1::int + 1", 1, params,
-	    3 * NS_PER_SEC, on_answer, &seen), 0);
+			     3 * NS_PER_SEC, on_answer, &seen),
+	    0);
 	assert_int_equal(seen.calls, 0);
 	run_until(&seen, 1);
 	assert_int_equal(seen.outcome, SQL_OK);
@@ -110,9 +113,11 @@ test_order_and_queue(void **state)
 	memset(seen, 0, sizeof seen);
 	for (i = 0; i < SQL_QUEUE; i++)
 		assert_int_equal(sql_query(s, "SELECT 1", 0, NULL,
-		    5 * NS_PER_SEC, on_answer, &seen[i]), 0);
-	assert_int_equal(sql_query(s, "SELECT 1", 0, NULL, NS_PER_SEC,
-	    on_answer, &seen[0]), -1);
+				     5 * NS_PER_SEC, on_answer, &seen[i]),
+		    0);
+	assert_int_equal(
+	    sql_query(s, "SELECT 1", 0, NULL, NS_PER_SEC, on_answer, &seen[0]),
+	    -1);
 	run_until(&seen[SQL_QUEUE - 1], 1);
 	for (i = 0; i < SQL_QUEUE; i++)
 		assert_int_equal(seen[i].calls, 1);
@@ -141,9 +146,10 @@ test_several_statements(void **state)
 	struct sql *s = open_sql(srv->dir, srv->port);
 	struct seen seen = { 0 };
 
-	sql_query(s, "SET log_statement TO none; SET pgaudit.log TO none;"
-	    " DO $$ BEGIN PERFORM 1; END; $$; SELECT 'last'", 0, NULL,
-	    3 * NS_PER_SEC, on_answer, &seen);
+	sql_query(s,
+	    "SET log_statement TO none; SET pgaudit.log TO none;"
+	    " DO $$ BEGIN PERFORM 1; END; $$; SELECT 'last'",
+	    0, NULL, 3 * NS_PER_SEC, on_answer, &seen);
 	run_until(&seen, 1);
 	assert_int_equal(seen.outcome, SQL_OK);
 	assert_string_equal(seen.value, "last");
@@ -169,8 +175,8 @@ test_timeout(void **state)
 	assert_true(clock_boot_ns() - began < 3 * NS_PER_SEC);
 	assert_false(sql_connected(s));
 	/* usable again */
-	sql_query(s, "SELECT 'again'", 0, NULL, 3 * NS_PER_SEC, on_answer,
-	    &seen);
+	sql_query(
+	    s, "SELECT 'again'", 0, NULL, 3 * NS_PER_SEC, on_answer, &seen);
 	run_until(&seen, 2);
 	assert_string_equal(seen.value, "again");
 	sql_free(s);
@@ -201,8 +207,8 @@ test_free_in_callback(void **state)
 	struct sql *next = open_sql(srv->dir, srv->port);
 	struct seen seen = { .free_me = s, .then = next };
 
-	sql_query(s, "SELECT 'first'", 0, NULL, 3 * NS_PER_SEC, on_answer,
-	    &seen);
+	sql_query(
+	    s, "SELECT 'first'", 0, NULL, 3 * NS_PER_SEC, on_answer, &seen);
 	run_until(&seen, 2);
 	assert_string_equal(seen.value, "second");
 	sql_free(next);
@@ -266,18 +272,14 @@ test_quote(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_query),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_query),
 		cmocka_unit_test(test_order_and_queue),
 		cmocka_unit_test(test_error_keeps_connection),
 		cmocka_unit_test(test_several_statements),
-		cmocka_unit_test(test_timeout),
-		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_timeout), cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_free_in_callback),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_silent),
-		cmocka_unit_test(test_quote)
-	};
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_quote) };
 
 	base = event_base_new();
 	return cmocka_run_group_tests(tests, pg_server_start, pg_server_stop);

@@ -61,14 +61,14 @@ on_reply(struct helper *h, const struct ipc_msg *reply, int lost, void *arg)
 	if (seen.ask_again) {
 		seen.ask_again = false;
 		(void)helper_request(h, PROC_POSTGRES, MSG_DCS_VIEW,
-		    &(struct msg_view){.outcome = OUTCOME_FAILED}, NULL, 0, -1,
-		    soon(50), on_reply, NULL);
+		    &(struct msg_view){ .outcome = OUTCOME_FAILED }, NULL, 0,
+		    -1, soon(50), on_reply, NULL);
 	}
 }
 
 static void
-on_message(struct helper *h, enum proc from, const struct ipc_msg *msg,
-    void *arg)
+on_message(
+    struct helper *h, enum proc from, const struct ipc_msg *msg, void *arg)
 {
 	(void)arg;
 	assert_ptr_equal(h, helper);
@@ -93,8 +93,8 @@ on_link(struct helper *h, enum proc p, bool up, void *arg)
 }
 
 static const char *
-on_config(struct helper *h, struct tree *t, const struct msg_config *c,
-    void *arg)
+on_config(
+    struct helper *h, struct tree *t, const struct msg_config *c, void *arg)
 {
 	(void)h;
 	(void)arg;
@@ -122,15 +122,15 @@ on_shutdown(struct helper *h, void *arg)
 	seen.shutdowns++;
 }
 
-static const struct helper_ops ops = {on_message, on_link, on_config,
-    on_sandbox, on_shutdown};
+static const struct helper_ops ops = { on_message, on_link, on_config,
+	on_sandbox, on_shutdown };
 
 /* ---- the fixture ---- */
 
 static int
 start(void **state)
 {
-	char *argv[] = {(char[]){"test"}, NULL};
+	char *argv[] = { (char[]){ "test" }, NULL };
 	int sv[2];
 
 	(void)state;
@@ -170,7 +170,7 @@ end(void **state)
 static void
 turn(int ms)
 {
-	struct timeval tv = {.tv_usec = ms * 1000};
+	struct timeval tv = { .tv_usec = ms * 1000 };
 
 	assert_int_equal(event_base_loopexit(helper_base(helper), &tv), 0);
 	(void)event_base_dispatch(helper_base(helper));
@@ -209,7 +209,7 @@ expect_nothing(struct link *l)
 static void
 send_config(uint64_t generation)
 {
-	struct msg_config c = {.generation = generation};
+	struct msg_config c = { .generation = generation };
 	struct tree *t = tree_map();
 	uint8_t *buf;
 	size_t len;
@@ -217,21 +217,21 @@ send_config(uint64_t generation)
 	assert_true(tree_set(t, "a", tree_text("b")));
 	assert_true(tree_encode(t, &buf, &len));
 	tree_free(t);
-	assert_int_equal(link_send(master, MSG_CONFIG, 0, 0, 0, &c, buf, len,
-	    -1), 0);
+	assert_int_equal(
+	    link_send(master, MSG_CONFIG, 0, 0, 0, &c, buf, len, -1), 0);
 	free(buf);
 }
 
 static void
 send_link(void)
 {
-	struct msg_link m = {.peer = PROC_POSTGRES};
+	struct msg_link m = { .peer = PROC_POSTGRES };
 	int sv[2];
 
 	link_close(peer);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-	assert_int_equal(link_send(master, MSG_LINK, 0, 0, 0, &m, NULL, 0,
-	    sv[1]), 0);
+	assert_int_equal(
+	    link_send(master, MSG_LINK, 0, 0, 0, &m, NULL, 0, sv[1]), 0);
 	close(sv[1]);
 	peer = link_open(sv[0], PROC_POSTGRES, PROC_DCS, 1 << 24);
 	assert_non_null(peer);
@@ -256,7 +256,7 @@ make_ready(void)
 static uint64_t
 request(int64_t deadline)
 {
-	struct msg_view v = {.outcome = OUTCOME_FAILED};
+	struct msg_view v = { .outcome = OUTCOME_FAILED };
 
 	return helper_request(helper, PROC_POSTGRES, MSG_DCS_VIEW, &v, NULL, 0,
 	    -1, deadline, on_reply, NULL);
@@ -266,7 +266,8 @@ static void
 answer(uint64_t id)
 {
 	assert_int_equal(link_send(peer, MSG_DCS_LOAD, IPC_FLAG_REPLY, id, 0,
-	    NULL, NULL, 0, -1), 0);
+			     NULL, NULL, 0, -1),
+	    0);
 }
 
 /* ---- tests ---- */
@@ -319,13 +320,13 @@ a_refused_configuration_leaves_no_peer_heard(void **state)
 static void
 broken_configuration_is_refused(void **state)
 {
-	struct msg_config c = {.generation = 5};
+	struct msg_config c = { .generation = 5 };
 	struct ipc_msg m;
 	const struct msg_ready *r;
 
 	(void)state;
-	assert_int_equal(link_send(master, MSG_CONFIG, 0, 0, 0, &c, "x", 1, -1),
-	    0);
+	assert_int_equal(
+	    link_send(master, MSG_CONFIG, 0, 0, 0, &c, "x", 1, -1), 0);
 	turn(5);
 	assert_int_equal(seen.configs, 0);
 	expect(master, MSG_READY, &m);
@@ -490,13 +491,14 @@ static void
 a_queue_is_bounded(void **state)
 {
 	static char blob[1024 * 1024];
-	struct msg_view v = {.outcome = OUTCOME_OK};
+	struct msg_view v = { .outcome = OUTCOME_OK };
 	int n = 0;
 
 	(void)state;
 	make_ready();
-	while (n < 1000 && helper_send(helper, PROC_POSTGRES, MSG_DCS_VIEW, &v,
-	    blob, sizeof(blob), -1) == 0)
+	while (n < 1000 &&
+	    helper_send(helper, PROC_POSTGRES, MSG_DCS_VIEW, &v, blob,
+		sizeof(blob), -1) == 0)
 		n++;
 	assert_int_equal(errno, ENOBUFS);
 	assert_true(helper_queued(helper) > 0);
@@ -511,14 +513,15 @@ static void
 a_big_message_goes_out_bit_by_bit(void **state)
 {
 	static char blob[1024 * 1024];
-	struct msg_view v = {.outcome = OUTCOME_OK};
+	struct msg_view v = { .outcome = OUTCOME_OK };
 	struct ipc_msg m;
 
 	(void)state;
 	make_ready();
 	memset(blob, 'x', sizeof(blob));
 	assert_int_equal(helper_send(helper, PROC_POSTGRES, MSG_DCS_VIEW, &v,
-	    blob, sizeof(blob), -1), 0);
+			     blob, sizeof(blob), -1),
+	    0);
 	assert_true(helper_queued(helper) > 0);
 	for (int i = 0; i < 1000 && helper_queued(helper) > 0; i++) {
 		while (link_read(peer) == 1)
@@ -539,8 +542,8 @@ a_peer_that_breaks_the_protocol_is_reported(void **state)
 	(void)state;
 	make_ready();
 	assert_true(request(soon(5000)) != 0);
-	assert_int_equal(write(link_fd(peer), "rubbish rubbish rubbish rubbish ",
-	    32), 32);
+	assert_int_equal(
+	    write(link_fd(peer), "rubbish rubbish rubbish rubbish ", 32), 32);
 	turn(5);
 	assert_int_equal(seen.losses, 1);
 	assert_int_equal(seen.down, 1);
@@ -557,8 +560,8 @@ a_peer_that_breaks_the_protocol_is_reported(void **state)
 static void
 incoming_requests_are_answered_by_id(void **state)
 {
-	struct msg_result r = {.outcome = OUTCOME_OK};
-	struct ipc_msg m, was = {0};
+	struct msg_result r = { .outcome = OUTCOME_OK };
+	struct ipc_msg m, was = { 0 };
 
 	(void)state;
 	make_ready();
@@ -567,24 +570,27 @@ incoming_requests_are_answered_by_id(void **state)
 	assert_int_equal(seen.reply_to, 77);
 	was.hdr.id = seen.reply_to;
 	assert_int_equal(helper_reply(helper, PROC_POSTGRES, &was,
-	    MSG_DCS_RESULT, &r, NULL, 0), 0);
+			     MSG_DCS_RESULT, &r, NULL, 0),
+	    0);
 	expect(peer, MSG_DCS_RESULT, &m);
 	assert_int_equal(m.hdr.id, 77);
 	assert_true(m.hdr.flags & IPC_FLAG_REPLY);
 	was.hdr.id = 0; /* it was no request: nothing is sent */
 	assert_int_equal(helper_reply(helper, PROC_POSTGRES, &was,
-	    MSG_DCS_RESULT, &r, NULL, 0), 0);
+			     MSG_DCS_RESULT, &r, NULL, 0),
+	    0);
 	expect_nothing(peer);
 }
 
 static void
 the_masters_descriptors_reach_the_helper(void **state)
 {
-	struct msg_descriptor d = {.kind = DESCRIPTOR_TLS_CA};
+	struct msg_descriptor d = { .kind = DESCRIPTOR_TLS_CA };
 
 	(void)state;
 	assert_int_equal(link_send(master, MSG_DESCRIPTOR, 0, 0, 0, &d, NULL, 0,
-	    STDIN_FILENO), 0);
+			     STDIN_FILENO),
+	    0);
 	turn(5);
 	assert_int_equal(seen.messages, 1);
 	assert_int_not_equal(seen.last_fd, -1);
@@ -594,7 +600,7 @@ the_masters_descriptors_reach_the_helper(void **state)
 static void
 info_carries_memory_and_sandbox(void **state)
 {
-	struct msg_helper_info info = {.loops = 3};
+	struct msg_helper_info info = { .loops = 3 };
 	const struct msg_helper_info *got;
 	struct ipc_msg m;
 
@@ -647,27 +653,27 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(configuration_then_sandbox_then_ready),
-	    T(a_refused_configuration_leaves_no_peer_heard),
-	    T(broken_configuration_is_refused),
-	    T(requests_are_answered_once),
-	    T(late_and_double_replies_are_dropped),
-	    T(deadlines_fire_in_order_and_only_once),
-	    T(a_lost_link_fails_its_requests_and_comes_back),
-	    T(a_new_end_replaces_the_old_one),
-	    T(a_callback_may_ask_again),
-	    T(a_forgotten_request_stays_silent),
-	    T(the_table_of_requests_is_bounded),
-	    T(a_queue_is_bounded),
-	    T(a_big_message_goes_out_bit_by_bit),
-	    T(a_peer_that_breaks_the_protocol_is_reported),
-	    T(incoming_requests_are_answered_by_id),
-	    T(the_masters_descriptors_reach_the_helper),
-	    T(info_carries_memory_and_sandbox),
-	    T(shutdown_is_asked_and_ends_with_the_code),
-	    T(the_end_of_the_master_is_the_end),
+		T(configuration_then_sandbox_then_ready),
+		T(a_refused_configuration_leaves_no_peer_heard),
+		T(broken_configuration_is_refused),
+		T(requests_are_answered_once),
+		T(late_and_double_replies_are_dropped),
+		T(deadlines_fire_in_order_and_only_once),
+		T(a_lost_link_fails_its_requests_and_comes_back),
+		T(a_new_end_replaces_the_old_one),
+		T(a_callback_may_ask_again),
+		T(a_forgotten_request_stays_silent),
+		T(the_table_of_requests_is_bounded),
+		T(a_queue_is_bounded),
+		T(a_big_message_goes_out_bit_by_bit),
+		T(a_peer_that_breaks_the_protocol_is_reported),
+		T(incoming_requests_are_answered_by_id),
+		T(the_masters_descriptors_reach_the_helper),
+		T(info_carries_memory_and_sandbox),
+		T(shutdown_is_asked_and_ends_with_the_code),
+		T(the_end_of_the_master_is_the_end),
 	};
 
-	log_configure(&(struct log_settings){.level = 100});
+	log_configure(&(struct log_settings){ .level = 100 });
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

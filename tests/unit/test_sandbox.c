@@ -415,7 +415,7 @@ master_may_listen_for_rest(void **state)
 static int
 act_exec_named(void)
 {
-	char *argv[] = { (char[]) { "true" }, NULL };
+	char *argv[] = { (char[]){ "true" }, NULL };
 	int status;
 	pid_t pid = fork();
 

@@ -116,8 +116,8 @@ op_exit(void *arg, int code)
 	w.exit_code = code;
 }
 
-static const struct keeper_ops ops = {op_open, op_exists, op_close, op_quit,
-    op_kill, op_alive, op_superseded, op_state, op_changed, op_exit};
+static const struct keeper_ops ops = { op_open, op_exists, op_close, op_quit,
+	op_kill, op_alive, op_superseded, op_state, op_changed, op_exit };
 
 /* ---- fake device: the real drivers speak to a descriptor ---- */
 
@@ -130,9 +130,9 @@ static int
 dev_support(int fd, struct device_caps *c)
 {
 	(void)fd;
-	*c = (struct device_caps){.set_timeout = !dev.fixed,
-	    .disable = dev.magic,
-	    .identity = "Fake"};
+	*c = (struct device_caps){ .set_timeout = !dev.fixed,
+		.disable = dev.magic,
+		.identity = "Fake" };
 	errno = ENOTTY;
 	return dev.fails ? -1 : 0;
 }
@@ -170,8 +170,8 @@ dev_disable(int fd)
 	return 0;
 }
 
-static const struct device_driver fake = {dev_support, dev_set, dev_get,
-    dev_ping, dev_disable};
+static const struct device_driver fake = { dev_support, dev_set, dev_get,
+	dev_ping, dev_disable };
 
 /* ---- acts of the surroundings ---- */
 
@@ -202,7 +202,7 @@ fresh(void **state)
 	strcpy(conf.device, "/dev/watchdog");
 	keeper_init(&k, &ops, NULL);
 	configure();
-	struct msg_wd_settings m = {.ttl = TTL, .loop_wait = 5};
+	struct msg_wd_settings m = { .ttl = TTL, .loop_wait = 5 };
 	keeper_settings(&k, 1, &m, w.now);
 	assert_int_equal(w.last_id, 1);
 	w.states = 0;
@@ -212,9 +212,9 @@ fresh(void **state)
 static void
 grant_at(int64_t sent)
 {
-	struct msg_wd_grant m = {.sent_ns = sent,
-	    .lease_end_ns = sent + TTL * S,
-	    .ttl_ns = TTL * S};
+	struct msg_wd_grant m = { .sent_ns = sent,
+		.lease_end_ns = sent + TTL * S,
+		.ttl_ns = TTL * S };
 
 	keeper_grant(&k, 0, &m, w.now);
 }
@@ -222,8 +222,8 @@ grant_at(int64_t sent)
 static void
 arm_pid(int32_t pid, bool device)
 {
-	struct msg_wd_arm m = {.postmaster_pid = pid,
-	    .activate_device = device};
+	struct msg_wd_arm m = { .postmaster_pid = pid,
+		.activate_device = device };
 
 	keeper_arm(&k, 7, &m, w.now + 2 * S, w.now);
 }
@@ -231,7 +231,7 @@ arm_pid(int32_t pid, bool device)
 static void
 disarm(uint32_t reason)
 {
-	struct msg_wd_disarm m = {.reason = reason};
+	struct msg_wd_disarm m = { .reason = reason };
 
 	keeper_disarm(&k, 9, &m, w.now);
 }
@@ -548,14 +548,14 @@ lead_suits_the_ttl(void **state)
 	static const struct {
 		int ttl, loop_wait, margin;
 		int64_t lead_ms;
-	} cases[] = {{30, 10, 5, 5000}, {20, 5, 5, 5000}, {20, 14, 5, 3000},
-	    {60, 10, -1, 15000}, {8, 2, 5, 2000}, {4, 4, 5, 500},
-	    {30, 10, 0, 500}, {3600, 10, 60, 60000}};
+	} cases[] = { { 30, 10, 5, 5000 }, { 20, 5, 5, 5000 },
+		{ 20, 14, 5, 3000 }, { 60, 10, -1, 15000 }, { 8, 2, 5, 2000 },
+		{ 4, 4, 5, 500 }, { 30, 10, 0, 500 }, { 3600, 10, 60, 60000 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct msg_wd_settings m = {.ttl = cases[i].ttl,
-		    .loop_wait = cases[i].loop_wait};
+		struct msg_wd_settings m = { .ttl = cases[i].ttl,
+			.loop_wait = cases[i].loop_wait };
 
 		k.conf.safety_margin = cases[i].margin;
 		keeper_settings(&k, 0, &m, w.now);
@@ -768,7 +768,7 @@ a_device_that_is_too_fast_is_closed(void **state)
 static void
 no_device_when_loops_are_too_long(void **state)
 {
-	struct msg_wd_settings m = {.ttl = TTL, .loop_wait = 16};
+	struct msg_wd_settings m = { .ttl = TTL, .loop_wait = 16 };
 
 	(void)state;
 	keeper_settings(&k, 0, &m, w.now);
@@ -858,7 +858,7 @@ an_orphan_leaves_the_device_running(void **state)
 static void
 a_new_ttl_is_told_at_the_next_grant(void **state)
 {
-	struct msg_wd_settings m = {.ttl = 40, .loop_wait = 10};
+	struct msg_wd_settings m = { .ttl = 40, .loop_wait = 10 };
 
 	(void)state;
 	arm_pid(PID, true);
@@ -941,7 +941,8 @@ random_orders_keep_the_rule(void **state)
 			}
 			if (w.quits > quits &&
 			    (!armed || w.quit_at < end - 5 * S))
-				fail_msg("run %d: fenced without a reason", run);
+				fail_msg(
+				    "run %d: fenced without a reason", run);
 			if (armed && w.alive && w.now > end + S &&
 			    k.stage < FENCE_KILL)
 				fail_msg("run %d: outlived its lease", run);
@@ -957,50 +958,50 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(fences_at_the_lead_and_kills_at_the_end),
-	    T(no_kill_when_it_quits),
-	    T(kills_again_what_does_not_die),
-	    T(grants_put_it_off),
-	    T(a_grant_counts_from_when_it_was_sent),
-	    T(an_old_grant_takes_nothing_back),
-	    T(a_late_grant_does_not_call_a_fence_back),
-	    T(a_grant_in_the_queue_counts_when_woken_late),
-	    T(woken_after_the_end_it_kills_at_once),
-	    T(disarmed_it_stays_quiet),
-	    T(disarm_does_not_stop_a_fence),
-	    T(a_new_postmaster_is_not_fenced_by_an_old_lease),
-	    T(armed_without_any_grant_ends_after_ttl),
-	    T(rearming_moves_the_target_not_the_lease),
-	    T(arming_a_dying_postmaster_goes_on_with_it),
-	    T(its_own_end_disarms),
-	    T(its_end_during_the_fence_completes_it),
-	    T(fence_off_never_fences),
-	    T(lead_suits_the_ttl),
-	    T(without_the_master_it_stays_until_the_lease_ends),
-	    T(without_the_master_and_unarmed_it_goes),
-	    T(a_new_keeper_relieves_an_orphan),
-	    T(looks_for_a_new_keeper_before_it_fences),
-	    T(an_orphan_goes_with_the_postmaster),
-	    T(losing_the_master_during_a_fence_completes_it),
-	    T(stops_on_request_only_when_disarmed),
-	    T(the_answer_waits_for_the_device),
-	    T(pinged_once_a_grant_and_only_when_fresh),
-	    T(a_missing_device_is_no_matter_unless_required),
-	    T(required_and_missing_fails),
-	    T(required_and_too_slow_fails),
-	    T(a_device_that_is_too_fast_is_closed),
-	    T(no_device_when_loops_are_too_long),
-	    T(disarming_disables_the_device),
-	    T(disarmed_while_opening_it_is_disabled_when_it_comes),
-	    T(a_master_that_hangs_does_not_hold_the_answer),
-	    T(a_device_without_magic_close_is_pinged_and_left),
-	    T(a_successful_fence_stops_the_device),
-	    T(an_orphan_leaves_the_device_running),
-	    T(a_new_ttl_is_told_at_the_next_grant),
-	    T(switching_off_is_at_once_other_changes_wait),
-	    T(random_orders_keep_the_rule),
+		T(fences_at_the_lead_and_kills_at_the_end),
+		T(no_kill_when_it_quits),
+		T(kills_again_what_does_not_die),
+		T(grants_put_it_off),
+		T(a_grant_counts_from_when_it_was_sent),
+		T(an_old_grant_takes_nothing_back),
+		T(a_late_grant_does_not_call_a_fence_back),
+		T(a_grant_in_the_queue_counts_when_woken_late),
+		T(woken_after_the_end_it_kills_at_once),
+		T(disarmed_it_stays_quiet),
+		T(disarm_does_not_stop_a_fence),
+		T(a_new_postmaster_is_not_fenced_by_an_old_lease),
+		T(armed_without_any_grant_ends_after_ttl),
+		T(rearming_moves_the_target_not_the_lease),
+		T(arming_a_dying_postmaster_goes_on_with_it),
+		T(its_own_end_disarms),
+		T(its_end_during_the_fence_completes_it),
+		T(fence_off_never_fences),
+		T(lead_suits_the_ttl),
+		T(without_the_master_it_stays_until_the_lease_ends),
+		T(without_the_master_and_unarmed_it_goes),
+		T(a_new_keeper_relieves_an_orphan),
+		T(looks_for_a_new_keeper_before_it_fences),
+		T(an_orphan_goes_with_the_postmaster),
+		T(losing_the_master_during_a_fence_completes_it),
+		T(stops_on_request_only_when_disarmed),
+		T(the_answer_waits_for_the_device),
+		T(pinged_once_a_grant_and_only_when_fresh),
+		T(a_missing_device_is_no_matter_unless_required),
+		T(required_and_missing_fails),
+		T(required_and_too_slow_fails),
+		T(a_device_that_is_too_fast_is_closed),
+		T(no_device_when_loops_are_too_long),
+		T(disarming_disables_the_device),
+		T(disarmed_while_opening_it_is_disabled_when_it_comes),
+		T(a_master_that_hangs_does_not_hold_the_answer),
+		T(a_device_without_magic_close_is_pinged_and_left),
+		T(a_successful_fence_stops_the_device),
+		T(an_orphan_leaves_the_device_running),
+		T(a_new_ttl_is_told_at_the_next_grant),
+		T(switching_off_is_at_once_other_changes_wait),
+		T(random_orders_keep_the_rule),
 	};
 
-	log_configure(&(struct log_settings){.level = 100});
+	log_configure(&(struct log_settings){ .level = 100 });
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

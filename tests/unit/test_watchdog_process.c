@@ -53,8 +53,8 @@ keeper_path(char *out, size_t size)
 	for (int i = 0; i < 2; i++)
 		if ((slash = strrchr(self, '/')) != NULL)
 			*slash = '\0';
-	assert_true((size_t)snprintf(out, size, "%s/patroni-watchdog", self) <
-	    size);
+	assert_true(
+	    (size_t)snprintf(out, size, "%s/patroni-watchdog", self) < size);
 	if (access(out, X_OK) == -1)
 		fail_msg("%s: build it first: %s", out, strerror(errno));
 }
@@ -62,13 +62,13 @@ keeper_path(char *out, size_t size)
 static struct keeper_process
 keeper_start(void)
 {
-	struct keeper_process k = {0};
+	struct keeper_process k = { 0 };
 	char path[PATH_SIZE];
 	int sv[2];
 
 	keeper_path(path, sizeof(path));
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-	    sv), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	if ((k.pid = fork()) == 0) {
 		(void)dup2(sv[1], 3);
 		(void)fcntl(3, F_SETFD, 0);
@@ -82,8 +82,7 @@ keeper_start(void)
 	return k;
 }
 
-static void __attribute__((noreturn))
-postmaster(bool stubborn, int report)
+static void __attribute__((noreturn)) postmaster(bool stubborn, int report)
 {
 	pid_t children[CHILDREN];
 
@@ -135,7 +134,7 @@ family_start(bool stubborn)
 static bool
 family_gone(const struct family *f, int timeout_ms)
 {
-	struct pollfd p = {.fd = f->alive, .events = POLLIN};
+	struct pollfd p = { .fd = f->alive, .events = POLLIN };
 
 	return poll(&p, 1, timeout_ms) == 1;
 }
@@ -158,7 +157,7 @@ family_end(struct family *f)
 static void
 expect(struct link *l, uint16_t type, uint64_t id, void *body, size_t size)
 {
-	struct pollfd p = {.fd = link_fd(l), .events = POLLIN};
+	struct pollfd p = { .fd = link_fd(l), .events = POLLIN };
 	int64_t until = clock_boot_ns() + 10 * NS_PER_SEC;
 	struct ipc_msg m;
 	int rc;
@@ -180,14 +179,14 @@ expect(struct link *l, uint16_t type, uint64_t id, void *body, size_t size)
 static void
 configure(struct keeper_process *k, const char *device)
 {
-	struct msg_config c = {.generation = 7};
+	struct msg_config c = { .generation = 7 };
 	struct tree *t = tree_map(), *wd = tree_map();
 	struct msg_ready ready;
 	uint8_t *buf;
 	size_t len;
 
-	assert_true(tree_set(wd, "mode",
-	    tree_text(device != NULL ? "required" : "off")));
+	assert_true(tree_set(
+	    wd, "mode", tree_text(device != NULL ? "required" : "off")));
 	assert_true(tree_set(wd, "driver", tree_text("testing")));
 	if (device != NULL)
 		assert_true(tree_set(wd, "device", tree_text(device)));
@@ -195,8 +194,8 @@ configure(struct keeper_process *k, const char *device)
 	assert_true(tree_set(t, "ttl", tree_int(2)));
 	assert_true(tree_encode(t, &buf, &len));
 	tree_free(t);
-	assert_int_equal(link_send(k->master, MSG_CONFIG, 0, 0, 0, &c, buf, len,
-	    -1), 0);
+	assert_int_equal(
+	    link_send(k->master, MSG_CONFIG, 0, 0, 0, &c, buf, len, -1), 0);
 	free(buf);
 	expect(k->master, MSG_READY, 0, &ready, sizeof(ready));
 	assert_true(ready.ok);
@@ -206,21 +205,22 @@ configure(struct keeper_process *k, const char *device)
 static void
 connect_with(struct keeper_process *k, int ttl, int loop_wait)
 {
-	struct msg_link m = {.peer = PROC_POSTGRES};
-	struct msg_wd_settings s = {.ttl = ttl, .loop_wait = loop_wait};
+	struct msg_link m = { .peer = PROC_POSTGRES };
+	struct msg_wd_settings s = { .ttl = ttl, .loop_wait = loop_wait };
 	struct msg_wd_state state;
 	int sv[2];
 
 	link_close(k->postgres);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-	    sv), 0);
-	assert_int_equal(link_send(k->master, MSG_LINK, 0, 0, 0, &m, NULL, 0,
-	    sv[1]), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(
+	    link_send(k->master, MSG_LINK, 0, 0, 0, &m, NULL, 0, sv[1]), 0);
 	close(sv[1]);
 	k->postgres = link_open(sv[0], PROC_POSTGRES, PROC_WATCHDOG, 1 << 20);
 	assert_non_null(k->postgres);
-	assert_int_equal(link_send(k->postgres, MSG_WD_SETTINGS, 0, 1, 0, &s,
-	    NULL, 0, -1), 0);
+	assert_int_equal(
+	    link_send(k->postgres, MSG_WD_SETTINGS, 0, 1, 0, &s, NULL, 0, -1),
+	    0);
 	expect(k->postgres, MSG_WD_STATE, 1, &state, sizeof(state));
 }
 
@@ -243,15 +243,16 @@ keeper_ready(void)
 static struct msg_wd_state
 arm(struct keeper_process *k, pid_t pid, int pidfd, bool device)
 {
-	struct msg_wd_arm m = {.postmaster_pid = pid,
-	    .activate_device = device};
+	struct msg_wd_arm m = { .postmaster_pid = pid,
+		.activate_device = device };
 	struct msg_wd_state state;
 	int64_t deadline = clock_boot_ns() + 2 * NS_PER_SEC;
 
 	assert_int_equal(link_send(k->postgres, MSG_WD_ARM, 0, 2, deadline, &m,
-	    NULL, 0, pidfd), 0);
+			     NULL, 0, pidfd),
+	    0);
 	if (device)
-		return (struct msg_wd_state){0};
+		return (struct msg_wd_state){ 0 };
 	expect(k->postgres, MSG_WD_STATE, 2, &state, sizeof(state));
 	return state;
 }
@@ -259,12 +260,12 @@ arm(struct keeper_process *k, pid_t pid, int pidfd, bool device)
 static int64_t
 grant(struct keeper_process *k, int64_t ttl)
 {
-	struct msg_wd_grant m = {.sent_ns = clock_boot_ns(), .ttl_ns = ttl};
+	struct msg_wd_grant m = { .sent_ns = clock_boot_ns(), .ttl_ns = ttl };
 	struct msg_wd_state state;
 
 	m.lease_end_ns = m.sent_ns + ttl;
-	assert_int_equal(link_send(k->postgres, MSG_WD_GRANT, 0, 3, 0, &m, NULL,
-	    0, -1), 0);
+	assert_int_equal(
+	    link_send(k->postgres, MSG_WD_GRANT, 0, 3, 0, &m, NULL, 0, -1), 0);
 	expect(k->postgres, MSG_WD_STATE, 3, &state, sizeof(state));
 	assert_true(state.lease_end_ns == m.lease_end_ns);
 	return m.lease_end_ns;
@@ -278,15 +279,14 @@ keeper_wait(struct keeper_process *k)
 	link_close(k->master);
 	link_close(k->postgres);
 	assert_int_equal(waitpid(k->pid, &status, 0), k->pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) :
-				   128 + WTERMSIG(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static void
 stop(struct keeper_process *k)
 {
-	assert_int_equal(link_send(k->master, MSG_SHUTDOWN, 0, 0, 0, NULL, NULL,
-	    0, -1), 0);
+	assert_int_equal(
+	    link_send(k->master, MSG_SHUTDOWN, 0, 0, 0, NULL, NULL, 0, -1), 0);
 	assert_int_equal(keeper_wait(k), 0);
 }
 
@@ -466,8 +466,8 @@ the_device_comes_from_the_master(void **state)
 	struct keeper_process k = keeper_start();
 	struct family f = family_start(false);
 	struct msg_device_open open;
-	struct msg_descriptor d = {.kind = DESCRIPTOR_WATCHDOG};
-	struct msg_wd_disarm dis = {.reason = 1};
+	struct msg_descriptor d = { .kind = DESCRIPTOR_WATCHDOG };
+	struct msg_wd_disarm dis = { .reason = 1 };
 	struct msg_wd_state s;
 	char told[64] = "", dir[] = "/tmp/test_wd_XXXXXX", path[64];
 	int pipefd[2];
@@ -484,7 +484,8 @@ the_device_comes_from_the_master(void **state)
 	expect(k.master, MSG_DEVICE_OPEN, 1, &open, sizeof(open));
 	assert_string_equal(open.path, path);
 	assert_int_equal(link_send(k.master, MSG_DESCRIPTOR, IPC_FLAG_REPLY, 1,
-	    0, &d, NULL, 0, pipefd[1]), 0);
+			     0, &d, NULL, 0, pipefd[1]),
+	    0);
 	expect(k.postgres, MSG_WD_STATE, 2, &s, sizeof(s));
 	assert_true(s.fence_armed && s.device_running);
 	assert_int_equal(s.device_timeout, 15);
@@ -506,17 +507,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_lease_that_ends_ends_the_postmaster),
-	    cmocka_unit_test(what_ignores_sigquit_is_killed_with_its_children),
-	    cmocka_unit_test(a_stopped_postmaster_is_killed_too),
-	    cmocka_unit_test(a_foreign_pidfd_arms_nothing),
-	    cmocka_unit_test(losing_the_controller_changes_nothing),
-	    cmocka_unit_test(a_new_controller_renews_for_the_old_one),
-	    cmocka_unit_test(without_the_master_it_fences_and_goes),
-	    cmocka_unit_test(a_new_keeper_takes_over_from_an_orphan),
-	    cmocka_unit_test(the_masters_end_ends_an_idle_keeper),
-	    cmocka_unit_test(signals_do_not_end_it),
-	    cmocka_unit_test(the_device_comes_from_the_master),
+		cmocka_unit_test(a_lease_that_ends_ends_the_postmaster),
+		cmocka_unit_test(
+		    what_ignores_sigquit_is_killed_with_its_children),
+		cmocka_unit_test(a_stopped_postmaster_is_killed_too),
+		cmocka_unit_test(a_foreign_pidfd_arms_nothing),
+		cmocka_unit_test(losing_the_controller_changes_nothing),
+		cmocka_unit_test(a_new_controller_renews_for_the_old_one),
+		cmocka_unit_test(without_the_master_it_fences_and_goes),
+		cmocka_unit_test(a_new_keeper_takes_over_from_an_orphan),
+		cmocka_unit_test(the_masters_end_ends_an_idle_keeper),
+		cmocka_unit_test(signals_do_not_end_it),
+		cmocka_unit_test(the_device_comes_from_the_master),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
