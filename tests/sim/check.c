@@ -32,6 +32,9 @@ check_step(struct world *w)
 			robbed++;
 			continue;
 		}
+		/* all members agreed that it goes on */
+		if (w->failsafe && owner < 0 && n->granted > local_time(n))
+			continue;
 		if (owner != i && !bootstrapping(w))
 			violate(w, "%s accepts commits without the leader "
 			    "key (owner: %s)", n->name,
@@ -58,6 +61,8 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 	if (!linked(w, n->i, p->i) || !linked(w, p->i, n->i))
 		return false;
 	if (w->check_timeline && pg_tli(&p->pg) < pg_tli(&n->pg))
+		return false;
+	if (w->failsafe && w->store.has_failsafe && !w->store.failsafe[p->i])
 		return false;
 	return p->pg.wal.end > n->pg.wal.end;
 }
@@ -88,7 +93,8 @@ check_grant(struct node *n, int64_t lease_end)
 	struct world *w = n->w;
 	int64_t end = true_time(n, lease_end);
 
-	if (store_leader(w) == n->i &&
+	n->granted = lease_end;
+	if (!w->failsafe && store_leader(w) == n->i &&
 	    end > w->store.leader_expires + 20 * MS)
 		violate(w, "%s grants a lease that ends %.3f s after the "
 		    "store's", n->name,

@@ -148,6 +148,17 @@ start_fails(struct node *n)
 }
 
 static void
+follow_start(struct node *n)
+{
+	if (n->job.cancelled)
+		done(n, JOB_FAILED);
+	else if (fails(n))
+		start_fails(n);
+	else
+		start(n, n->job.spec.kind == JOB_START_PRIMARY);
+}
+
+static void
 job_follow(struct node *n)
 {
 	switch (n->job.phase) {
@@ -172,14 +183,10 @@ job_follow(struct node *n)
 			again(n, LOOK);
 			return;
 		}
-		/* FALLTHROUGH */
+		follow_start(n);
+		return;
 	case 2:
-		if (n->job.cancelled)
-			done(n, JOB_FAILED);
-		else if (fails(n))
-			start_fails(n);
-		else
-			start(n, n->job.spec.kind == JOB_START_PRIMARY);
+		follow_start(n);
 		return;
 	default:
 		wait_start(n);

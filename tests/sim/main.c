@@ -32,7 +32,7 @@ choose(struct world *w, const struct options *o)
 	w->rate = rnd_range(w, 1, 100) * 1000;
 	w->check_timeline = chance(w, 50);
 	w->use_rewind = chance(w, 80);
-	w->failsafe = false;
+	w->failsafe = chance(w, 30);
 	w->sync = chance(w, 50) ? (int)rnd_range(w, 1, 2) : 0;
 	w->sync_strict = chance(w, 30);
 	w->sync_count = (int)rnd_range(w, 1, 2);
@@ -105,10 +105,10 @@ run_seed(struct world *w, const struct options *o, uint64_t seed, bool tracing)
 	w->end += w->now;
 	trace(w, NULL, "%d nodes, ttl %d, loop_wait %d, retry_timeout %d, "
 	    "maximum_lag %lld, rate %lld/s, check_timeline %d, rewind %d, "
-	    "sync %d%s/%d, PostgreSQL %u, intensity %d", w->nnodes, w->ttl, w->loop_wait,
+	    "sync %d%s/%d, failsafe %d, PostgreSQL %u, intensity %d", w->nnodes, w->ttl, w->loop_wait,
 	    w->retry_timeout, (long long)w->maximum_lag, (long long)w->rate,
 	    w->check_timeline, w->use_rewind, w->sync,
-	    w->sync_strict ? " strict" : "", w->sync_count, w->pg_version, w->intensity);
+	    w->sync_strict ? " strict" : "", w->sync_count, w->failsafe, w->pg_version, w->intensity);
 	begin(w);
 	while (!w->violated && w->now < w->end && w->nheap > 0) {
 		engine_step(w);

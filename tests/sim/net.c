@@ -197,6 +197,8 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		a->flag = d->u.update.with_status != 0;
 		a->optime = d->u.update.optime;
 		a->failsafe = d->u.update.with_failsafe != 0;
+		if (tree_get(d->doc, "failsafe") != NULL)
+			a->doc = tree_copy(tree_get(d->doc, "failsafe"));
 		break;
 	case OP_RELEASE:
 	case OP_SET_STATUS:
@@ -304,6 +306,62 @@ fill_peer(struct node *p, struct peer_status *s)
 	}
 }
 
+/* ---- POST /failsafe: the peer's own core answers ---- */
+
+#define REQUEST_ID(asker, index, id)                                           \
+	((uint64_t)(asker) << 56 | (uint64_t)(index) << 48 | (id))
+
+static void
+post_failsafe(struct ask *a, struct node *p, int index)
+{
+	struct msg_request req;
+	struct ha_ev ev;
+
+	memset(&req, 0, sizeof(req));
+	req.kind = REQUEST_FAILSAFE;
+	req.timeout = -1;
+	(void)text_set(req.name, sizeof(req.name), a->n->name);
+	(void)snprintf(req.conn_url, sizeof(req.conn_url),
+	    "postgres://%s:5432/postgres", a->n->name);
+	(void)snprintf(req.api_url, sizeof(req.api_url),
+	    "http://%s:8008/patroni", a->n->name);
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_REQUEST;
+	ev.req = &req;
+	ev.request = REQUEST_ID(a->n->i + 1, index, a->id);
+	node_feed(p, &ev);
+}
+
+static void
+on_accepted(struct world *w, struct ev *e)
+{
+	struct ask *a = ask_find(e->n, e->id,
+	    e->n->proc[PROC_POSTGRES].gen);
+	int index = (int)(e->arg >> 8);
+
+	if (a == NULL || a->answered || a->type != FX_FAILSAFE_POST)
+		return;
+	a->peers[index].reachable = 1;
+	a->peers[index].accepted = (e->arg & 1) != 0;
+	if (--a->waiting == 0)
+		at_ask(a, w->now + travel(w), on_reply, PROC_DCS);
+}
+
+void
+ask_reply(struct node *p, const struct ha_fx *fx)
+{
+	int asker = (int)(fx->request >> 56) - 1;
+	struct world *w = p->w;
+	struct ev *e;
+
+	if (asker < 0 || asker >= w->nnodes || !linked(w, p->i, asker))
+		return;
+	e = at(w, w->now + travel(w), on_accepted, &w->node[asker], PROC_DCS);
+	e->id = fx->request & UINT64_C(0xffffffffffff);
+	e->arg = (int64_t)(fx->request >> 48 & 0xff) << 8 |
+	    (fx->reply.code == 200);
+}
+
 static void
 on_peer(struct world *w, struct ev *e)
 {
@@ -318,6 +376,10 @@ on_peer(struct world *w, struct ev *e)
 	    !process_ok(p, PROC_POSTGRES) || !linked(w, e->n->i, p->i) ||
 	    !linked(w, p->i, e->n->i))
 		return;
+	if (a->type == FX_FAILSAFE_POST) {
+		post_failsafe(a, p, index);
+		return;
+	}
 	fill_peer(p, &a->peers[index]);
 	if (--a->waiting == 0)
 		at_ask(a, w->now + travel(w), on_reply, PROC_DCS);

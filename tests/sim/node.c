@@ -122,9 +122,11 @@ carry_out(struct node *n, const struct ha_fx *fx)
 	case FX_SETTINGS:
 		n->settings = fx->settings;
 		break;
+	case FX_REPLY:
+		ask_reply(n, fx);
+		break;
 	case FX_CALLBACK:
 	case FX_PUBLISH:
-	case FX_REPLY:
 	case FX_EXIT:
 		break;
 	}

@@ -132,6 +132,7 @@ struct node {
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
 	int64_t robbed_until; /* its key was deleted, its lease is not over */
+	int64_t granted; /* end of the lease last granted, own clock */
 	int64_t well_since; /* the controller runs without a break */
 	struct msg_dcs_settings settings;
 };
@@ -160,7 +161,7 @@ struct store {
 	bool has_failover;
 	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
 	int64_t failover_revision;
-	bool has_failsafe;
+	bool has_failsafe, failsafe[MAX_NODES];
 	int64_t sync_revision; /* 0: no key */
 	char sync_leader[NAME_SIZE];
 	uint32_t sync_quorum, nsync;
@@ -296,6 +297,7 @@ struct ask *ask_open(struct node *, const struct ha_fx *);
 void ask_close(struct world *, struct ask *);
 void ask_store(struct node *, const struct ha_fx *);
 void ask_poll(struct node *, const struct ha_fx *);
+void ask_reply(struct node *, const struct ha_fx *); /* to a peer */
 void asks_lost(struct node *); /* the dcs helper died */
 void asks_drop(struct node *); /* the controller died */
 void ask_local(struct node *, const struct ha_fx *, int64_t delay);

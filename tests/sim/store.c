@@ -113,8 +113,14 @@ op_leader(struct world *w, struct ask *a)
 			s->has_status = true;
 			s->optime = a->optime;
 		}
-		if (a->failsafe)
+		if (a->failsafe && a->doc != NULL) {
+			int i;
+
 			s->has_failsafe = true;
+			for (i = 0; i < w->nnodes; i++)
+				s->failsafe[i] = tree_get(a->doc,
+				    w->node[i].name) != NULL;
+		}
 		return OUTCOME_OK;
 	case OP_TAKE:
 		set_leader(w, a->n);
@@ -333,7 +339,7 @@ view_failsafe(const struct world *w, struct view *v)
 	v->failsafe_object = 1;
 	v->failsafe = need(calloc(MAX_NODES, sizeof(*v->failsafe)));
 	for (i = 0; i < w->nnodes; i++)
-		if (w->store.members[i].there) {
+		if (w->store.failsafe[i]) {
 			struct view_failsafe *f =
 			    &v->failsafe[v->nfailsafe++];
 

@@ -160,6 +160,15 @@ test_check_timeline(void **state)
 	w->peers[0].timeline = 2;
 	assert_false(won(w));
 	w_free(w);
+	/* ... nor does one that failsafe mode keeps out */
+	w = race_world(1000, 2000);
+	w_option(w, "failsafe_mode", tree_bool(true));
+	w->view->has_failsafe = w->view->failsafe_object = 1;
+	w->view->failsafe = calloc(1, sizeof(*w->view->failsafe));
+	w->view->nfailsafe = 1;
+	(void)snprintf(w->view->failsafe[0].name, NAME_SIZE, "b");
+	assert_true(won(w));
+	w_free(w);
 	w = race_world(1000, 0); /* not asked for: not looked at */
 	w->view->timeline = 2;
 	assert_true(won(w));
