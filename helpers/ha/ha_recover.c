@@ -391,7 +391,11 @@ dcs_error(struct ha *h)
 	    h->p.pg.wal_position != 0)
 		h->s.last_wal = h->p.pg.wal_position;
 	TRY(dcs_error_becoming_primary(h));
-	if (h->s.opt.pause || !h->p.pg.running)
+	/*
+	 * A cluster that is being bootstrapped has no lease to lose and no
+	 * rival: as a standby it would wait for the end of recovery for ever.
+	 */
+	if (h->s.opt.pause || !h->p.pg.running || h->s.bootstrapping)
 		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	if (is_primary(h) || h->s.role == ROLE_PROMOTED)
 		return dcs_error_primary(h);
