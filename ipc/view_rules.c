@@ -103,6 +103,7 @@ view_member_address(
 	size_t len;
 
 	host[0] = '\0';
+	*port = PG_PORT;
 	if (p == NULL)
 		return false;
 	p += 3;
@@ -115,7 +116,6 @@ view_member_address(
 		memmove(authority, at + 1, strlen(at + 1) + 1);
 	/* a bare IPv6 address in brackets has colons but perhaps no port */
 	len = strlen(authority);
-	*port = PG_PORT;
 	if (len > 2 && authority[0] == '[' && authority[len - 1] == ']') {
 		authority[len - 1] = '\0';
 		if (!text_set(host, size, authority + 1))

@@ -39,14 +39,41 @@
 
 #define X32_BIT 0x40000000u
 
+/* clang-format off: names are easier to find in a paragraph */
+
 /* Free of conditions.  Old forms exist on some architectures only. */
 static const int allowed[] = {
-	SYS_read, SYS_write, SYS_close, SYS_fcntl, SYS_dup3, SYS_lseek,
-	SYS_pread64, SYS_getdents64, SYS_faccessat, SYS_recvmsg, SYS_sendmsg,
-	SYS_ppoll, SYS_clock_gettime, SYS_timerfd_settime, SYS_pidfd_open,
-	SYS_pidfd_send_signal, SYS_brk, SYS_munmap, SYS_mremap, SYS_madvise,
-	SYS_futex, SYS_getpid, SYS_geteuid, SYS_fstat, SYS_newfstatat, SYS_gettimeofday, SYS_getrandom,
-	SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_exit,
+	SYS_read,
+	SYS_write,
+	SYS_close,
+	SYS_fcntl,
+	SYS_dup3,
+	SYS_lseek,
+	SYS_pread64,
+	SYS_getdents64,
+	SYS_faccessat,
+	SYS_recvmsg,
+	SYS_sendmsg,
+	SYS_ppoll,
+	SYS_clock_gettime,
+	SYS_timerfd_settime,
+	SYS_pidfd_open,
+	SYS_pidfd_send_signal,
+	SYS_brk,
+	SYS_munmap,
+	SYS_mremap,
+	SYS_madvise,
+	SYS_futex,
+	SYS_getpid,
+	SYS_geteuid,
+	SYS_fstat,
+	SYS_newfstatat,
+	SYS_gettimeofday,
+	SYS_getrandom,
+	SYS_rt_sigreturn,
+	SYS_rt_sigprocmask,
+	SYS_restart_syscall,
+	SYS_exit,
 	SYS_exit_group,
 #ifdef SYS_faccessat2
 	SYS_faccessat2,
@@ -61,24 +88,53 @@ static const int allowed[] = {
 	SYS_access,
 #endif
 #ifdef SANITIZED
-	SYS_mmap, SYS_mprotect, SYS_openat, SYS_readlink, SYS_clone,
-	SYS_ptrace, SYS_wait4, SYS_prctl, SYS_sigaltstack, SYS_tgkill,
-	SYS_gettid, SYS_rt_sigaction,
-	SYS_sched_yield, SYS_personality, SYS_nanosleep, SYS_writev,
-	SYS_clock_nanosleep, SYS_getppid, SYS_prlimit64, SYS_sched_getaffinity,
+	SYS_mmap,
+	SYS_mprotect,
+	SYS_openat,
+	SYS_readlink,
+	SYS_clone,
+	SYS_ptrace,
+	SYS_wait4,
+	SYS_prctl,
+	SYS_sigaltstack,
+	SYS_tgkill,
+	SYS_gettid,
+	SYS_rt_sigaction,
+	SYS_sched_yield,
+	SYS_personality,
+	SYS_nanosleep,
+	SYS_writev,
+	SYS_clock_nanosleep,
+	SYS_getppid,
+	SYS_prlimit64,
+	SYS_sched_getaffinity,
 #endif
 };
 
 /* What nothing here ever tries. */
 static const int deadly[] = {
-	SYS_execve, SYS_execveat, SYS_mount, SYS_umount2, SYS_init_module,
-	SYS_finit_module, SYS_kexec_load, SYS_reboot, SYS_bpf, SYS_setns,
-	SYS_unshare, SYS_chroot, SYS_pivot_root, SYS_process_vm_readv,
-	SYS_process_vm_writev, SYS_perf_event_open,
+	SYS_execve,
+	SYS_execveat,
+	SYS_mount,
+	SYS_umount2,
+	SYS_init_module,
+	SYS_finit_module,
+	SYS_kexec_load,
+	SYS_reboot,
+	SYS_bpf,
+	SYS_setns,
+	SYS_unshare,
+	SYS_chroot,
+	SYS_pivot_root,
+	SYS_process_vm_readv,
+	SYS_process_vm_writev,
+	SYS_perf_event_open,
 #ifndef SANITIZED
 	SYS_ptrace,
 #endif
 };
+
+/* clang-format on */
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define MAX_STEPS (2 * (COUNT(allowed) + COUNT(deadly)) + 64)
@@ -91,7 +147,7 @@ struct program {
 static void
 step(struct program *p, uint16_t code, uint32_t k, uint8_t yes, uint8_t no)
 {
-	p->f[p->n++] = (struct sock_filter){code, yes, no, k};
+	p->f[p->n++] = (struct sock_filter){ code, yes, no, k };
 }
 
 static void
@@ -132,8 +188,8 @@ on_memory_call(struct program *p, int call)
 static void
 on_ioctl(struct program *p)
 {
-	static const uint32_t codes[] = {WDIOC_GETSUPPORT, WDIOC_SETTIMEOUT,
-	    WDIOC_GETTIMEOUT};
+	static const uint32_t codes[] = { WDIOC_GETSUPPORT, WDIOC_SETTIMEOUT,
+		WDIOC_GETTIMEOUT };
 	uint8_t rest = 2 * COUNT(codes) + 2;
 
 	step(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, rest);
@@ -260,12 +316,13 @@ landlock_enter(int proc)
 {
 	struct {
 		uint64_t fs, net;
-	} attr = {.fs = (UINT64_C(1) << 13) - 1, .net = 3};
+	} attr = { .fs = (UINT64_C(1) << 13) - 1, .net = 3 };
 	struct {
 		uint64_t allowed;
 		int32_t parent;
-	} __attribute__((packed)) rule = {
-	    .allowed = UINT64_C(1) << 2 | UINT64_C(1) << 3, .parent = proc};
+	} __attribute__((packed))
+	rule = { .allowed = UINT64_C(1) << 2 | UINT64_C(1) << 3,
+		.parent = proc };
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, 1u);
 	int fd;
 	bool ok;

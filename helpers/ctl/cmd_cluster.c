@@ -128,7 +128,7 @@ set_pause(struct ctl *ctl, const struct parsed *p, bool on)
 	config_group(ctl, p, true);
 	q.store = store_open(ctl, q.cluster);
 	v = store_view(q.store);
-	if (fact_paused(v) == on)
+	if (view_paused(v) == on)
 		ctl_error("Cluster is %s paused", on ? "already" : "not");
 	select_leader_first(v, &t);
 	for (i = 0; i < t.n; i++)
@@ -417,7 +417,7 @@ cmd_dsn(struct ctl *ctl, const struct parsed *p)
 	v = store_view(store_open(ctl, cluster));
 	if ((m = dsn_member(p, v)) == NULL)
 		ctl_error("Can not find a suitable member");
-	member_address(m, host, sizeof(host), &port);
+	(void)view_member_address(m, host, sizeof(host), &port);
 	if (host[0] == '\0')
 		ctl_error("Can not find a suitable member");
 	printf("host=%s port=%d\n", host, port);

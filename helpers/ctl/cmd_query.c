@@ -176,7 +176,7 @@ connect_to(const struct parsed *p, const struct view_member *m)
 		NULL };
 	int number;
 
-	member_address(m, host, sizeof(host), &number);
+	(void)view_member_address(m, host, sizeof(host), &number);
 	(void)snprintf(port, sizeof(port), "%d", number);
 	/* A value that is NULL is one that was not given. */
 	return PQconnectdbParams(names, values, 0);

@@ -239,7 +239,7 @@ cmd_restart(struct ctl *ctl, const struct parsed *p)
 		keep_any(&pl.t);
 	confirm(&pl);
 	choose_version(&pl);
-	if (pl.at[0] != '\0' && fact_paused(pl.view))
+	if (pl.at[0] != '\0' && view_paused(pl.view))
 		ctl_error("Can't schedule restart in the paused state");
 	body = body_of(&pl);
 	for (i = 0; i < pl.t.n; i++)

@@ -53,7 +53,7 @@ choose_leader(struct plan *pl, const char *given)
 		pl->leader = now;
 	else if (given == NULL)
 		pl->leader = prompt_text(now, "%s",
-		    fact_standby_cluster(pl->view) ? "Standby Leader" :
+		    view_standby_cluster(pl->view) ? "Standby Leader" :
 						     "Primary");
 	if (strcmp(pl->leader, now) != 0)
 		ctl_error("Member %s is not the leader of cluster %s",
@@ -129,7 +129,7 @@ confirm_asynchronous(const struct plan *pl)
 	bool quorum;
 	uint32_t i;
 
-	if (pl->force || !fact_synchronous(v, &quorum) ||
+	if (pl->force || !view_synchronous(v, &quorum) ||
 	    v->sync_leader[0] == '\0' ||
 	    strcasecmp(v->sync_leader, pl->candidate) == 0)
 		return;
@@ -162,7 +162,7 @@ choose_time(struct plan *pl)
 		ctl_error("Unable to parse scheduled timestamp (%s). It should "
 			  "be in an unambiguous format (e.g. ISO 8601)",
 		    text);
-	if (pl->at[0] != '\0' && fact_paused(pl->view))
+	if (pl->at[0] != '\0' && view_paused(pl->view))
 		ctl_error("Can't schedule switchover in the paused state");
 	free(typed);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "../../ipc/messages.h"
+#include "../../ipc/view_rules.h"
 #include "../../master/conf/conf.h"
 
 /* ---- options.c: command lines (spec/patronictl.md 2) ---- */
@@ -182,17 +183,9 @@ void members_print(const struct ctl *, const struct view *, const char *cluster,
 /* The pretty one on stdout. */
 void members_table(
     const struct ctl *, const struct view *, const char *cluster);
-/* Host and port of a conn_url: lower case, IPv6 without brackets; "" when
- * there is none. */
-void member_address(
-    const struct view_member *, char *host, size_t size, int *port);
 
-/* ---- facts.c: what the dynamic configuration says ---- */
+/* ---- facts.c: numbers of the dynamic configuration ---- */
 
-bool fact_paused(const struct view *);
-bool fact_standby_cluster(const struct view *);
-/* Synchronous mode is on and means something (no standby cluster). */
-bool fact_synchronous(const struct view *, bool *quorum);
 /* loop_wait in seconds, 10 when there is none. */
 int fact_loop_wait(const struct view *);
 

@@ -41,59 +41,18 @@ struct listing {
 
 /* ---- what the view says of a member ---- */
 
-static bool
-in_sync(const struct view *v, const char *name)
-{
-	uint32_t i;
-
-	if (!v->has_sync || v->sync_leader[0] == '\0')
-		return false;
-	for (i = 0; i < v->nsync_standby; i++)
-		if (strcasecmp(v->sync_standby[i], name) == 0)
-			return true;
-	return false;
-}
-
 static const char *
-role_of(const struct view *v, const struct view_member *m, bool leader)
+role_of(const struct view *v, const struct view_member *m)
 {
-	bool quorum;
+	static const char *const words[] = {
+		[VIEW_ROLE_LEADER] = "Leader",
+		[VIEW_ROLE_STANDBY_LEADER] = "Standby Leader",
+		[VIEW_ROLE_SYNC_STANDBY] = "Sync Standby",
+		[VIEW_ROLE_QUORUM_STANDBY] = "Quorum Standby",
+		[VIEW_ROLE_REPLICA] = "Replica",
+	};
 
-	if (leader)
-		return fact_standby_cluster(v) ? "Standby Leader" : "Leader";
-	if (fact_synchronous(v, &quorum) && in_sync(v, m->name))
-		return quorum ? "Quorum Standby" : "Sync Standby";
-	return "Replica";
-}
-
-/* scheme://[user@]host[:port]/…; of several hosts, as they stand. */
-void
-member_address(const struct view_member *m, char *host, size_t size, int *port)
-{
-	char authority[URL_SIZE];
-	const char *p = strstr(m->conn_url, "://"), *at;
-	char *c;
-	size_t len;
-
-	host[0] = '\0';
-	*port = PG_PORT;
-	if (p == NULL)
-		return;
-	p += 3;
-	len = strcspn(p, "/?#");
-	memcpy(authority, p, len);
-	authority[len] = '\0';
-	if ((at = strrchr(authority, '@')) != NULL)
-		memmove(authority, at + 1, strlen(at + 1) + 1);
-	len = strlen(authority);
-	if (len > 2 && authority[0] == '[' && authority[len - 1] == ']') {
-		authority[len - 1] = '\0';
-		(void)text_set(host, size, authority + 1);
-	} else if (!value_host_port(authority, PG_PORT, host, size, port))
-		host[0] = '\0';
-	for (c = host; *c != '\0'; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c + 32);
+	return words[view_role(v, m)];
 }
 
 static void
@@ -215,14 +174,15 @@ collect(struct listing *l)
 		e->m = &v->members[i];
 		e->leader =
 		    v->leader[0] != '\0' && strcmp(v->leader, e->m->name) == 0;
-		e->role = role_of(v, e->m, e->leader);
+		e->role = role_of(v, e->m);
 		e->state = strcmp(e->role, "Leader") != 0 &&
 			e->m->replication_state[0] != '\0' ?
 		    e->m->replication_state :
 		    e->m->state;
 		if (strcmp(e->state, "unknown") == 0)
 			e->state = ""; /* no state in the key */
-		member_address(e->m, e->host, sizeof(e->host), &e->port);
+		(void)view_member_address(
+		    e->m, e->host, sizeof(e->host), &e->port);
 		add_extras(l, e);
 	}
 	qsort(l->list, l->n, sizeof(*l->list), by_name);
@@ -433,7 +393,7 @@ set_title(const struct listing *l, const char *cluster, struct table *t)
 static void
 footer(const struct view *v, FILE *f)
 {
-	if (fact_paused(v))
+	if (view_paused(v))
 		fputs(" Maintenance mode: on\n", f);
 	if (!v->failover_scheduled ||
 	    (v->failover_leader[0] == '\0' && v->failover_member[0] == '\0'))
