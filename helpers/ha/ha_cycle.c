@@ -68,7 +68,14 @@ is_primary(struct ha *h)
 		    "PostgreSQL state from the connection, falling back to "
 		    "cached role");
 	}
-	return pg->running && h->s.role == ROLE_PRIMARY;
+	/*
+	 * What runs without recovery files is a primary or about to become
+	 * one, whatever we remember: a manager that was restarted beside a
+	 * server that does not answer must not take it for a standby and give
+	 * the key away.
+	 */
+	return pg->running &&
+	    (h->s.role == ROLE_PRIMARY || !pg->has_recovery_files);
 }
 
 /* ---- load (3.3) ---- */
