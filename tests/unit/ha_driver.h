@@ -636,6 +636,7 @@ w_standby(const char *name, const char *leader)
 	struct world *w = w_new(name);
 
 	w_postgres(w, true, false);
+	w->pg.has_recovery_files = true;
 	w->pg.receive_lsn = w->pg.replay_lsn = 1000;
 	w_leader(w, leader);
 	w_member(w, name, "replica", "running");
