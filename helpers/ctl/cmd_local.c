@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../../ipc/clock.h"
-#include "ctl.h"
+#include "local.h"
 
 #define ANSWER_SECONDS 10
 #define QUEUE_BYTES 65536
@@ -74,14 +74,32 @@ daemon_link(const struct ctl *ctl, const struct parsed *p)
 	return link;
 }
 
-/* One query, one answer; *reply is copied, the tree is the caller's. */
-static struct tree *
-ask(const struct ctl *ctl, const struct parsed *p,
-    const struct msg_ctl_query *query, struct msg_ctl_reply *reply)
+/* Until something comes or the time is over. */
+static void
+wait_link(struct link *link, int64_t until)
+{
+	struct pollfd pfd = { link_fd(link), POLLIN, 0 };
+	int64_t left = until - clock_boot_ns();
+	int rc;
+
+	if (link_wants_write(link))
+		pfd.events |= POLLOUT;
+	if (left <= 0)
+		ctl_error("control socket: no answer in time");
+	rc = poll(&pfd, 1, (int)(left / NS_PER_MS) + 1);
+	if (rc == -1 && errno != EINTR)
+		ctl_error("control socket: %s", strerror(errno));
+	if (rc > 0 && (pfd.revents & POLLOUT) != 0)
+		(void)link_flush(link);
+}
+
+struct tree *
+local_ask(const struct ctl *ctl, const struct parsed *p,
+    const struct msg_ctl_query *query, int seconds,
+    struct msg_ctl_reply *reply)
 {
 	struct link *link = daemon_link(ctl, p);
-	int64_t until = clock_boot_ns() + ANSWER_SECONDS * NS_PER_SEC, left;
-	struct pollfd pfd = { link_fd(link), POLLIN, 0 };
+	int64_t until = clock_boot_ns() + seconds * NS_PER_SEC;
 	struct ipc_msg msg;
 	struct tree *tree = NULL;
 	int rc;
@@ -90,17 +108,11 @@ ask(const struct ctl *ctl, const struct parsed *p,
 	    -1)
 		ctl_error("control socket: %s", strerror(errno));
 	while ((rc = link_next(link, &msg)) == 0) {
-		left = until - clock_boot_ns();
-		pfd.events = link_wants_write(link) ? POLLIN | POLLOUT : POLLIN;
-		if (left <= 0 ||
-		    (poll(&pfd, 1, (int)(left / NS_PER_MS) + 1) == -1 &&
-			errno != EINTR))
-			ctl_error("control socket: no answer in time");
-		if ((pfd.revents & POLLOUT) != 0)
-			(void)link_flush(link);
-		if ((pfd.revents & (POLLIN | POLLHUP | POLLERR)) != 0 &&
-		    link_read(link) == -1 && link_next(link, &msg) != 1)
+		wait_link(link, until);
+		if (link_read(link) == -1 && (rc = link_next(link, &msg)) != 1)
 			ctl_error("control socket: closed by the daemon");
+		if (rc == 1)
+			break;
 	}
 	if (rc == -1)
 		ctl_error("control socket: %s", link_error(link));
@@ -111,13 +123,23 @@ ask(const struct ctl *ctl, const struct parsed *p,
 	    (tree = tree_decode(msg.var, msg.hdr.var_len)) == NULL)
 		ctl_error("control socket: malformed answer");
 	link_close(link);
+	return tree;
+}
+
+/* The same within a few seconds; anything but success ends the program. */
+static struct tree *
+ask(const struct ctl *ctl, const struct parsed *p,
+    const struct msg_ctl_query *query, struct msg_ctl_reply *reply)
+{
+	struct tree *tree = local_ask(ctl, p, query, ANSWER_SECONDS, reply);
+
 	if (reply->code != 200)
 		ctl_error("%s (status %u)", reply->text, reply->code);
 	return tree;
 }
 
-static void
-new_query(struct msg_ctl_query *q, enum ctl_query_kind kind)
+void
+local_query(struct msg_ctl_query *q, enum ctl_query_kind kind)
 {
 	memset(q, 0, sizeof(*q));
 	q->kind = kind;
@@ -285,7 +307,7 @@ processes_once(struct ctl *ctl, const struct parsed *p)
 	struct msg_ctl_reply r;
 	struct tree *doc;
 
-	new_query(&q, CTL_PROCESSES);
+	local_query(&q, CTL_PROCESSES);
 	doc = ask(ctl, p, &q, &r);
 	if (fmt == FMT_PRETTY)
 		print_processes(doc);
@@ -338,7 +360,7 @@ journal(struct ctl *ctl, const struct parsed *p)
 	struct table t;
 	uint32_t i;
 
-	new_query(&q, CTL_JOURNAL);
+	local_query(&q, CTL_JOURNAL);
 	if (parsed_option(p, "--limit")->integer > 0)
 		q.limit = (uint32_t)parsed_option(p, "--limit")->integer;
 	list = ask(ctl, p, &q, &r);
@@ -389,7 +411,7 @@ log_level(struct ctl *ctl, const struct parsed *p)
 	if (p->nargs != 2)
 		ctl_error("log-level needs one of default, debug, info, "
 			  "warning, error, critical");
-	new_query(&q, CTL_LOG_LEVEL);
+	local_query(&q, CTL_LOG_LEVEL);
 	for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
 		if (strcasecmp(levels[i].name, p->args[1]) == 0) {
 			q.log_level = levels[i].level;
@@ -407,7 +429,7 @@ restart_helper(struct ctl *ctl, const struct parsed *p)
 	if (p->nargs != 2)
 		ctl_error("restart-helper needs one of dcs, rest, postgres, "
 			  "watchdog");
-	new_query(&q, CTL_RESTART_HELPER);
+	local_query(&q, CTL_RESTART_HELPER);
 	for (proc = PROC_DCS; proc <= PROC_WATCHDOG; proc++)
 		if (strcmp(proc_name((enum proc)proc), p->args[1]) == 0) {
 			q.proc = (uint32_t)proc;
@@ -431,8 +453,14 @@ cmd_local(struct ctl *ctl, const struct parsed *p)
 	if (strcmp(what, "restart-helper") == 0)
 		return restart_helper(ctl, p);
 	if (strcmp(what, "reload") == 0) {
-		new_query(&q, CTL_RELOAD);
+		local_query(&q, CTL_RELOAD);
 		return order(ctl, p, &q);
 	}
+	if (strcmp(what, "restart") == 0)
+		return local_restart(ctl, p);
+	if (strcmp(what, "reinit") == 0)
+		return local_reinit(ctl, p);
+	if (strcmp(what, "switchover") == 0)
+		return local_switchover(ctl, p);
 	ctl_error("local: no such action: %s", what);
 }

@@ -234,6 +234,34 @@ def test_reinit(healthy):
     assert "Success" not in ctl(healthy, "reinit", "test", "--force")
 
 
+# -- this node, over its control socket
+
+
+def test_local_actions(healthy):
+    leader, replicas = names(healthy)
+    standby = healthy[replicas[0]]
+    before = standby.postmaster()
+    assert refused(healthy, "local", "restart", node=standby.name, text="n\n") == \
+        "Aborted restart"
+    out = ctl(healthy, "local", "restart", node=standby.name, text="y\n")
+    assert f"Success: restart on member {standby.name}" in out
+    assert standby.postmaster() != before
+    done = run(healthy, "local", "restart", "--pending", "--force", node=standby.name)
+    assert done.returncode == 1 and "Failed: restart for member" in done.stdout
+    assert refused(healthy, "local", "switchover", "--force", node=standby.name) == \
+        f"Member {standby.name} is not the leader of cluster test"
+    done = run(healthy, "local", "reinit", "--force", node=leader)
+    assert done.returncode == 1 and "Failed: reinitialize for member" in done.stdout
+    out = ctl(healthy, "local", "reinit", "--force", node=standby.name)
+    assert f"Success: reinitialize on member {standby.name}" in out
+    healthy.wait_healthy()
+    out = ctl(healthy, "local", "switchover", "--candidate", replicas[1], "--force", node=leader)
+    assert f"Success: {replicas[1]} leads now\n" in out
+    assert refused(healthy, "local", "nonsense") == "local: no such action: nonsense"
+    assert refused(healthy, "local", "--socket", "/nonexistent/socket").startswith(
+        "no answer on the control socket /nonexistent/socket: ")
+
+
 # -- pause
 
 

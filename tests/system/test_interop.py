@@ -234,17 +234,31 @@ class Writer:
         assert not lost, lost
 
 
+def synchronous_standby(cluster):
+    """The node that may take over, once the store names one."""
+    leader = cluster.wait_leader()
+
+    def named():
+        sync = json.loads(cluster.etcd.get("/service/test/sync")[0] or "{}")
+        return sync.get("leader") == leader.name and sync.get("sync_standby")
+    name = wait_for("a synchronous standby", named, 60).split(",")[0]
+    return cluster[name]
+
+
 def replace(cluster, writer, node, start):
     """Stop a node in the ordinary way and start it as the other kind."""
     if cluster.wait_leader() is node:
-        other = next(n for n in cluster.nodes if n is not node)
-        ours(cluster, "switchover", "--candidate", other.name, "--force", node=other.name)
+        other = synchronous_standby(cluster)
+        out = ours(cluster, "switchover", "--candidate", other.name, "--force")
+        assert f'Successfully switched over to "{other.name}"' in out
         settled(cluster, len(cluster.nodes) - 1)
+        synchronous_standby(cluster)
     writer.write(5)
     node.terminate()
     writer.write(5)
     start(node)
     settled(cluster, len(cluster.nodes) - 1)
+    synchronous_standby(cluster)
     writer.write(5)
     writer.check()
 

@@ -10,7 +10,8 @@ run="postgresql-15 etcd-server etcd-client"
 check="libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-psycopg2 openssl procps
 	util-linux"
-dev="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev mandoc"
+dev="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev mandoc
+	patroni"
 
 case "${1:-build}" in
 build) want="$build $run" ;;
