@@ -9,6 +9,7 @@
 #include "../../ipc/clock.h"
 #include "../../ipc/log.h"
 #include "../../ipc/types.h"
+#include "resolve.h"
 #include "sql.h"
 
 #define MAX_OPTIONS 40
@@ -28,6 +29,7 @@ struct sql {
 	char name[WORD_SIZE];
 	char *keys[MAX_OPTIONS + 1], *values[MAX_OPTIONS + 1];
 	PGconn *conn;
+	struct resolve *resolve; /* names are being looked up before */
 	bool ready;   /* connection established */
 	bool sent;    /* head of the queue is with the server */
 	PGresult *res; /* last result of the running query */
@@ -56,6 +58,8 @@ query_free(struct query *q)
 static void
 drop_connection(struct sql *s)
 {
+	resolve_drop(s->resolve);
+	s->resolve = NULL;
 	if (s->ev_io != NULL)
 		event_free(s->ev_io);
 	s->ev_io = NULL;
@@ -210,11 +214,41 @@ no_notice(void *arg, const PGresult *res)
 	(void)res;
 }
 
-static bool
-start_connection(struct sql *s)
+static const char *
+option(const struct sql *s, const char *key)
 {
-	s->conn = PQconnectStartParams((const char *const *)s->keys,
-	    (const char *const *)s->values, 0);
+	int i;
+
+	for (i = 0; s->keys[i] != NULL; i++)
+		if (strcmp(s->keys[i], key) == 0)
+			return s->values[i];
+	return NULL;
+}
+
+/* a: addresses found, or NULL when there was no name. */
+static bool
+start_connection(struct sql *s, const struct resolve_answer *a)
+{
+	const char *keys[MAX_OPTIONS + 4], *values[MAX_OPTIONS + 4];
+	int i, n = 0;
+
+	for (i = 0; s->keys[i] != NULL; i++) {
+		if (a != NULL && (strcmp(s->keys[i], "host") == 0 ||
+		    strcmp(s->keys[i], "port") == 0))
+			continue;
+		keys[n] = s->keys[i];
+		values[n++] = s->values[i];
+	}
+	if (a != NULL) {
+		keys[n] = "host";
+		values[n++] = a->host;
+		keys[n] = "hostaddr";
+		values[n++] = a->hostaddr;
+		keys[n] = "port";
+		values[n++] = a->port;
+	}
+	keys[n] = values[n] = NULL;
+	s->conn = PQconnectStartParams(keys, values, 0);
 	if (s->conn == NULL)
 		return false;
 	if (s->name[0] != '\0')
@@ -224,12 +258,35 @@ start_connection(struct sql *s)
 	return PQstatus(s->conn) != CONNECTION_BAD;
 }
 
+static void
+on_resolved(const struct resolve_answer *a, void *arg)
+{
+	struct sql *s = arg;
+
+	s->resolve = NULL;
+	if (!a->ok)
+		lose(s, a->error);
+	else if (!start_connection(s, a) || !wait_io(s, EV_WRITE))
+		lose(s, s->conn != NULL ? PQerrorMessage(s->conn) :
+		    "out of memory");
+}
+
 /* 1 ready, 0 wait, -1 failed */
 static int
 connecting(struct sql *s)
 {
+	const char *port = option(s, "port");
+
+	if (s->resolve != NULL)
+		return 0;
+	if (s->conn == NULL && option(s, "hostaddr") == NULL &&
+	    resolve_needed(option(s, "host"))) {
+		s->resolve = resolve_run(s->base, option(s, "host"),
+		    port != NULL ? port : "", on_resolved, s);
+		return s->resolve != NULL ? 0 : -1;
+	}
 	if (s->conn == NULL) {
-		if (!start_connection(s))
+		if (!start_connection(s, NULL))
 			return -1;
 		return wait_io(s, EV_WRITE) ? 0 : -1;
 	}

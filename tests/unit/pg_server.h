@@ -56,7 +56,7 @@ pg_server_start(void **state)
 	snprintf(cmd, sizeof cmd,
 	    "cd /tmp && " PG_BIN
 	    "/initdb -D %s -U postgres -A trust -N -k >%s/initdb.log 2>&1 && " PG_BIN
-	    "/pg_ctl -D %s -w -l %s/log -o '-p %s -k %s -c listen_addresses= -c fsync=off' start >/dev/null",
+	    "/pg_ctl -D %s -w -l %s/log -o '-p %s -k %s -c listen_addresses=127.0.0.1 -c fsync=off' start >/dev/null",
 	    srv.data, srv.dir, srv.data, srv.dir, srv.port, srv.dir);
 	*state = &srv;
 	return system(cmd) == 0 ? 0 : -1;

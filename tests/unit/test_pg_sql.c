@@ -27,6 +27,7 @@ struct seen {
 	enum sql_outcome outcome;
 	char state[8];
 	char value[64];
+	char message[256];
 	struct sql *free_me;
 	struct sql *then; /* query issued from the callback */
 };
@@ -38,6 +39,7 @@ on_answer(const struct sql_answer *a, void *arg)
 
 	s->calls++;
 	s->outcome = a->outcome;
+	snprintf(s->message, sizeof s->message, "%s", a->message);
 	snprintf(s->state, sizeof s->state, "%s", a->sqlstate);
 	s->value[0] = '\0';
 	if (a->res != NULL)
@@ -227,6 +229,41 @@ test_refused(void **state)
 	sql_free(s);
 }
 
+/* Names are looked up beside the loop; every address of a name and every
+ * name of a list is tried. */
+static void
+test_names(void **state)
+{
+	static const char *const hosts[] = { "localhost",
+		"no-such-name.invalid,localhost", "127.0.0.9,localhost", NULL };
+	struct pg_server *srv = *state;
+	struct seen seen = { 0 };
+	struct sql *s;
+	int i;
+
+	for (i = 0; hosts[i] != NULL; i++) {
+		s = open_sql(hosts[i], srv->port);
+		assert_int_equal(sql_query(s, "SELECT 7", 0, NULL,
+		    5 * NS_PER_SEC, on_answer, &seen), 0);
+		run_until(&seen, i + 1);
+		assert_string_equal(seen.message, "");
+		assert_string_equal(seen.value, "7");
+		sql_free(s);
+	}
+	memset(&seen, 0, sizeof seen);
+	s = open_sql("no-such-name.invalid", "1,2");
+	sql_query(s, "SELECT 7", 0, NULL, 5 * NS_PER_SEC, on_answer, &seen);
+	run_until(&seen, 1);
+	assert_int_equal(seen.outcome, SQL_LOST);
+	assert_non_null(strstr(seen.message, "no-such-name.invalid"));
+	/* freed while the worker is at it */
+	sql_query(s, "SELECT 7", 0, NULL, 5 * NS_PER_SEC, on_answer, &seen);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	sql_free(s);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(seen.calls, 1);
+}
+
 /* Somebody who accepts and says nothing must cost the deadline, not more. */
 static void
 test_silent(void **state)
@@ -279,6 +316,7 @@ main(void)
 		cmocka_unit_test(test_timeout), cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_free_in_callback),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_quote) };
 
 	base = event_base_new();
