@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../ipc/values.h"
 #include "../ipc/log.h"
 #include "decode_member.h"
 #include "json.h"
@@ -105,16 +106,6 @@ member_json(const json_t *j, struct view_member *m)
 	return true;
 }
 
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if ((c | 32) >= 'a' && (c | 32) <= 'f')
-		return (c | 32) - 'a' + 10;
-	return -1;
-}
-
 /* Percent-decode n bytes into dst. */
 static bool
 unescape(char *dst, size_t size, const char *s, size_t n)
@@ -124,9 +115,10 @@ unescape(char *dst, size_t size, const char *s, size_t n)
 
 	for (i = 0; i < n; i++) {
 		c = s[i] == '+' ? ' ' : s[i];
-		if (c == '%' && i + 2 < n && hex(s[i + 1]) >= 0 &&
-		    hex(s[i + 2]) >= 0) {
-			c = (char)(hex(s[i + 1]) * 16 + hex(s[i + 2]));
+		if (c == '%' && i + 2 < n && hex_digit(s[i + 1]) >= 0 &&
+		    hex_digit(s[i + 2]) >= 0) {
+			c = (char)(hex_digit(s[i + 1]) * 16 +
+			    hex_digit(s[i + 2]));
 			i += 2;
 		}
 		if (o + 1 >= size || c == '\0')

@@ -407,3 +407,33 @@ version_numbers(const char *s, unsigned v[3])
 	}
 	return n;
 }
+
+int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool
+percent_decode(const char *s, size_t n, char *out)
+{
+	int high, low;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] != '%') {
+			*out++ = s[i];
+			continue;
+		}
+		if (n - i < 3 || (high = hex_digit(s[i + 1])) < 0 ||
+		    (low = hex_digit(s[i + 2])) < 0 || high + low == 0)
+			return false;
+		*out++ = (char)(high * 16 + low);
+		i += 2;
+	}
+	*out = '\0';
+	return true;
+}

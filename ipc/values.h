@@ -46,4 +46,11 @@ bool value_host_port(
  */
 int version_numbers(const char *, unsigned v[3]);
 
+int hex_digit(char); /* its value, -1 when it is none */
+/*
+ * Percent-decode n bytes into out (room for n + 1), NUL-terminated.  False
+ * when an escape is malformed or stands for NUL.
+ */
+bool percent_decode(const char *, size_t n, char *out);
+
 #endif

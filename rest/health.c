@@ -86,18 +86,6 @@ query_get(const struct query *q, const char *key)
 	return NULL;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Percent and plus, in place.  False when a NUL would come out. */
 static bool
 decode(char *s)

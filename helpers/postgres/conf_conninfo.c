@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/values.h"
 #include "conf_recovery.h"
 
 static const struct {
@@ -161,39 +162,15 @@ bad:
 
 /* ---- URI ---- */
 
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decode n bytes; NULL when malformed (or a NUL would appear). */
 static char *
 decode(const char *s, size_t n)
 {
-	struct text out = { 0 };
+	char *out = must(malloc(n + 1));
 
-	for (size_t i = 0; i < n; i++) {
-		char c = s[i];
-
-		if (c == '%') {
-			int a = i + 2 < n ? hex(s[i + 1]) : -1;
-
-			if (a < 0 || hex(s[i + 2]) < 0)
-				goto bad;
-			c = (char)(a * 16 + hex(s[i + 2]));
-			if (c == '\0')
-				goto bad;
-			i += 2;
-		}
-		text_add_n(&out, &c, 1);
-	}
-	return text_take(&out);
-bad:
-	free(out.s);
+	if (percent_decode(s, n, out))
+		return out;
+	free(out);
 	return NULL;
 }
 

@@ -5,43 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/values.h"
 #include "dsn.h"
-
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Set a key to percent-encoded text of that length. */
 static bool
 set_encoded(struct tree *out, const char *key, const char *s, size_t len)
 {
 	char *buf = malloc(len + 1);
-	size_t n = 0;
 	bool ok;
 
 	if (buf == NULL)
 		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (s[i] != '%') {
-			buf[n++] = s[i];
-			continue;
-		}
-		if (i + 2 >= len || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0 ||
-		    (s[i + 1] == '0' && s[i + 2] == '0')) {
-			free(buf);
-			return false;
-		}
-		buf[n++] = (char)(hex(s[i + 1]) * 16 + hex(s[i + 2]));
-		i += 2;
-	}
-	buf[n] = '\0';
-	ok = tree_set(out, key, tree_text(buf));
-	wipe(buf, n);
+	ok = percent_decode(s, len, buf) && tree_set(out, key, tree_text(buf));
+	wipe(buf, len);
 	free(buf);
 	return ok;
 }

@@ -138,12 +138,53 @@ test_host_port(void **state)
 	assert_false(value_host_port("abcdef:1", 1, host, 4, &port));
 }
 
+static void
+test_percent(void **state)
+{
+	char out[16];
+
+	(void)state;
+	assert_true(percent_decode("a%20b%2Fc", 9, out));
+	assert_string_equal(out, "a b/c");
+	assert_true(percent_decode("", 0, out));
+	assert_string_equal(out, "");
+	assert_false(percent_decode("a%2", 3, out));
+	assert_false(percent_decode("a%zz", 4, out));
+	assert_false(percent_decode("a%00", 4, out));
+	/* the escape ends with the length, not with the text */
+	assert_false(percent_decode("%20", 2, out));
+}
+
+static void
+test_version_numbers(void **state)
+{
+	static const struct {
+		const char *text;
+		int n;
+		unsigned v[3];
+	} cases[] = { { "4.1.4", 3, { 4, 1, 4 } },
+		{ "15.3 (Debian 15.3-0)", 2, { 15, 3, 0 } },
+		{ "16beta1", 1, { 16, 0, 0 } }, { "3.5.x", 2, { 3, 5, 0 } },
+		{ "", 0, { 0, 0, 0 } }, { "not_decided", 0, { 0, 0, 0 } },
+		{ "1.2.3.4", 3, { 1, 2, 3 } },
+		{ "1.99999999999999999999.3", 1, { 1, 0, 0 } },
+		{ "-1.2", 0, { 0, 0, 0 } } };
+	unsigned v[3];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(version_numbers(cases[i].text, v), cases[i].n);
+		assert_memory_equal(v, cases[i].v, sizeof(v));
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_bool),
-		cmocka_unit_test(test_int), cmocka_unit_test(test_real),
-		cmocka_unit_test(test_human),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_percent),
+		cmocka_unit_test(test_version_numbers),
+		cmocka_unit_test(test_bool), cmocka_unit_test(test_int),
+		cmocka_unit_test(test_real), cmocka_unit_test(test_human),
 		cmocka_unit_test(test_host_port) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
