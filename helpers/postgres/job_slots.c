@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../ipc/values.h"
 #include "job.h"
 #include "slots.h"
 
@@ -20,16 +21,6 @@
 #define STATE_MAX 4096
 
 /* ---- files, in a worker ---- */
-
-static int
-hex_digit(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	if (ch >= 'a' && ch <= 'f')
-		return ch - 'a' + 10;
-	return -1;
-}
 
 /* bytea's text form; bytes, or 0 when it is not one. */
 static size_t
