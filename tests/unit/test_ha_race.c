@@ -211,7 +211,29 @@ test_position_unknown(void **state)
 
 	(void)state;
 	w->pg.query_ok = false;
+	w->pg.has_recovery_files = true;
 	assert_false(won(w));
+	w_free(w);
+}
+
+/* A server that is silent and has no recovery files is a primary, although
+ * the role that we remember is another: with the lock it is not promoted, and
+ * the key is not given away from under it. */
+static void
+test_silent_primary_keeps_key(void **state)
+{
+	struct world *w = race_world(1000, 0);
+
+	(void)state;
+	w_leader(w, "a");
+	w->pg.query_ok = false;
+	w->pg.has_recovery_files = false;
+	w->wd.activation_failed = 1;
+	w_wake(w);
+	assert_string_equal(w->result,
+	    "no action. I am (a), the leader with the lock");
+	assert_null(strstr(w->order, "promote"));
+	assert_null(strstr(w->order, "release"));
 	w_free(w);
 }
 
@@ -568,6 +590,7 @@ main(void)
 		cmocka_unit_test(test_nofailover),
 		cmocka_unit_test(test_starting_does_not_race),
 		cmocka_unit_test(test_position_unknown),
+		cmocka_unit_test(test_silent_primary_keeps_key),
 		cmocka_unit_test(test_primary_retakes),
 		cmocka_unit_test(test_primary_old_timeline),
 		cmocka_unit_test(test_acquire_unknown),
