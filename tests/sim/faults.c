@@ -633,10 +633,11 @@ on_trouble(struct world *w, struct ev *e)
 	trace(w, NULL, "== trouble");
 	w->quiet = false;
 	n = rnd_range(w, 1, w->intensity);
-	if (chance(w, 25)) { /* one story, nothing else */
+	if (chance(w, 25)) { /* one story, nothing else, and time for it */
 		struct ev *b = at(w, w->now + rnd_range(w, 0, 20) * SEC,
 		    on_begin, NULL, PROC_COUNT);
 
+		lasts = rnd_range(w, 100, 400) * SEC;
 		b->arg = w->now + lasts;
 		b->id = 1;
 		n = 0;

@@ -306,6 +306,7 @@ on_promoted(struct world *w, struct ev *e)
 		return;
 	}
 	branch_off(w, &p->wal);
+	p->up_since = w->now;
 	p->primary = true;
 	p->streaming = false;
 	p->standby_files = false;
