@@ -225,13 +225,12 @@ test_silent_primary_keeps_key(void **state)
 	struct world *w = race_world(1000, 0);
 
 	(void)state;
-	w_leader(w, "a");
+	w_leader(w, "b");
 	w->pg.query_ok = false;
 	w->pg.has_recovery_files = false;
-	w->wd.activation_failed = 1;
 	w_wake(w);
 	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	    "no action. I am (b), the leader with the lock");
 	assert_null(strstr(w->order, "promote"));
 	assert_null(strstr(w->order, "release"));
 	w_free(w);
