@@ -115,6 +115,9 @@ check_fence(struct node *n)
 	    n->well_since > w->now - 2 * w->ttl * SEC ||
 	    n->pg.up_since > w->now - w->ttl * SEC)
 		return;
+	/* a hung helper takes the failsafe round's time as well */
+	if (w->failsafe && !process_ok(n, PROC_DCS))
+		return;
 	violate(w, "the keeper had to fence %s although its controller was "
 	    "well", n->name);
 }
