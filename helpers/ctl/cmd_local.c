@@ -95,8 +95,7 @@ wait_link(struct link *link, int64_t until)
 
 struct tree *
 local_ask(const struct ctl *ctl, const struct parsed *p,
-    const struct msg_ctl_query *query, int seconds,
-    struct msg_ctl_reply *reply)
+    const struct msg_ctl_query *query, int seconds, struct msg_ctl_reply *reply)
 {
 	struct link *link = daemon_link(ctl, p);
 	int64_t until = clock_boot_ns() + seconds * NS_PER_SEC;

@@ -24,8 +24,8 @@ static void
 confirm(const struct ctl *ctl, const struct parsed *p, const char *action)
 {
 	if (!parsed_flag(p, "--force") &&
-	    !prompt_confirm("Are you sure you want to %s %s?", action,
-		node_name(ctl)))
+	    !prompt_confirm(
+		"Are you sure you want to %s %s?", action, node_name(ctl)))
 		ctl_error("Aborted %s", action);
 }
 
@@ -124,7 +124,8 @@ wait_switchover(const struct ctl *ctl, struct store *store)
 		}
 		if (v->leader[0] != '\0' && v->failover_leader[0] == '\0') {
 			printf("Failed: %s goes on leading; see the log and "
-			    "`patronictl local journal`\n", me);
+			       "`patronictl local journal`\n",
+			    me);
 			view_free(v);
 			return 1;
 		}

@@ -62,8 +62,8 @@ copy_config(struct ha *h, const struct ha_config *conf)
 	h->conf.tags_doc = h->tags_doc;
 	h->conf.dynamic = NULL;
 	if (h->dynamic == NULL) {
-		h->dynamic = conf->dynamic != NULL ?
-		    tree_copy(conf->dynamic) : tree_map();
+		h->dynamic = conf->dynamic != NULL ? tree_copy(conf->dynamic) :
+						     tree_map();
 		if (h->dynamic == NULL)
 			abort();
 	}
@@ -131,12 +131,14 @@ static void
 run_failed(struct ha *h)
 {
 	if (h->run == RUN_ACTION && busy(h)) {
-		ha_log(h, LOG_LVL_ERROR, "action.error", "Exception during "
-		    "execution of long running task %s", h->s.action.name);
+		ha_log(h, LOG_LVL_ERROR, "action.error",
+		    "Exception during "
+		    "execution of long running task %s",
+		    h->s.action.name);
 		action_end(h, true);
 	} else
-		ha_log(h, LOG_LVL_ERROR, "internal.error",
-		    "Unexpected exception");
+		ha_log(
+		    h, LOG_LVL_ERROR, "internal.error", "Unexpected exception");
 	if (h->run == RUN_REQUEST)
 		reply(h, h->input->ev.request, 503, "internal error");
 	if (h->run == RUN_SHUTDOWN)
@@ -185,8 +187,9 @@ run_may_be_cut(const struct ha *h)
 	if (p->asked == FX_JOB)
 		return p->asked_job == JOB_SET_SSN ||
 		    p->asked_job == JOB_ADVANCE_WAL;
-	return p->asked != FX_DCS || (p->asked_op != OP_INITIALIZE &&
-	    p->asked_op != OP_CANCEL_INITIALIZE);
+	return p->asked != FX_DCS ||
+	    (p->asked_op != OP_INITIALIZE &&
+		p->asked_op != OP_CANCEL_INITIALIZE);
 }
 
 static void
@@ -220,13 +223,14 @@ on_attached(struct ha *h, const struct ha_ev *ev)
 	h->s.next_run = h->now;
 	if (ev->pg != NULL) {
 		h->s.pg_state = ev->pg->state;
-		h->s.found_replica = ev->pg->running &&
-		    ev->role != ROLE_PRIMARY;
+		h->s.found_replica =
+		    ev->pg->running && ev->role != ROLE_PRIMARY;
 		/* the controller has issued on_start then (spec 2.1) */
-		h->s.callbacks_seen = ev->pg->running &&
-		    ev->pg->state == STATE_RUNNING;
+		h->s.callbacks_seen =
+		    ev->pg->running && ev->pg->state == STATE_RUNNING;
 	}
-	/* what an earlier controller armed is not known: disarm once if need be */
+	/* what an earlier controller armed is not known: disarm once if need be
+	 */
 	h->s.wd_maybe = true;
 	h->wake = true;
 	fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;

@@ -44,9 +44,9 @@ struct ha_config {
 	char conn_url[URL_SIZE];
 	char api_url[URL_SIZE];
 	char proxy_url[URL_SIZE];
-	char version[WORD_SIZE];	/* published, spec/dcs.md 2.6 */
-	struct tags tags;		/* own tags, parsed */
-	const struct tree *tags_doc;	/* copied by the core; may be NULL */
+	char version[WORD_SIZE];     /* published, spec/dcs.md 2.6 */
+	struct tags tags;	     /* own tags, parsed */
+	const struct tree *tags_doc; /* copied by the core; may be NULL */
 	enum watchdog_mode watchdog_mode;
 	int32_t watchdog_safety_margin; /* s; -1 = ttl / 2 */
 	bool fence;			/* watchdog.fence, default on */
@@ -55,7 +55,7 @@ struct ha_config {
 	bool use_pg_rewind;		/* effective setting */
 	bool remove_data_on_diverged;	/* remove_data_directory_on_… */
 	bool remove_data_on_rewind_failure;
-	int32_t pg_ctl_timeout;		/* s */
+	int32_t pg_ctl_timeout; /* s */
 	bool has_pre_promote;
 	uint64_t test_break; /* only under HA_TEST_BREAK: rules to break, a bit
 				each (tests/sim/rules.def) */
@@ -67,11 +67,16 @@ struct ha_config {
 
 enum ha_datadir {
 	DATADIR_OK = 0,
-	DATADIR_EMPTY = 1,	/* spec/ha.md 3.4 row 12 */
+	DATADIR_EMPTY = 1, /* spec/ha.md 3.4 row 12 */
 	DATADIR_UNREADABLE = 2
 };
 
-enum ha_isready { ISREADY_ACCEPTING, ISREADY_REJECTING, ISREADY_NO_RESPONSE, ISREADY_UNKNOWN };
+enum ha_isready {
+	ISREADY_ACCEPTING,
+	ISREADY_REJECTING,
+	ISREADY_NO_RESPONSE,
+	ISREADY_UNKNOWN
+};
 
 enum ha_control_state {
 	CONTROL_UNKNOWN = 0, /* unreadable */
@@ -93,21 +98,21 @@ struct ha_sender {
 
 /* Answer to FX_PG_STATUS: one snapshot per cycle (spec/ha.md 1.2). */
 struct ha_pg {
-	bool running;		/* a postmaster process exists */
-	enum pg_state state;	/* as tracked by the controller */
-	int64_t state_since;	/* when it was entered, ns */
-	enum ha_isready isready; /* asked when state is starting… */
-	bool query_ok;		/* the fields up to `senders` are valid */
+	bool running;		     /* a postmaster process exists */
+	enum pg_state state;	     /* as tracked by the controller */
+	int64_t state_since;	     /* when it was entered, ns */
+	enum ha_isready isready;     /* asked when state is starting… */
+	bool query_ok;		     /* the fields up to `senders` are valid */
 	bool query_connection_error; /* ... not because of the connection */
-	bool is_primary;	/* timeline > 0 */
-	uint32_t timeline;	/* primary: of the current WAL file */
-	uint32_t received_timeline; /* standby: spec/ha.md 7.6, 0 unknown */
-	uint64_t wal_position;	/* "last operation" of spec/ha.md 1.2 */
+	bool is_primary;	     /* timeline > 0 */
+	uint32_t timeline;	     /* primary: of the current WAL file */
+	uint32_t received_timeline;  /* standby: spec/ha.md 7.6, 0 unknown */
+	uint64_t wal_position;	     /* "last operation" of spec/ha.md 1.2 */
 	uint64_t receive_lsn, replay_lsn;
 	bool replay_paused;
 	bool receiver_streaming;
 	char replication_state[WORD_SIZE];
-	char ssn[4096];		/* live synchronous_standby_names */
+	char ssn[4096]; /* live synchronous_standby_names */
 	char synchronous_commit[WORD_SIZE];
 	bool archiving; /* archive_mode on, and there is an archive_command */
 	uint32_t nsenders;
@@ -115,7 +120,7 @@ struct ha_pg {
 	/* facts that need no SQL */
 	enum ha_datadir datadir;
 	char datadir_error[TEXT_SIZE];
-	char sysid[WORD_SIZE];	/* "" = invalid */
+	char sysid[WORD_SIZE];	 /* "" = invalid */
 	uint32_t server_version; /* 150004; 0 unknown */
 	bool has_recovery_files; /* standby.signal, recovery.signal, .conf */
 	bool has_backup_label;
@@ -123,7 +128,7 @@ struct ha_pg {
 	bool pending_restart;
 	bool callback_seen; /* a callback has run since the daemon started */
 	char ready_callback_pending; /* controller bookkeeping, opaque */
-	const struct tree *slots; /* {name: lsn} for /status, may be NULL */
+	const struct tree *slots;    /* {name: lsn} for /status, may be NULL */
 	/* logical slots that must be copied from the leader; "" = none */
 	char slots_to_copy[TEXT_SIZE];
 	const struct tree *pending_restart_reason; /* may be NULL */
@@ -134,9 +139,9 @@ struct ha_pg {
 struct ha_control {
 	bool ok;
 	enum ha_control_state state;
-	uint32_t timeline;	   /* of the latest checkpoint */
+	uint32_t timeline; /* of the latest checkpoint */
 	uint64_t checkpoint_lsn;
-	uint64_t prev_lsn;	   /* spec/ha.md 2.5; 0 = unknown */
+	uint64_t prev_lsn; /* spec/ha.md 2.5; 0 = unknown */
 	uint64_t min_recovery_lsn;
 	uint32_t min_recovery_timeline;
 	char sysid[WORD_SIZE];
@@ -152,35 +157,38 @@ struct ha_divergence {
 	bool local_in_recovery;
 	uint32_t local_timeline;
 	uint64_t local_lsn;
-	uint64_t checkpoint_end;   /* end of the shutdown checkpoint, 0 = n/a */
+	uint64_t checkpoint_end; /* end of the shutdown checkpoint, 0 = n/a */
 	bool leader_reachable;
 	bool leader_in_recovery;
 	uint32_t leader_timeline;
-	bool history_known;	   /* needed when leader's is greater */
+	bool history_known; /* needed when leader's is greater */
 	uint32_t nhistory;
-	struct { uint32_t timeline; uint64_t lsn; } history[MAX_HISTORY];
+	struct {
+		uint32_t timeline;
+		uint64_t lsn;
+	} history[MAX_HISTORY];
 };
 
 /* ---- jobs: what the controller can be asked to do ---- */
 
 enum ha_job_kind {
 	JOB_NONE = 0,
-	JOB_BOOTSTRAP,		/* initdb or custom method, then start */
-	JOB_POST_BOOTSTRAP,	/* users, scripts */
-	JOB_CLONE,		/* replica methods from `node` (or none) */
-	JOB_START_PRIMARY,	/* start without recovery files */
-	JOB_FOLLOW,		/* write recovery settings, (re)start if needed */
-	JOB_RELOAD_RECOVERY,	/* write recovery settings and reload */
+	JOB_BOOTSTRAP,	     /* initdb or custom method, then start */
+	JOB_POST_BOOTSTRAP,  /* users, scripts */
+	JOB_CLONE,	     /* replica methods from `node` (or none) */
+	JOB_START_PRIMARY,   /* start without recovery files */
+	JOB_FOLLOW,	     /* write recovery settings, (re)start if needed */
+	JOB_RELOAD_RECOVERY, /* write recovery settings and reload */
 	JOB_STOP,
 	JOB_PROMOTE,
 	JOB_RESTART,
 	JOB_REWIND,
-	JOB_CRASH_RECOVERY,	/* single-user mode */
+	JOB_CRASH_RECOVERY, /* single-user mode */
 	JOB_REMOVE_DATA,
-	JOB_MOVE_DATA,		/* rename aside after failed bootstrap */
-	JOB_CHECKPOINT,		/* background, does not make the node busy */
-	JOB_SET_SSN,		/* synchronous_standby_names := text, reload */
-	JOB_SYNC_SLOTS,		/* spec/postgres.md 17.4 with the view */
+	JOB_MOVE_DATA,	/* rename aside after failed bootstrap */
+	JOB_CHECKPOINT, /* background, does not make the node busy */
+	JOB_SET_SSN,	/* synchronous_standby_names := text, reload */
+	JOB_SYNC_SLOTS, /* spec/postgres.md 17.4 with the view */
 	JOB_COPY_SLOTS,
 	JOB_RESUME_REPLAY,
 	JOB_ARCHIVE_CHECKPOINT, /* demote-cluster: archive the last WAL file */
@@ -196,12 +204,12 @@ struct ha_job {
 	enum ha_job_kind kind;
 	/* what to follow, clone or rewind from; "" name = none */
 	bool has_node;
-	bool node_remote;	/* standby_cluster's remote member */
+	bool node_remote; /* standby_cluster's remote member */
 	bool clone_without_leader;
-	bool from_leader;	/* reinitialize: basebackup only */
+	bool from_leader; /* reinitialize: basebackup only */
 	struct view_member node;
-	enum pg_role role;	/* to publish/run callbacks with */
-	int64_t timeout_ns;	/* 0 = none: result "still starting" allowed */
+	enum pg_role role;  /* to publish/run callbacks with */
+	int64_t timeout_ns; /* 0 = none: result "still starting" allowed */
 	enum ha_stop_mode stop_mode;
 	bool checkpoint;	/* STOP: CHECKPOINT first */
 	bool want_safepoint;	/* STOP: report PROGRESS_SAFEPOINT */
@@ -212,59 +220,76 @@ struct ha_job {
 };
 
 enum ha_job_result {
-	JOB_OK = 0,	     /* true */
-	JOB_FAILED = 1,	     /* false */
-	JOB_NOTHING = 2,     /* "nothing": no verdict, do not wake the loop */
+	JOB_OK = 0,	 /* true */
+	JOB_FAILED = 1,	 /* false */
+	JOB_NOTHING = 2, /* "nothing": no verdict, do not wake the loop */
 	JOB_CANCELLED = 3,
-	JOB_UNREACHABLE = 4  /* rewind: leader went away; stays NEED */
+	JOB_UNREACHABLE = 4 /* rewind: leader went away; stays NEED */
 };
 
 enum ha_progress {
-	PROGRESS_SPAWNED,	/* a postmaster process exists now */
-	PROGRESS_SAFEPOINT,	/* no client can commit any more */
-	PROGRESS_SHUT_DOWN,	/* pg_control says shut down; lsn fields set */
+	PROGRESS_SPAWNED,   /* a postmaster process exists now */
+	PROGRESS_SAFEPOINT, /* no client can commit any more */
+	PROGRESS_SHUT_DOWN, /* pg_control says shut down; lsn fields set */
 	PROGRESS_PRE_PROMOTE_OK,
 	PROGRESS_PRE_PROMOTE_FAILED,
-	PROGRESS_PROMOTED	/* pg_ctl promote was issued */
+	PROGRESS_PROMOTED /* pg_ctl promote was issued */
 };
 
 /* ---- effects ---- */
 
 enum ha_fx_type {
 	/* asks: answered by an event with the same id */
-	FX_LOAD = 1,	    /* EV_VIEW */
-	FX_DCS,		    /* EV_DCS: op in .dcs */
-	FX_PG_STATUS,	    /* EV_PG_STATUS */
-	FX_CONTROL,	    /* EV_CONTROL (.timeline: history file asked for) */
-	FX_RECOVERY_DIFF,   /* EV_RECOVERY_DIFF (.job: node, role) */
-	FX_DIVERGENCE,	    /* EV_DIVERGENCE (.job.node: the leader) */
-	FX_POLL,	    /* EV_PEERS */
-	FX_FAILSAFE_POST,   /* EV_PEERS */
-	FX_JOB,		    /* EV_JOB_PROGRESS*, EV_JOB_DONE */
-	FX_WD_ARM,	    /* EV_WATCHDOG; pass the postmaster's pidfd */
-	FX_DELAY,	    /* EV_DELAY at .at (in-cycle pause) */
+	FX_LOAD = 1,	  /* EV_VIEW */
+	FX_DCS,		  /* EV_DCS: op in .dcs */
+	FX_PG_STATUS,	  /* EV_PG_STATUS */
+	FX_CONTROL,	  /* EV_CONTROL (.timeline: history file asked for) */
+	FX_RECOVERY_DIFF, /* EV_RECOVERY_DIFF (.job: node, role) */
+	FX_DIVERGENCE,	  /* EV_DIVERGENCE (.job.node: the leader) */
+	FX_POLL,	  /* EV_PEERS */
+	FX_FAILSAFE_POST, /* EV_PEERS */
+	FX_JOB,		  /* EV_JOB_PROGRESS*, EV_JOB_DONE */
+	FX_WD_ARM,	  /* EV_WATCHDOG; pass the postmaster's pidfd */
+	FX_DELAY,	  /* EV_DELAY at .at (in-cycle pause) */
 	/* no answer */
-	FX_JOB_CANCEL,	    /* .cancel_id; kill its children after .grace */
-	FX_WD_GRANT,	    /* after every confirmed update, at once */
+	FX_JOB_CANCEL, /* .cancel_id; kill its children after .grace */
+	FX_WD_GRANT,   /* after every confirmed update, at once */
 	FX_WD_DISARM,
-	FX_SET_STATE,	    /* controller's state := .state */
-	FX_ROLE,	    /* role changed to .role (callback if .callback) */
-	FX_CALLBACK,	    /* .callback for role .role */
-	FX_TIMER,	    /* EV_TICK at .at; replaces the timer before */
-	FX_PUBLISH,	    /* REST snapshot changed (ha_status()) */
-	FX_REPLY,	    /* answer an operator's request */
-	FX_SETTINGS,	    /* ttl, loop_wait, retry_timeout changed */
+	FX_SET_STATE, /* controller's state := .state */
+	FX_ROLE,      /* role changed to .role (callback if .callback) */
+	FX_CALLBACK,  /* .callback for role .role */
+	FX_TIMER,     /* EV_TICK at .at; replaces the timer before */
+	FX_PUBLISH,   /* REST snapshot changed (ha_status()) */
+	FX_REPLY,     /* answer an operator's request */
+	FX_SETTINGS,  /* ttl, loop_wait, retry_timeout changed */
 	FX_LOG,
-	FX_JOURNAL,	    /* one decision, for the ring (design 13) */
-	FX_EXIT		    /* shutdown is done; .code */
+	FX_JOURNAL, /* one decision, for the ring (design 13) */
+	FX_EXIT	    /* shutdown is done; .code */
 };
 
-enum ha_callback { CALLBACK_NONE, CALLBACK_ON_START, CALLBACK_ON_STOP, CALLBACK_ON_RESTART, CALLBACK_ON_ROLE_CHANGE, CALLBACK_ON_RELOAD };
+enum ha_callback {
+	CALLBACK_NONE,
+	CALLBACK_ON_START,
+	CALLBACK_ON_STOP,
+	CALLBACK_ON_RESTART,
+	CALLBACK_ON_ROLE_CHANGE,
+	CALLBACK_ON_RELOAD
+};
 
 enum ha_dcs_op {
-	OP_ACQUIRE = 1, OP_UPDATE, OP_RELEASE, OP_TAKE, OP_INITIALIZE,
-	OP_CANCEL_INITIALIZE, OP_TOUCH, OP_SET_FAILOVER, OP_SET_CONFIG,
-	OP_SET_HISTORY, OP_SET_SYNC, OP_DELETE_SYNC, OP_SET_STATUS
+	OP_ACQUIRE = 1,
+	OP_UPDATE,
+	OP_RELEASE,
+	OP_TAKE,
+	OP_INITIALIZE,
+	OP_CANCEL_INITIALIZE,
+	OP_TOUCH,
+	OP_SET_FAILOVER,
+	OP_SET_CONFIG,
+	OP_SET_HISTORY,
+	OP_SET_SYNC,
+	OP_DELETE_SYNC,
+	OP_SET_STATUS
 };
 
 struct ha_dcs {
@@ -293,10 +318,10 @@ struct ha_fx {
 	struct ha_dcs dcs;
 	struct ha_job job;
 	uint32_t timeline;
-	uint32_t npeers;  /* POLL, FAILSAFE_POST */
+	uint32_t npeers;		   /* POLL, FAILSAFE_POST */
 	const struct view_failsafe *peers; /* npeers of them */
 	uint64_t cancel_id;
-	int64_t grace;	  /* ns */
+	int64_t grace; /* ns */
 	struct msg_wd_arm arm;
 	struct msg_wd_grant grant;
 	struct msg_wd_disarm disarm;
@@ -307,9 +332,9 @@ struct ha_fx {
 	struct msg_request_reply reply;
 	struct msg_dcs_settings settings;
 	int code;
-	int level;		/* LOG: enum log_level */
-	char rule[WORD_SIZE];	/* LOG, JOURNAL: rule id */
-	char text[2048];	/* LOG, JOURNAL result text */
+	int level;	      /* LOG: enum log_level */
+	char rule[WORD_SIZE]; /* LOG, JOURNAL: rule id */
+	char text[2048];      /* LOG, JOURNAL result text */
 	/* JOURNAL: what the decision was made of, why, what it set going;
 	 * "" = nothing to tell */
 	char inputs[HA_INPUTS];
@@ -327,10 +352,10 @@ struct ha_effects {
 /* ---- events ---- */
 
 enum ha_ev_type {
-	EV_TICK = 1,	   /* timer */
-	EV_WAKE,	   /* something changed: cycle now (.wake) */
-	EV_VIEW,	   /* answer to FX_LOAD */
-	EV_DCS,		   /* answer to FX_DCS */
+	EV_TICK = 1, /* timer */
+	EV_WAKE,     /* something changed: cycle now (.wake) */
+	EV_VIEW,     /* answer to FX_LOAD */
+	EV_DCS,	     /* answer to FX_DCS */
 	EV_PG_STATUS,
 	EV_CONTROL,
 	EV_RECOVERY_DIFF,
@@ -338,23 +363,23 @@ enum ha_ev_type {
 	EV_PEERS,
 	EV_JOB_PROGRESS,
 	EV_JOB_DONE,
-	EV_WATCHDOG,	   /* answer to FX_WD_ARM (id), or unasked (id 0) */
+	EV_WATCHDOG, /* answer to FX_WD_ARM (id), or unasked (id 0) */
 	EV_DELAY,
 	EV_POSTMASTER_GONE,
-	EV_ATTACHED,	   /* first event: what was found at start (.pg, .role) */
-	EV_CONFIG,	   /* local configuration changed (.config) */
-	EV_REQUEST,	   /* operator */
-	EV_HELPER,	   /* dcs/rest/watchdog helper lost or restored */
-	EV_SHUTDOWN	   /* SIGTERM */
+	EV_ATTACHED, /* first event: what was found at start (.pg, .role) */
+	EV_CONFIG,   /* local configuration changed (.config) */
+	EV_REQUEST,  /* operator */
+	EV_HELPER,   /* dcs/rest/watchdog helper lost or restored */
+	EV_SHUTDOWN  /* SIGTERM */
 };
 
 struct ha_ev {
 	enum ha_ev_type type;
-	uint64_t id;		/* of the ask that this answers */
+	uint64_t id; /* of the ask that this answers */
 	enum wake_reason wake;
-	enum outcome outcome;	/* VIEW, DCS */
-	int64_t sent;		/* VIEW, DCS: when the request went out */
-	int64_t token;		/* DCS: new token */
+	enum outcome outcome;	 /* VIEW, DCS */
+	int64_t sent;		 /* VIEW, DCS: when the request went out */
+	int64_t token;		 /* DCS: new token */
 	const struct view *view; /* VIEW; copied by the core */
 	const struct ha_pg *pg;
 	const struct ha_control *control;
@@ -364,16 +389,16 @@ struct ha_ev {
 	uint32_t npeers;
 	enum ha_job_result result;
 	enum ha_progress progress;
-	uint64_t lsn, prev_lsn;	/* PROGRESS_SHUT_DOWN */
+	uint64_t lsn, prev_lsn; /* PROGRESS_SHUT_DOWN */
 	struct msg_wd_state watchdog;
-	enum pg_role role;	/* ATTACHED */
+	enum pg_role role; /* ATTACHED */
 	const struct ha_config *config;
-	uint64_t request;	/* id for FX_REPLY */
+	uint64_t request; /* id for FX_REPLY */
 	const struct msg_request *req;
-	const struct tree *doc;	/* REQUEST: variable part */
+	const struct tree *doc; /* REQUEST: variable part */
 	enum proc helper;
 	bool up;
-	const char *error;	/* VIEW, DCS, JOB_DONE: text for logs, or NULL */
+	const char *error; /* VIEW, DCS, JOB_DONE: text for logs, or NULL */
 };
 
 /* ---- the machine ---- */

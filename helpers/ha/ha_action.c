@@ -253,8 +253,8 @@ rewind_done(struct ha *h, const struct ha_ev *ev)
 	}
 	ha_log(h, LOG_LVL_WARNING, "rewind.remove", "%s is set. removing...",
 	    h->conf.remove_data_on_rewind_failure ?
-	    "remove_data_directory_on_rewind_failure" :
-	    "remove_data_directory_on_diverged_timelines");
+		"remove_data_directory_on_rewind_failure" :
+		"remove_data_directory_on_diverged_timelines");
 	job_init(&job, JOB_REMOVE_DATA);
 	h->s.action.step = 1;
 	h->s.action.job = job_start(h, &job);
@@ -284,8 +284,8 @@ reinitialize_stopped(struct ha *h, const struct ha_ev *ev)
 	if (a->from_leader) {
 		job_node(h, &job, leader_member(h));
 		job.from_leader = true;
-		(void)snprintf(what, sizeof(what), "from leader '%s'",
-		    h->s.view->leader);
+		(void)snprintf(
+		    what, sizeof(what), "from leader '%s'", h->s.view->leader);
 	}
 	a->kind = ACTION_CLONE;
 	a->step = 0;
@@ -359,8 +359,8 @@ action_done(struct ha *h, const struct ha_ev *ev)
 		standby_cloned(h, ev);
 		return;
 	case ACTION_POST_BOOTSTRAP:
-		h->s.promote_result = ev->result == JOB_OK ?
-		    VERDICT_TRUE : VERDICT_FALSE;
+		h->s.promote_result =
+		    ev->result == JOB_OK ? VERDICT_TRUE : VERDICT_FALSE;
 		break;
 	default:
 		break;
@@ -379,8 +379,8 @@ action_event(struct ha *h, const struct ha_ev *ev)
 	case ACTION_CLONE:
 		return clone_event(h, ev);
 	case ACTION_REINITIALIZE:
-		return ev->type == EV_JOB_DONE ?
-		    reinitialize_stopped(h, ev) : RC_OK;
+		return ev->type == EV_JOB_DONE ? reinitialize_stopped(h, ev) :
+						 RC_OK;
 	case ACTION_RESTART:
 		if (h->s.action.delayed)
 			return restart_leave(h, ev);

@@ -212,8 +212,7 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 	fx = ask_new(h, FX_POLL, 5 * NS_PER_SEC);
 	id = fx->id;
 	if (fx != &h->scratch) {
-		struct view_failsafe *copy =
-		    keep_bytes(h, n * sizeof(*peers));
+		struct view_failsafe *copy = keep_bytes(h, n * sizeof(*peers));
 
 		memcpy(copy, peers, n * sizeof(*peers));
 		fx->peers = copy;

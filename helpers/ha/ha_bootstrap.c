@@ -116,7 +116,8 @@ clone_source(struct ha *h, struct ha_job *job, char *what, size_t size)
 	if (m != NULL)
 		(void)snprintf(what, size, "from %s '%s'",
 		    strcmp(m->name, h->s.view->leader) == 0 ? "leader" :
-		    "replica", m->name);
+							      "replica",
+		    m->name);
 }
 
 static enum rc
@@ -137,8 +138,7 @@ bootstrap(struct ha *h)
 	char what[NAME_SIZE * 2];
 	struct ha_job job;
 
-	if (unlocked(h) && !h->conf.tags.nofailover &&
-	    h->conf.has_bootstrap) {
+	if (unlocked(h) && !h->conf.tags.nofailover && h->conf.has_bootstrap) {
 		if (!v->has_initialize)
 			return bootstrap_race(h);
 		if (initialize_is_ours(h))
@@ -151,7 +151,7 @@ bootstrap(struct ha *h)
 			return clone_begin(h, &job, what);
 	}
 	if ((standby ? h->s.opt.remote_clone_without_leader :
-	    h->conf.can_clone_without_leader) &&
+		       h->conf.can_clone_without_leader) &&
 	    !(v->has_initialize && v->initialize[0] == '\0')) {
 		job.has_node = false;
 		job.clone_without_leader = true;
@@ -219,9 +219,10 @@ overtaken(const struct ha *h)
 {
 	const struct view *v = h->s.view;
 
-	return v != NULL && ((v->initialize_valid &&
-	    strcmp(v->initialize, h->p.pg.sysid) != 0) ||
-	    (!unlocked(h) && !has_lock(h)));
+	return v != NULL &&
+	    ((v->initialize_valid &&
+		 strcmp(v->initialize, h->p.pg.sysid) != 0) ||
+		(!unlocked(h) && !has_lock(h)));
 }
 
 /*
@@ -237,7 +238,8 @@ bootstrap_undo(struct ha *h)
 	struct ha_fx *fx;
 
 	if (!overtaken(h)) {
-		ha_log(h, LOG_LVL_INFO, "bootstrap.failed", "removing "
+		ha_log(h, LOG_LVL_INFO, "bootstrap.failed",
+		    "removing "
 		    "initialize key after failed attempt to bootstrap the "
 		    "cluster");
 		fx = dcs_new(h, OP_CANCEL_INITIALIZE);
@@ -301,8 +303,9 @@ bootstrap_publish(struct ha *h)
 	fx = dcs_new(h, OP_TAKE);
 	TRY(dcs_wait(h, fx->id, &outcome, &sent));
 	if (outcome == OUTCOME_OK) {
-		h->s.trusted = (sent > 0 && sent <= h->p.now ? sent :
-		    h->start) + ttl_ns(h);
+		h->s.trusted =
+		    (sent > 0 && sent <= h->p.now ? sent : h->start) +
+		    ttl_ns(h);
 		fx = fx_new(h, FX_WD_GRANT);
 		fx->grant.lease_end_ns = h->s.trusted;
 		fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
@@ -323,7 +326,8 @@ bootstrap_after(struct ha *h)
 	bool ok = true;
 
 	if (overtaken(h)) {
-		ha_log(h, LOG_LVL_ERROR, "bootstrap.overtaken", "Cancelling "
+		ha_log(h, LOG_LVL_ERROR, "bootstrap.overtaken",
+		    "Cancelling "
 		    "bootstrap because another node has initialized the "
 		    "cluster meanwhile");
 		return bootstrap_failed(h);
@@ -338,7 +342,8 @@ bootstrap_after(struct ha *h)
 	if (!h->s.opt.standby_cluster)
 		TRY(watchdog_activate(h, &ok));
 	if (!ok) {
-		ha_log(h, LOG_LVL_ERROR, "bootstrap.watchdog", "Cancelling "
+		ha_log(h, LOG_LVL_ERROR, "bootstrap.watchdog",
+		    "Cancelling "
 		    "bootstrap because watchdog activation failed");
 		return bootstrap_failed(h);
 	}

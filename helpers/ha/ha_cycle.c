@@ -64,7 +64,8 @@ is_primary(struct ha *h)
 		return pg->running && pg->is_primary;
 	if (pg->running && !starting(h) && !h->p.role_warned) {
 		h->p.role_warned = true;
-		ha_log(h, LOG_LVL_WARNING, NULL, "Failed to determine "
+		ha_log(h, LOG_LVL_WARNING, NULL,
+		    "Failed to determine "
 		    "PostgreSQL state from the connection, falling back to "
 		    "cached role");
 	}
@@ -213,8 +214,8 @@ row_start_failed(struct ha *h)
 	watchdog_disarm(h, 0);
 	log_lock(h);
 	if (!has_lock(h))
-		return say(h, "recover.start-failed",
-		    "failed to start postgres");
+		return say(
+		    h, "recover.start-failed", "failed to start postgres");
 	if (h->s.role == ROLE_PRIMARY || h->s.role == ROLE_STANDBY_LEADER)
 		set_role(h, ROLE_DEMOTED, true);
 	TRY(lock_delete(h, 0, &ok));
@@ -259,7 +260,8 @@ row_datadir(struct ha *h)
 	log_lock(h);
 	if (has_lock(h)) {
 		TRY(lock_release(h, 0));
-		return say(h, "datadir.release", "released leader key "
+		return say(h, "datadir.release",
+		    "released leader key "
 		    "voluntarily as data dir %s and currently leader",
 		    unreadable ? "not accessible" : "empty");
 	}
@@ -283,19 +285,22 @@ row_sysid_differs(struct ha *h)
 	    BROKEN(h, SYSID))
 		return RC_OK;
 	if (h->s.opt.pause) {
-		ha_log(h, LOG_LVL_WARNING, "sysid.changed", "system ID has "
+		ha_log(h, LOG_LVL_WARNING, "sysid.changed",
+		    "system ID has "
 		    "changed while in paused mode. Patroni will exit when "
 		    "resuming unless system ID is reset: %s != %s",
 		    v->initialize, h->p.pg.sysid);
 		if (!has_lock(h))
 			return RC_OK;
 		TRY(lock_release(h, 0));
-		return say(h, "sysid.release", "released leader key "
+		return say(h, "sysid.release",
+		    "released leader key "
 		    "voluntarily due to the system ID mismatch");
 	}
-	ha_log(h, LOG_LVL_CRITICAL, "sysid.mismatch", "system ID mismatch, "
-	    "node %s belongs to a different cluster: %s != %s", h->conf.name,
-	    v->initialize, h->p.pg.sysid);
+	ha_log(h, LOG_LVL_CRITICAL, "sysid.mismatch",
+	    "system ID mismatch, "
+	    "node %s belongs to a different cluster: %s != %s",
+	    h->conf.name, v->initialize, h->p.pg.sysid);
 	h->s.exit_code = 1;
 	return RC_EXIT;
 }
@@ -314,9 +319,11 @@ row_sysid_missing(struct ha *h)
 	    h->s.initialized)
 		return RC_OK;
 	if (h->p.pg.running && !is_primary(h)) {
-		ha_log(h, LOG_LVL_ERROR, "join.abort", "No initialize key in "
+		ha_log(h, LOG_LVL_ERROR, "join.abort",
+		    "No initialize key in "
 		    "DCS and PostgreSQL is running as replica, aborting start");
-		ha_log(h, LOG_LVL_ERROR, "join.abort", "Please first start "
+		ha_log(h, LOG_LVL_ERROR, "join.abort",
+		    "Please first start "
 		    "Patroni on the node running as primary");
 		h->s.join_aborted = true;
 		h->s.exit_code = 1;
@@ -335,7 +342,8 @@ static enum rc
 row_sysid(struct ha *h)
 {
 	if (h->p.pg.sysid[0] == '\0')
-		return say(h, "sysid.invalid", "data dir for the cluster is "
+		return say(h, "sysid.invalid",
+		    "data dir for the cluster is "
 		    "not empty, but system ID is invalid; consider doing "
 		    "reinitialize");
 	TRY(row_sysid_differs(h));
@@ -350,18 +358,20 @@ row_not_running(struct ha *h)
 
 	if (h->p.pg.running)
 		return RC_OK;
-	ha_log(h, LOG_LVL_WARNING, "postgres.down",
-	    "Postgresql is not running.");
+	ha_log(
+	    h, LOG_LVL_WARNING, "postgres.down", "Postgresql is not running.");
 	log_lock(h);
 	if (h->s.opt.pause) {
 		set_state(h, STATE_STOPPED);
 		if (has_lock(h)) {
 			TRY(lock_delete(h, 0, &ok));
-			return say(h, "pause.key-removed", "removed leader "
+			return say(h, "pause.key-removed",
+			    "removed leader "
 			    "lock because postgres is not running");
 		}
-		if (h->s.rewind == REWIND_FAILED || (!rewind_executed(h) &&
-		    !(rewind_wanted(h) && rewind_allowed(h))))
+		if (h->s.rewind == REWIND_FAILED ||
+		    (!rewind_executed(h) &&
+			!(rewind_wanted(h) && rewind_allowed(h))))
 			return say(h, "pause.down", "postgres is not running");
 	}
 	if (h->p.pg.state == STATE_RUNNING || starting(h))
@@ -437,9 +447,10 @@ follow_lock_owner(struct ha *h)
 		return follow(h, "replica.standby-cluster.demote",
 		    "cannot be a real primary in a standby cluster",
 		    "replica.no-action", msg, false);
-	return follow(h, "replica.demote", "demoting self because I do not "
-	    "have the lock and I was a leader", "replica.no-action", msg,
-	    false);
+	return follow(h, "replica.demote",
+	    "demoting self because I do not "
+	    "have the lock and I was a leader",
+	    "replica.no-action", msg, false);
 }
 
 /* 19, 20 */
@@ -462,23 +473,23 @@ row_decide(struct ha *h)
 static enum rc
 decide(struct ha *h)
 {
-	TRY(load(h));				/* 1 */
+	TRY(load(h)); /* 1 */
 	TRY(ask_snapshot(h));
-	row_pause(h);				/* 2 */
+	row_pause(h); /* 2 */
 	if (view_member(h->s.view, h->conf.name) == NULL)
-		publish_member(h);		/* 3 */
-	TRY(row_initialize(h));			/* 4 */
-	TRY(row_config(h));			/* 5 */
+		publish_member(h); /* 3 */
+	TRY(row_initialize(h));	   /* 4 */
+	TRY(row_config(h));	   /* 5 */
 	if (busy(h) && !BROKEN(h, BUSY))
-		return long_action(h);		/* 6 */
-	TRY(startup_check(h));			/* 7 */
+		return long_action(h); /* 6 */
+	TRY(startup_check(h));	       /* 7 */
 	if (h->s.bootstrapping)
-		return bootstrap_after(h);	/* 8 */
-	TRY(row_recovering(h));			/* 9-11 */
-	TRY(row_datadir(h));			/* 12 */
-	TRY(row_sysid(h));			/* 13-16 */
-	TRY(row_not_running(h));		/* 17, 18 */
-	TRY(row_decide(h));			/* 19, 20 */
+		return bootstrap_after(h); /* 8 */
+	TRY(row_recovering(h));		   /* 9-11 */
+	TRY(row_datadir(h));		   /* 12 */
+	TRY(row_sysid(h));		   /* 13-16 */
+	TRY(row_not_running(h));	   /* 17, 18 */
+	TRY(row_decide(h));		   /* 19, 20 */
 	return RC_BUG;
 }
 
@@ -497,8 +508,9 @@ schedule(struct ha *h)
 		s->next_run = h->p.now + NS_PER_MS;
 	}
 	at = s->next_run;
-	left = s->backoff_start == 0 ? 0 : s->backoff_start +
-	    s->opt.race_backoff * NS_PER_SEC - h->p.now;
+	left = s->backoff_start == 0 ?
+	    0 :
+	    s->backoff_start + s->opt.race_backoff * NS_PER_SEC - h->p.now;
 	if (!busy(h) && unlocked(h) && left > 0 && h->p.now + left < at)
 		at = h->p.now + left;
 	if (s->earlier != 0 && s->earlier < at)
@@ -541,19 +553,21 @@ run_cycle(struct ha *h)
 			return rc;
 	}
 	if (rc == RC_PG)
-		(void)say(h, "postgres.error", "Error communicating with "
+		(void)say(h, "postgres.error",
+		    "Error communicating with "
 		    "PostgreSQL. Will try again later");
 	else if (rc == RC_EXIT)
 		(void)say(h, "exit", "exiting");
 	else if (rc != RC_MSG)
-		(void)say(h, "internal.error", "Unexpected exception raised, "
+		(void)say(h, "internal.error",
+		    "Unexpected exception raised, "
 		    "please report it as a BUG");
 	if (rc == RC_EXIT)
 		h->s.exiting = true;
 	if (!was_dcs_error(h)) {
 		if (h->p.decided && !h->s.exiting) {
-			sync_slots(h);		/* 21 */
-			row_first_callback(h);	/* 21b */
+			sync_slots(h);		 /* 21 */
+			row_first_callback(h);	 /* 21b */
 			(void)row_copy_slots(h); /* 21c: its message stays */
 		}
 		if (trusted(h))

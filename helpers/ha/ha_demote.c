@@ -59,8 +59,8 @@ early_release(struct ha *h, uint64_t lsn, uint64_t prev, bool *released)
 	}
 	TRY(lock_delete(h, prev, &ok));
 	if (ok)
-		ha_log(h, LOG_LVL_INFO, "leader.release",
-		    "Leader key released");
+		ha_log(
+		    h, LOG_LVL_INFO, "leader.release", "Leader key released");
 	*released = ok; /* else it is tried again after the stop */
 	return RC_OK;
 }
@@ -89,8 +89,8 @@ demote_stop(struct ha *h, enum demote_mode mode, bool *stopped)
 	job.role = h->s.role;
 	job.want_safepoint = true;
 	job.stop_mode = mode == DEMOTE_OFFLINE ? STOP_FAST : STOP_IMMEDIATE;
-	job.timeout_ns = mode == DEMOTE_OFFLINE ? offline_timeout(h) :
-	    stop_timeout_ns(h);
+	job.timeout_ns =
+	    mode == DEMOTE_OFFLINE ? offline_timeout(h) : stop_timeout_ns(h);
 	TRY(job_run(h, &job, &result));
 	*stopped = result == JOB_OK || result == JOB_NOTHING;
 	if (!*stopped)
@@ -131,8 +131,8 @@ demote(struct ha *h, enum demote_mode mode)
 {
 	bool stopped;
 
-	ha_log(h, LOG_LVL_INFO, "demote", "Demoting self (%s)",
-	    mode_name(mode));
+	ha_log(
+	    h, LOG_LVL_INFO, "demote", "Demoting self (%s)", mode_name(mode));
 	rewind_trigger(h);
 	TRY(demote_stop(h, mode, &stopped));
 	if (!stopped)
@@ -155,8 +155,8 @@ demote_begin(struct ha *h, enum demote_mode mode, const char *name)
 	struct ha_job job;
 	bool archiving;
 
-	ha_log(h, LOG_LVL_INFO, "demote", "Demoting self (%s)",
-	    mode_name(mode));
+	ha_log(
+	    h, LOG_LVL_INFO, "demote", "Demoting self (%s)", mode_name(mode));
 	if (BROKEN(h, RELEASE_FIRST))
 		TRY(lock_release(h, 0));
 	rewind_trigger(h);
@@ -254,7 +254,8 @@ demote_cluster_stopped(struct ha *h)
 	if (!kept)
 		h->s.trusted = 0;
 	if (!h->s.action.archiving) {
-		ha_log(h, LOG_LVL_INFO, "demote.no-archive", "Not archiving "
+		ha_log(h, LOG_LVL_INFO, "demote.no-archive",
+		    "Not archiving "
 		    "latest checkpoint WAL file. Archiving is not configured.");
 		return demote_follow(h);
 	}
@@ -283,8 +284,11 @@ demote_stopped(struct ha *h, const struct ha_ev *ev)
 		return demote_cluster_stopped(h);
 	if (!a->released) {
 		TRY(ask_control(h, 0, &control));
-		TRY(lock_delete(h, !control.ok ? 0 : control.prev_lsn != 0 ?
-		    control.prev_lsn : control.checkpoint_lsn, &ok));
+		TRY(lock_delete(h,
+		    !control.ok		      ? 0 :
+			control.prev_lsn != 0 ? control.prev_lsn :
+						control.checkpoint_lsn,
+		    &ok));
 		if (ok)
 			ha_log(h, LOG_LVL_INFO, "leader.release",
 			    "Leader key released");
@@ -302,8 +306,8 @@ demote_event(struct ha *h, const struct ha_ev *ev)
 	if (h->s.action.step == STEP_WAIT)
 		return ev->type == EV_DELAY ? demote_follow(h) : RC_OK;
 	if (ev->type == EV_JOB_PROGRESS)
-		return h->s.action.step == STEP_STOP ?
-		    demote_progress(h, ev) : RC_OK;
+		return h->s.action.step == STEP_STOP ? demote_progress(h, ev) :
+						       RC_OK;
 	if (ev->type != EV_JOB_DONE)
 		return RC_OK;
 	if (h->s.action.step == STEP_STOP)

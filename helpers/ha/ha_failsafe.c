@@ -79,8 +79,8 @@ patch_leader(struct view *v, const struct failsafe_record *f)
 	v->leader_token = 0;
 	m = (struct view_member *)(uintptr_t)view_member(v, f->name);
 	if (m == NULL) {
-		grown = reallocarray(v->members, v->nmembers + 1,
-		    sizeof(*v->members));
+		grown = reallocarray(
+		    v->members, v->nmembers + 1, sizeof(*v->members));
 		if (grown == NULL)
 			abort();
 		v->members = grown;
@@ -207,10 +207,11 @@ receive(struct ha *h, const struct ha_ev *ev, int64_t now,
 	 * yes here lets the other one write.
 	 */
 	if (((h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED) &&
-	    h->s.pg_state == STATE_RUNNING) || h->s.trusted > now) {
+		h->s.pg_state == STATE_RUNNING) ||
+	    h->s.trusted > now) {
 		answer->code = 500;
-		(void)text_set(answer->text, sizeof(answer->text),
-		    "Running as a leader");
+		(void)text_set(
+		    answer->text, sizeof(answer->text), "Running as a leader");
 		return false;
 	}
 	if (r->name[0] == '\0') {

@@ -19,8 +19,8 @@ remote_member(struct ha *h)
 	    (unsigned long long)h->s.next_id);
 	if (o->remote_host[0] != '\0' || o->remote_port[0] != '\0')
 		if (snprintf(m->conn_url, sizeof(m->conn_url),
-		    "postgres://%s:%s/postgres", o->remote_host, port) >=
-		    (int)sizeof(m->conn_url))
+			"postgres://%s:%s/postgres", o->remote_host,
+			port) >= (int)sizeof(m->conn_url))
 			m->conn_url[0] = '\0';
 	return m;
 }
@@ -168,14 +168,13 @@ rewind_start(struct ha *h, const struct view_member *l)
 
 	if (!h->p.pg.running) {
 		TRY(ask_control(h, 0, &control));
-		if (control.ok &&
-		    control.state == CONTROL_IN_ARCHIVE_RECOVERY)
+		if (control.ok && control.state == CONTROL_IN_ARCHIVE_RECOVERY)
 			TRY(crash_recovery(h));
 	}
 	job_init(&job, JOB_REWIND);
 	job_node(h, &job, l);
-	TRY(action_begin(h, ACTION_REWIND, &job, "running pg_rewind from %s",
-	    l->name));
+	TRY(action_begin(
+	    h, ACTION_REWIND, &job, "running pg_rewind from %s", l->name));
 	return say(h, "rewind.run", "%s", h->s.action.name);
 }
 
@@ -209,8 +208,8 @@ static enum rc
 follow_primary(struct ha *h, const char *rule, const char *msg)
 {
 	if (h->s.opt.standby_cluster) {
-		TRY(demote_begin(h, DEMOTE_CLUSTER,
-		    "demoting to a standby cluster"));
+		TRY(demote_begin(
+		    h, DEMOTE_CLUSTER, "demoting to a standby cluster"));
 		return say(h, rule, "%s", msg);
 	}
 	if (!BROKEN(h, NO_DEMOTE_REFUSED))
@@ -231,8 +230,8 @@ follow_paused(struct ha *h, bool primary, const struct view_member *target)
 	if (h->s.role != ROLE_STANDBY_LEADER)
 		set_role(h, ROLE_REPLICA, false);
 	if (target == NULL)
-		return say(h, "pause.no-action", "no action. I am (%s)",
-		    h->conf.name);
+		return say(
+		    h, "pause.no-action", "no action. I am (%s)", h->conf.name);
 	return RC_OK;
 }
 
@@ -266,8 +265,8 @@ resume_replay(struct ha *h)
 
 /* 6.2 step 10 */
 static enum rc
-apply_target(struct ha *h, const struct view_member *target,
-    enum pg_role new_role)
+apply_target(
+    struct ha *h, const struct view_member *target, enum pg_role new_role)
 {
 	const struct ha_ev *ev;
 	struct ha_job job;

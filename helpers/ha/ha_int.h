@@ -47,11 +47,11 @@ enum rc {
 	RC_BUG	    /* internal inconsistency */
 };
 
-#define TRY(call)                                                              \
-	do {                                                                   \
-		enum rc rc_ = (call);                                          \
-		if (rc_ != RC_OK)                                              \
-			return rc_;                                            \
+#define TRY(call)                     \
+	do {                          \
+		enum rc rc_ = (call); \
+		if (rc_ != RC_OK)     \
+			return rc_;   \
 	} while (0)
 
 enum rewind_state {
@@ -85,7 +85,7 @@ struct options {
 	bool check_timeline;
 	int64_t primary_start_timeout; /* s */
 	int64_t primary_stop_timeout;
-	int64_t race_backoff; /* s */
+	int64_t race_backoff;	  /* s */
 	enum sync_mode sync_mode; /* as requested; off in a standby cluster */
 	bool sync_strict;
 	int64_t sync_node_count;
@@ -123,17 +123,17 @@ struct action {
 	uint64_t job; /* id whose events drive it */
 	int64_t started;
 	int64_t job_timeout; /* FOLLOW, RESTART: start timeout, ns */
-	uint64_t request; /* caller to be told the end */
+	uint64_t request;    /* caller to be told the end */
 	bool spawned;
 	bool pre_promote_done;
 	bool cancelled;
-	bool released;	  /* DEMOTE: key given up */
-	bool archiving;	  /* DEMOTE: the cluster's; WAL goes to an archive */
-	bool early_tried; /* DEMOTE: the hook ran */
+	bool released;	   /* DEMOTE: key given up */
+	bool archiving;	   /* DEMOTE: the cluster's; WAL goes to an archive */
+	bool early_tried;  /* DEMOTE: the hook ran */
 	bool sync_counted; /* RESTART: left the synchronous set */
 	bool delayed;	   /* `job` is the id of an FX_DELAY, not of a job */
 	int64_t limit;	   /* RESTART: leave the synchronous set until then */
-	bool from_leader; /* REINITIALIZE */
+	bool from_leader;  /* REINITIALIZE */
 	enum demote_mode mode;
 	enum pg_role role;
 	char name[NAME_SIZE * 2];
@@ -141,7 +141,7 @@ struct action {
 };
 
 struct failsafe_record {
-	int64_t until; /* stamp + ttl; 0 = none */
+	int64_t until;	      /* stamp + ttl; 0 = none */
 	char name[NAME_SIZE]; /* "" on the primary itself */
 	char conn_url[URL_SIZE];
 	char api_url[URL_SIZE];
@@ -172,7 +172,7 @@ struct sync_memory {
 	uint64_t reference; /* LSN a new standby has to reach */
 	uint32_t nready;
 	char ready[MAX_MEMBERS][NAME_SIZE]; /* lower case */
-	bool warned; /* strict warning shown */
+	bool warned;			    /* strict warning shown */
 };
 
 struct retained { /* dcs.md 2.7 */
@@ -187,15 +187,15 @@ struct retained { /* dcs.md 2.7 */
  */
 struct state {
 	struct options opt;
-	bool attached; /* EV_ATTACHED was seen */
-	const struct view *view; /* last loaded, failsafe-patched */
+	bool attached;		     /* EV_ATTACHED was seen */
+	const struct view *view;     /* last loaded, failsafe-patched */
 	const struct view *old_view; /* last that had a leader */
 	int64_t view_until;
 	int64_t config_modify; /* of the /config in use */
 	int64_t last_seen_us;
 	enum pg_role role;
 	enum pg_state pg_state; /* last known */
-	int64_t trusted; /* expiry of the trusted lock, 0 = none */
+	int64_t trusted;	/* expiry of the trusted lock, 0 = none */
 	uint32_t leader_timeline;
 	uint64_t last_wal, prev_wal;
 	uint32_t last_timeline;
@@ -228,14 +228,14 @@ struct state {
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
 	bool wd_maybe; /* armed by a controller before us? */
-	bool wd_up; /* the helper is there */
+	bool wd_up;    /* the helper is there */
 	bool dcs_up;
 	/* schedule */
 	int64_t next_run;
-	int64_t last_end; /* when an action ended */
+	int64_t last_end;    /* when an action ended */
 	uint32_t quick_ends; /* of them, in quick succession */
-	int64_t earlier; /* next cycle not later than this, 0 = no wish */
-	bool wake; /* something wants the next cycle at once */
+	int64_t earlier;     /* next cycle not later than this, 0 = no wish */
+	bool wake;	     /* something wants the next cycle at once */
 	uint64_t cycles;
 	int64_t loop_ns;
 	bool published_running_primary;
@@ -266,7 +266,13 @@ struct pass {
 	char effects[HA_EFFECTS];
 };
 
-enum run_kind { RUN_NONE = 0, RUN_CYCLE, RUN_ACTION, RUN_REQUEST, RUN_SHUTDOWN };
+enum run_kind {
+	RUN_NONE = 0,
+	RUN_CYCLE,
+	RUN_ACTION,
+	RUN_REQUEST,
+	RUN_SHUTDOWN
+};
 
 /* An event with its own copies of all it points to. */
 struct event {
@@ -373,7 +379,7 @@ int64_t stop_timeout_ns(const struct ha *);
 /* ---- ha_cycle.c ---- */
 
 enum rc run_cycle(struct ha *);
-enum rc load(struct ha *);	 /* spec 3.3 */
+enum rc load(struct ha *);		   /* spec 3.3 */
 enum rc load_plain(struct ha *, bool *ok); /* fresh view, errors folded */
 bool has_lock(const struct ha *);
 bool unlocked(const struct ha *);
@@ -420,10 +426,10 @@ enum rc rewind_step(struct ha *);		 /* spec 6.5 */
 /* ---- ha_race.c ---- */
 
 enum rc race(struct ha *); /* spec 4 */
-enum rc healthiest(struct ha *, bool lag_check,
-    const struct view_failsafe *, uint32_t n, const char *former, bool *yes);
-enum rc failover_possible(struct ha *, uint64_t reference, bool skip_candidate,
-    bool *yes);
+enum rc healthiest(struct ha *, bool lag_check, const struct view_failsafe *,
+    uint32_t n, const char *former, bool *yes);
+enum rc failover_possible(
+    struct ha *, uint64_t reference, bool skip_candidate, bool *yes);
 const char *limitation(const struct peer_status *);
 bool sync_active(const struct ha *);
 bool sync_listed(const struct ha *, const char *name); /* leader or voter */
@@ -432,7 +438,7 @@ const char *failover_action(const struct ha *, bool title);
 /* ---- ha_manual.c ---- */
 
 bool failover_requested(const struct ha *);
-enum rc manual_lead(struct ha *); /* spec 12.2 */
+enum rc manual_lead(struct ha *);	       /* spec 12.2 */
 enum rc manual_race(struct ha *, int *answer); /* 12.3: 1, 0, -1 undecided */
 enum rc due(struct ha *, const char *name, int64_t at_us, const char *text,
     bool bad, bool *is_due, bool *clean);
@@ -440,11 +446,11 @@ enum rc failover_clear(struct ha *, bool cas);
 
 /* ---- ha_recover.c ---- */
 
-enum rc recover(struct ha *);		   /* 8.1 */
-enum rc crash_recovery(struct ha *);	   /* 8.2 */
-enum rc startup_check(struct ha *);	   /* 8.5 */
-enum rc long_action(struct ha *);	   /* 8.6 */
-enum rc dcs_error(struct ha *);		   /* 8.7 */
+enum rc recover(struct ha *);	     /* 8.1 */
+enum rc crash_recovery(struct ha *); /* 8.2 */
+enum rc startup_check(struct ha *);  /* 8.5 */
+enum rc long_action(struct ha *);    /* 8.6 */
+enum rc dcs_error(struct ha *);	     /* 8.7 */
 
 /* ---- ha_demote.c ---- */
 
@@ -456,9 +462,9 @@ void demote_look(struct ha *); /* busy cycle: may the wait end early? */
 
 /* ---- ha_bootstrap.c ---- */
 
-enum rc bootstrap(struct ha *);	     /* 10.1 */
+enum rc bootstrap(struct ha *);	      /* 10.1 */
 enum rc bootstrap_after(struct ha *); /* 10.3 */
-enum rc bootstrap_undo(struct ha *); /* key and data of a cut-off one */
+enum rc bootstrap_undo(struct ha *);  /* key and data of a cut-off one */
 enum rc clone_event(struct ha *, const struct ha_ev *);
 void clone_source(struct ha *, struct ha_job *, char *what, size_t);
 

@@ -13,28 +13,41 @@
 #include "ha_int.h"
 
 static const char *const op_names[] = {
-	[OP_ACQUIRE] = "acquire lock", [OP_UPDATE] = "update lock",
-	[OP_RELEASE] = "release lock", [OP_TAKE] = "take lock",
+	[OP_ACQUIRE] = "acquire lock",
+	[OP_UPDATE] = "update lock",
+	[OP_RELEASE] = "release lock",
+	[OP_TAKE] = "take lock",
 	[OP_INITIALIZE] = "write initialize",
 	[OP_CANCEL_INITIALIZE] = "delete initialize",
-	[OP_SET_FAILOVER] = "write failover", [OP_SET_CONFIG] = "write config",
-	[OP_SET_HISTORY] = "write history", [OP_SET_SYNC] = "write sync",
-	[OP_DELETE_SYNC] = "delete sync", [OP_SET_STATUS] = "write status",
+	[OP_SET_FAILOVER] = "write failover",
+	[OP_SET_CONFIG] = "write config",
+	[OP_SET_HISTORY] = "write history",
+	[OP_SET_SYNC] = "write sync",
+	[OP_DELETE_SYNC] = "delete sync",
+	[OP_SET_STATUS] = "write status",
 };
 
 static const char *const job_names[JOB_KIND_COUNT] = {
-	[JOB_BOOTSTRAP] = "bootstrap", [JOB_POST_BOOTSTRAP] = "post_bootstrap",
-	[JOB_CLONE] = "clone", [JOB_START_PRIMARY] = "start as primary",
-	[JOB_FOLLOW] = "follow", [JOB_RELOAD_RECOVERY] = "reload recovery",
-	[JOB_STOP] = "stop", [JOB_PROMOTE] = "promote",
-	[JOB_RESTART] = "restart", [JOB_REWIND] = "rewind",
+	[JOB_BOOTSTRAP] = "bootstrap",
+	[JOB_POST_BOOTSTRAP] = "post_bootstrap",
+	[JOB_CLONE] = "clone",
+	[JOB_START_PRIMARY] = "start as primary",
+	[JOB_FOLLOW] = "follow",
+	[JOB_RELOAD_RECOVERY] = "reload recovery",
+	[JOB_STOP] = "stop",
+	[JOB_PROMOTE] = "promote",
+	[JOB_RESTART] = "restart",
+	[JOB_REWIND] = "rewind",
 	[JOB_CRASH_RECOVERY] = "crash recovery",
-	[JOB_REMOVE_DATA] = "remove data", [JOB_MOVE_DATA] = "move data",
+	[JOB_REMOVE_DATA] = "remove data",
+	[JOB_MOVE_DATA] = "move data",
 	[JOB_CHECKPOINT] = "checkpoint",
 	[JOB_SET_SSN] = "set synchronous_standby_names",
-	[JOB_COPY_SLOTS] = "copy slots", [JOB_RESUME_REPLAY] = "resume replay",
+	[JOB_COPY_SLOTS] = "copy slots",
+	[JOB_RESUME_REPLAY] = "resume replay",
 	[JOB_ARCHIVE_CHECKPOINT] = "archive checkpoint",
-	[JOB_ADVANCE_WAL] = "advance wal", [JOB_SET_CONFIG] = "take config",
+	[JOB_ADVANCE_WAL] = "advance wal",
+	[JOB_SET_CONFIG] = "take config",
 };
 
 /* Whole parts only; a mark tells that some did not fit. */
@@ -48,8 +61,8 @@ append(char *list, size_t size, const char *separator, const char *part)
 	    strcmp(list + n - (sizeof(more) - 1), more) == 0)
 		return;
 	if (n + gap + strlen(part) + sizeof(more) <= size) {
-		(void)snprintf(list + n, size - n, "%s%s",
-		    n == 0 ? "" : separator, part);
+		(void)snprintf(
+		    list + n, size - n, "%s%s", n == 0 ? "" : separator, part);
 		return;
 	}
 	if (n + sizeof(more) <= size)
@@ -138,9 +151,11 @@ inputs(const struct ha *h, char *out, size_t size)
 	uint64_t optime = v == NULL ? 0 : v->optime;
 	int64_t left = s->trusted > h->p.now ? s->trusted - h->p.now : 0;
 
-	(void)snprintf(out, size, "role=%s state=%s leader=%s lease=%lld.%lld "
+	(void)snprintf(out, size,
+	    "role=%s state=%s leader=%s lease=%lld.%lld "
 	    "lsn=%X/%X timeline=%u optime=%X/%X cluster_timeline=%u "
-	    "members=%u action=%s", pg_role_name(s->role),
+	    "members=%u action=%s",
+	    pg_role_name(s->role),
 	    h->p.have_pg ? pg_state_name(pg->state) : "-",
 	    v == NULL || v->leader[0] == '\0' ? "-" : v->leader,
 	    (long long)(left / NS_PER_SEC),

@@ -35,8 +35,8 @@ lock_acquire(struct ha *h, bool *ok)
 		lease_renewed(h, sent);
 	else
 		h->s.trusted = 0;
-	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ?
-	    RC_OK : RC_DCS;
+	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? RC_OK :
+								     RC_DCS;
 }
 
 /*
@@ -237,7 +237,8 @@ check_pre_promote(struct ha *h)
 {
 	if (h->s.promote_result != VERDICT_FALSE)
 		return RC_OK;
-	ha_log(h, LOG_LVL_WARNING, "leader.pre-promote", "Releasing the "
+	ha_log(h, LOG_LVL_WARNING, "leader.pre-promote",
+	    "Releasing the "
 	    "leader key voluntarily because the pre-promote script failed");
 	h->s.released_at = h->p.now;
 	h->s.promote_result = VERDICT_NONE;
@@ -257,7 +258,8 @@ promote(struct ha *h, const char *rule, const char *msg)
 
 	TRY(sync_before_promote(h));
 	if (!h->s.opt.pause && !trusted(h) && !BROKEN(h, PROMOTE_NO_LOCK))
-		return say(h, "leader.lease-over", "not promoting because "
+		return say(h, "leader.lease-over",
+		    "not promoting because "
 		    "failed to update leader lock in DCS");
 	failsafe_clear(h);
 	h->s.last_timeline = 0;
@@ -304,7 +306,8 @@ lead_paused_standby(struct ha *h)
 	if (h->s.opt.standby_cluster)
 		return RC_OK;
 	TRY(lock_delete(h, 0, &ok));
-	return say(h, "pause.not-primary", "removed leader lock because "
+	return say(h, "pause.not-primary",
+	    "removed leader lock because "
 	    "postgres is not running as primary");
 }
 
@@ -314,10 +317,12 @@ lead_refused(struct ha *h)
 	ha_log(h, LOG_LVL_ERROR, "leader.lock-lost",
 	    "failed to update leader lock");
 	if (!is_primary(h))
-		return say(h, "leader.lock-lost.standby", "not promoting "
+		return say(h, "leader.lock-lost.standby",
+		    "not promoting "
 		    "because failed to update leader lock in DCS");
 	if (h->s.opt.pause)
-		return say(h, "pause.lock-lost", "continue to run as primary "
+		return say(h, "pause.lock-lost",
+		    "continue to run as primary "
 		    "after failing to update leader lock in DCS");
 	if (!BROKEN(h, NO_DEMOTE_REFUSED))
 		TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
@@ -334,8 +339,10 @@ lead_standby_cluster(struct ha *h)
 	if (h->s.role != ROLE_STANDBY_LEADER)
 		return follow(h, "standby-leader.demote",
 		    "cannot be a real primary in standby cluster",
-		    "standby-leader.promote", "promoted self to a standby "
-		    "leader because i had the session lock", true);
+		    "standby-leader.promote",
+		    "promoted self to a standby "
+		    "leader because i had the session lock",
+		    true);
 	(void)snprintf(msg, sizeof(msg),
 	    "no action. I am (%s), the standby leader with the lock",
 	    h->conf.name);

@@ -9,8 +9,8 @@ failover_requested(const struct ha *h)
 {
 	const struct view *v = h->s.view;
 
-	return v != NULL && v->has_failover && (v->failover_leader[0] != '\0' ||
-	    v->failover_member[0] != '\0');
+	return v != NULL && v->has_failover &&
+	    (v->failover_leader[0] != '\0' || v->failover_member[0] != '\0');
 }
 
 /* Write {}.  Lost or refused: the next cycle sees the key and tries again. */
@@ -103,15 +103,18 @@ execute_request(struct ha *h, const char *bare)
 		return RC_OK;
 	}
 	if (v->failover_member[0] == '\0' && h->s.opt.pause) {
-		ha_log(h, LOG_LVL_WARNING, "manual.paused", "%s is possible "
+		ha_log(h, LOG_LVL_WARNING, "manual.paused",
+		    "%s is possible "
 		    "only to a specific candidate in a paused state",
 		    failover_action(h, true));
 		return RC_OK;
 	}
 	TRY(failover_possible(h, 0, false, &yes));
 	if (!yes) {
-		ha_log(h, LOG_LVL_WARNING, "manual.nobody", "%s: no healthy "
-		    "members found, %s is not possible", action, bare);
+		ha_log(h, LOG_LVL_WARNING, "manual.nobody",
+		    "%s: no healthy "
+		    "members found, %s is not possible",
+		    action, bare);
 		return RC_OK;
 	}
 	(void)snprintf(name, sizeof(name), "%s: demote", action);
@@ -127,8 +130,8 @@ manual_lead(struct ha *h)
 
 	if (!failover_requested(h) || (h->s.opt.pause && !is_primary(h)))
 		return RC_OK;
-	bare = h->s.view->failover_leader[0] != '\0' ? "switchover" :
-	    "failover";
+	bare =
+	    h->s.view->failover_leader[0] != '\0' ? "switchover" : "failover";
 	TRY(schedule_of_request(h, bare, &go, &clean));
 	if (!go && !clean)
 		return RC_OK;
@@ -171,9 +174,11 @@ race_candidate(struct ha *h, int *answer)
 	if (h->s.opt.pause) {
 		if (m != NULL || !is_primary(h))
 			return RC_OK;
-		ha_log(h, LOG_LVL_WARNING, "manual.candidate-gone", "%s: "
+		ha_log(h, LOG_LVL_WARNING, "manual.candidate-gone",
+		    "%s: "
 		    "removing failover key because failover candidate is not "
-		    "running", action);
+		    "running",
+		    action);
 		TRY(failover_clear(h, true));
 		*answer = -1;
 		return RC_OK;
@@ -212,8 +217,8 @@ race_others(struct ha *h, int *answer)
 			continue;
 		memset(&peers[n], 0, sizeof(peers[n]));
 		(void)text_set(peers[n].name, sizeof(peers[n].name), m->name);
-		(void)text_set(peers[n].api_url, sizeof(peers[n].api_url),
-		    m->api_url);
+		(void)text_set(
+		    peers[n].api_url, sizeof(peers[n].api_url), m->api_url);
 		n++;
 	}
 	TRY(healthiest(h, false, peers, n, NULL, &yes));
@@ -228,21 +233,21 @@ manual_race(struct ha *h, int *answer)
 	bool yes;
 
 	*answer = 1;
-	if (is_me(h, v->failover_member))			/* 1 */
+	if (is_me(h, v->failover_member)) /* 1 */
 		return RC_OK;
-	if (v->failover_member[0] != '\0') {			/* 2-4 */
+	if (v->failover_member[0] != '\0') { /* 2-4 */
 		TRY(race_candidate(h, answer));
 		if (*answer != 2)
 			return RC_OK;
-	} else if (h->s.opt.pause) {				/* 5 */
+	} else if (h->s.opt.pause) { /* 5 */
 		*answer = 0;
 		return RC_OK;
 	}
-	if (is_me(h, v->failover_leader)) {			/* 6 */
-		TRY(failover_possible(h, 0, v->failover_member[0] != '\0',
-		    &yes));
+	if (is_me(h, v->failover_leader)) { /* 6 */
+		TRY(failover_possible(
+		    h, 0, v->failover_member[0] != '\0', &yes));
 		*answer = !yes;
 		return RC_OK;
 	}
-	return race_others(h, answer);				/* 7 */
+	return race_others(h, answer); /* 7 */
 }

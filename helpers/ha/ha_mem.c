@@ -99,7 +99,8 @@ event_copy(const struct ha_ev *ev, int64_t now)
 		copy_config(e);
 	e->ev.doc = e->doc = dup_tree(ev->doc);
 	if (ev->error != NULL)
-		e->ev.error = e->error = dup_bytes(ev->error, strlen(ev->error) + 1);
+		e->ev.error = e->error =
+		    dup_bytes(ev->error, strlen(ev->error) + 1);
 	return e;
 }
 

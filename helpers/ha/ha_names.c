@@ -111,8 +111,7 @@ names_disjoint(const struct names *a, const struct names *b)
 }
 
 void
-names_text(const struct names *a, const char *separator, char *buf,
-    size_t size)
+names_text(const struct names *a, const char *separator, char *buf, size_t size)
 {
 	size_t used = 0;
 	uint32_t i;
@@ -125,8 +124,17 @@ names_text(const struct names *a, const char *separator, char *buf,
 
 /* ---- reading ---- */
 
-enum token { T_END, T_NAME, T_QUOTED, T_STAR, T_NUMBER, T_OPEN, T_CLOSE,
-	T_COMMA, T_BAD };
+enum token {
+	T_END,
+	T_NAME,
+	T_QUOTED,
+	T_STAR,
+	T_NUMBER,
+	T_OPEN,
+	T_CLOSE,
+	T_COMMA,
+	T_BAD
+};
 
 static enum token
 quoted(const char **p, char text[NAME_SIZE])
@@ -184,8 +192,9 @@ next_token(const char **p, char text[NAME_SIZE])
 		t = T_NAME;
 	else
 		return T_BAD;
-	while (**p != '\0' && (isalnum((unsigned char)**p) || **p == '_' ||
-	    **p == '$' || (unsigned char)**p >= 0x80)) {
+	while (**p != '\0' &&
+	    (isalnum((unsigned char)**p) || **p == '_' || **p == '$' ||
+		(unsigned char)**p >= 0x80)) {
 		if (n == NAME_SIZE - 1 ||
 		    (t == T_NUMBER && !isdigit((unsigned char)**p)))
 			return T_BAD;
@@ -230,8 +239,8 @@ parse_head(const char **p, struct ssn *s)
 	int64_t n;
 
 	s->type = SSN_PRIORITY;
-	if (t == T_NAME && (strcasecmp(text, "any") == 0 ||
-	    strcasecmp(text, "first") == 0)) {
+	if (t == T_NAME &&
+	    (strcasecmp(text, "any") == 0 || strcasecmp(text, "first") == 0)) {
 		if (strcasecmp(text, "any") == 0)
 			s->type = SSN_QUORUM;
 		t = next_token(&at, text);
@@ -281,7 +290,7 @@ plain_name(const char *name)
 		return false;
 	for (p = name; *p != '\0'; p++)
 		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-		    (*p >= '0' && *p <= '9') || *p == '_' || *p == '$'))
+			(*p >= '0' && *p <= '9') || *p == '_' || *p == '$'))
 			return false;
 	return name[0] != '\0';
 }
@@ -352,11 +361,10 @@ ssn_build(const struct names *names, int64_t n, bool quorum,
 		return;
 	if (quorum && server_version >= 90600)
 		(void)snprintf(buf, size, "%s%lld (%s)",
-		    server_version >= 100000 ? "ANY " : "", (long long)n,
-		    list);
+		    server_version >= 100000 ? "ANY " : "", (long long)n, list);
 	else if (names->n == 1 || server_version < 90600)
-		(void)snprintf(buf, size, "%s", names->n == 1 ? list :
-		    names->v[0]);
+		(void)snprintf(
+		    buf, size, "%s", names->n == 1 ? list : names->v[0]);
 	else
 		(void)snprintf(buf, size, "%lld (%s)", (long long)n, list);
 }

@@ -15,15 +15,15 @@ struct names {
 bool names_has(const struct names *, const char *);
 void names_add(struct names *, const char *);
 void names_remove(struct names *, const char *);
-void names_union(struct names *, const struct names *);	   /* a |= b */
-void names_minus(struct names *, const struct names *);	   /* a -= b */
+void names_union(struct names *, const struct names *);	    /* a |= b */
+void names_minus(struct names *, const struct names *);	    /* a -= b */
 void names_intersect(struct names *, const struct names *); /* a &= b */
 bool names_equal(const struct names *, const struct names *);
 bool names_subset(const struct names *, const struct names *); /* a <= b */
 bool names_disjoint(const struct names *, const struct names *);
 /* "a, b" */
-void names_text(const struct names *, const char *separator, char *buf,
-    size_t size);
+void names_text(
+    const struct names *, const char *separator, char *buf, size_t size);
 
 enum ssn_type { SSN_OFF = 0, SSN_PRIORITY, SSN_QUORUM };
 

@@ -46,8 +46,8 @@ get_bool(const struct tree *doc, const char *key)
 
 /* New name first, then the one before 4.0. */
 static int64_t
-get_renamed(const struct tree *doc, const char *key, const char *old,
-    int64_t dflt)
+get_renamed(
+    const struct tree *doc, const char *key, const char *old, int64_t dflt)
 {
 	if (tree_get(doc, key) != NULL)
 		return get_int(doc, key, "s", dflt);
@@ -59,7 +59,8 @@ get_sync_mode(const struct tree *doc)
 {
 	const struct tree *t = tree_get(doc, "synchronous_mode");
 
-	if (t != NULL && t->type == TREE_TEXT && strcasecmp(t->u.s, "quorum") == 0)
+	if (t != NULL && t->type == TREE_TEXT &&
+	    strcasecmp(t->u.s, "quorum") == 0)
 		return SYNC_QUORUM;
 	return get_bool(doc, "synchronous_mode") ? SYNC_PRIORITY : SYNC_OFF;
 }
@@ -89,8 +90,8 @@ read_standby_cluster(const struct tree *doc, struct options *o)
 
 	if (s == NULL || s->type != TREE_MAP)
 		return;
-	o->standby_cluster = has_text(s, "host", o->remote_host,
-	    sizeof(o->remote_host));
+	o->standby_cluster =
+	    has_text(s, "host", o->remote_host, sizeof(o->remote_host));
 	if (has_text(s, "port", o->remote_port, sizeof(o->remote_port)))
 		o->standby_cluster = true;
 	if (has_text(s, "restore_command", NULL, 0))
@@ -111,7 +112,8 @@ ha_clamp(int64_t ttl, int64_t loop_wait, int64_t retry_timeout,
 
 	loop_wait = loop_wait < 1 ? 1 : loop_wait > most ? most : loop_wait;
 	retry_timeout = retry_timeout < 3 ? 3 :
-	    retry_timeout > most ? most : retry_timeout;
+	    retry_timeout > most	  ? most :
+					    retry_timeout;
 	ttl = ttl < 20 ? 20 : ttl > most * 3 ? most * 3 : ttl;
 	if (1 + 2 * retry_timeout > ttl) {
 		loop_wait = 1;
@@ -128,15 +130,16 @@ void
 options_read(const struct tree *doc, struct options *o)
 {
 	memset(o, 0, sizeof(*o));
-	ha_clamp(get_int(doc, "ttl", "s", 30), get_int(doc, "loop_wait", "s", 10),
+	ha_clamp(get_int(doc, "ttl", "s", 30),
+	    get_int(doc, "loop_wait", "s", 10),
 	    get_int(doc, "retry_timeout", "s", 10), &o->time);
 	o->pause = get_bool(doc, "pause");
 	o->maximum_lag = get_int(doc, "maximum_lag_on_failover", "B", 1048576);
 	o->check_timeline = get_bool(doc, "check_timeline");
-	o->primary_start_timeout = get_renamed(doc, "primary_start_timeout",
-	    "master_start_timeout", 300);
-	o->primary_stop_timeout = get_renamed(doc, "primary_stop_timeout",
-	    "master_stop_timeout", 0);
+	o->primary_start_timeout = get_renamed(
+	    doc, "primary_start_timeout", "master_start_timeout", 300);
+	o->primary_stop_timeout =
+	    get_renamed(doc, "primary_stop_timeout", "master_stop_timeout", 0);
 	o->race_backoff = get_int(doc, "primary_race_backoff", "s", 0);
 	o->sync_strict = get_bool(doc, "synchronous_mode_strict");
 	o->sync_node_count = get_int(doc, "synchronous_node_count", NULL, 1);
@@ -215,7 +218,8 @@ ha_slot_name(const char *member, char out[64])
 			c += 'a' - 'A';
 		if (c == '-' || c == '.')
 			c = '_';
-		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')
+		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		    c == '_')
 			(void)snprintf(piece, sizeof(piece), "%c", (int)c);
 		else
 			(void)snprintf(piece, sizeof(piece), "u%04u", c);

@@ -84,8 +84,8 @@ schedule_tree(const struct ha *h)
 	for (i = 0; i < RESTART_KEY_COUNT; i++)
 		schedule_key(t, &s->req, s->order[i]);
 	if (s->postmaster_start[0] != '\0')
-		map_set(t, "postmaster_start_time",
-		    tree_text(s->postmaster_start));
+		map_set(
+		    t, "postmaster_start_time", tree_text(s->postmaster_start));
 	return t;
 }
 
@@ -131,8 +131,7 @@ publish(struct ha *h)
 	memcpy(t->proxy_url, h->conf.proxy_url, sizeof(t->proxy_url));
 	t->state = (uint32_t)h->p.pg.state;
 	t->role = (uint32_t)h->s.role;
-	t->checkpoint_pending = trusted(h) &&
-	    h->s.rewind != REWIND_CHECKPOINT;
+	t->checkpoint_pending = trusted(h) && h->s.rewind != REWIND_CHECKPOINT;
 	t->pending_restart = h->p.pg.pending_restart;
 	t->pause = h->s.opt.pause;
 	fill_lsn_block(h, t);
@@ -166,7 +165,8 @@ retain(struct ha *h, const char *slot)
 		return;
 	if (i == h->s.nretained)
 		h->s.nretained++;
-	(void)text_set(h->s.retained[i].slot, sizeof(h->s.retained[i].slot), slot);
+	(void)text_set(
+	    h->s.retained[i].slot, sizeof(h->s.retained[i].slot), slot);
 	h->s.retained[i].seen = h->p.now;
 }
 
@@ -198,14 +198,15 @@ retained_slots(struct ha *h, const struct tree *slots)
 		ha_slot_name(v->members[i].name, slot);
 		if (tree_get(slots, slot) != NULL &&
 		    (is_me(h, v->members[i].name) ||
-		    !v->members[i].tags.nostream))
+			!v->members[i].tags.nostream))
 			retain(h, slot);
 	}
 	for (i = 0; i < h->s.nretained; i++) {
 		if (h->s.retained[i].seen + keep <= h->p.now) {
 			ha_log(h, LOG_LVL_INFO, "slots.expired",
 			    "Replication slot '%s' for absent cluster member "
-			    "is expired after %lld sec.", h->s.retained[i].slot,
+			    "is expired after %lld sec.",
+			    h->s.retained[i].slot,
 			    (long long)h->s.opt.member_slots_ttl);
 			continue;
 		}
@@ -301,16 +302,16 @@ ha_status(const struct ha *h, int64_t now, struct msg_status *m)
 	m->role = (uint32_t)s->role;
 	m->state = (uint32_t)s->pg_state;
 	m->pause = s->opt.pause;
-	m->cluster_unlocked = v == NULL || s->view_until <= now ||
-	    view_unlocked(v);
+	m->cluster_unlocked =
+	    v == NULL || s->view_until <= now || view_unlocked(v);
 	m->standby_cluster = s->opt.standby_cluster;
 	m->synchronous_mode = (uint32_t)s->opt.sync_mode;
 	m->sync_standby = v != NULL && sync_active(h) &&
 	    strcasecmp(v->sync_leader, h->conf.name) != 0 &&
 	    sync_listed(h, h->conf.name);
 	m->failsafe_mode = s->opt.failsafe;
-	m->watchdog_failed = s->wd_unhealthy &&
-	    h->conf.watchdog_mode == WATCHDOG_REQUIRED;
+	m->watchdog_failed =
+	    s->wd_unhealthy && h->conf.watchdog_mode == WATCHDOG_REQUIRED;
 	m->nostream = h->conf.tags.nostream;
 	m->noloadbalance = h->conf.tags.noloadbalance;
 	m->leader[0] = '\0';

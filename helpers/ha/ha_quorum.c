@@ -45,8 +45,8 @@ invariant(struct work *w)
 		names_text(&all, ", ", a, sizeof(a));
 		(void)snprintf(w->r->warning, sizeof(w->r->warning),
 		    "Quorum and sync not guaranteed to overlap: nodes {%s} >= "
-		    "quorum %lld + sync %lld + 1", a, (long long)w->q,
-		    (long long)w->n);
+		    "quorum %lld + sync %lld + 1",
+		    a, (long long)w->q, (long long)w->n);
 		return false;
 	}
 	if (names_subset(&v, &s) || names_subset(&s, &v))
@@ -364,8 +364,8 @@ compress(struct resolver *r)
 	uint32_t i, k = 0;
 
 	for (i = 0; i < r->ntransitions; i++) {
-		if (k > 0 && r->transitions[k - 1].kind ==
-		    r->transitions[i].kind)
+		if (k > 0 &&
+		    r->transitions[k - 1].kind == r->transitions[i].kind)
 			k--;
 		if (k != i)
 			r->transitions[k] = r->transitions[i];
@@ -394,8 +394,8 @@ quorum_resolve(struct resolver *r)
 	if (!step_0(&w)) {
 		common = both(&w.s, &r->active);
 		if (r->confirmed == 0 && common.n > 0)
-			r->confirmed = least((int64_t)common.n,
-			    (int64_t)w.v.n - w.q);
+			r->confirmed =
+			    least((int64_t)common.n, (int64_t)w.v.n - w.q);
 		step_2_sets(&w);
 		if (!w.error && names_equal(&w.v, &w.s))
 			step_2_numbers(&w);
@@ -446,7 +446,8 @@ apply(struct ha *h, struct sync_key *k, const struct transition *t, bool *go)
 	    (long long)t->n, names);
 	TRY(sync_write(h, k, t->leader, &t->names, (uint32_t)t->n, go));
 	if (!*go)
-		ha_log(h, LOG_LVL_INFO, "sync.conflict", "Synchronous "
+		ha_log(h, LOG_LVL_INFO, "sync.conflict",
+		    "Synchronous "
 		    "replication key updated by someone else.");
 	return RC_OK;
 }

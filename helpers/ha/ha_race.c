@@ -54,8 +54,8 @@ limitation(const struct peer_status *p)
 {
 	if (!p->reachable)
 		return "not reachable";
-	if (p->has_tags && (p->tags.nofailover ||
-	    p->tags.failover_priority <= 0))
+	if (p->has_tags &&
+	    (p->tags.nofailover || p->tags.failover_priority <= 0))
 		return "not allowed to promote";
 	if (p->watchdog_failed)
 		return "not watchdog capable";
@@ -98,7 +98,8 @@ behind_cluster(struct ha *h, bool lag_check)
 	}
 	if (h->p.pg.received_timeline >= v->timeline)
 		return false;
-	ha_log(h, LOG_LVL_INFO, "replica.race.timeline", "My timeline %u is "
+	ha_log(h, LOG_LVL_INFO, "replica.race.timeline",
+	    "My timeline %u is "
 	    "behind last known cluster timeline %u",
 	    h->p.pg.received_timeline, v->timeline);
 	return true;
@@ -127,9 +128,11 @@ outdated_peer(struct ha *h, const struct peer_status *p)
 	if (!h->s.opt.check_timeline || h->s.opt.standby_cluster ||
 	    p->timeline == 0 || p->timeline >= v->timeline)
 		return false;
-	ha_log(h, LOG_LVL_INFO, "replica.race.peer-timeline", "Ignoring %s "
+	ha_log(h, LOG_LVL_INFO, "replica.race.peer-timeline",
+	    "Ignoring %s "
 	    "being ahead of us: its timeline %u is behind last known cluster "
-	    "timeline %u", p->name, p->timeline, v->timeline);
+	    "timeline %u",
+	    p->name, p->timeline, v->timeline);
 	return true;
 }
 
@@ -148,7 +151,8 @@ excluded_peer(struct ha *h, const struct peer_status *p)
 	for (i = 0; i < v->nfailsafe; i++)
 		if (strcmp(v->failsafe[i].name, p->name) == 0)
 			return false;
-	ha_log(h, LOG_LVL_INFO, "replica.race.peer-failsafe", "Ignoring %s "
+	ha_log(h, LOG_LVL_INFO, "replica.race.peer-failsafe",
+	    "Ignoring %s "
 	    "being ahead of us: it is not a member of failsafe mode",
 	    p->name);
 	return true;
@@ -188,8 +192,8 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 		if (former)
 			ha_log(h, LOG_LVL_INFO, "replica.race.former-priority",
 			    "Ignoring former leader %s having priority %d "
-			    "higher than this nodes %d priority", p->name,
-			    priority, c->priority);
+			    "higher than this nodes %d priority",
+			    p->name, priority, c->priority);
 		else if (!c->quorum || sync_listed(h, p->name)) {
 			ha_log(h, LOG_LVL_INFO, "replica.race.priority",
 			    "%s has equally tolerable WAL position and "
@@ -257,7 +261,7 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 			return RC_OK;
 	*yes = !c.quorum || c.votes >= (int64_t)c.need ||
 	    (c.ahead == 0 &&
-	    strcasecmp(h->s.view->sync_leader, h->conf.name) == 0);
+		strcasecmp(h->s.view->sync_leader, h->conf.name) == 0);
 	return RC_OK;
 }
 
@@ -297,8 +301,8 @@ race_peers(struct ha *h, struct view_failsafe *peers)
 
 	add_members(peers, &n, h->s.old_view);
 	for (i = 0; i < v->nfailsafe; i++)
-		add_peer(peers, &n, v->failsafe[i].name,
-		    v->failsafe[i].api_url);
+		add_peer(
+		    peers, &n, v->failsafe[i].name, v->failsafe[i].api_url);
 	add_members(peers, &n, v);
 	for (i = 0; i < n; i++)
 		if (!sync_active(h) || sync_listed(h, peers[i].name) ||
@@ -322,8 +326,8 @@ primary_may_lead(struct ha *h)
 	if (!h->p.pg.query_ok || timeline >= v->timeline)
 		return h->p.pg.query_ok;
 	ha_log(h, LOG_LVL_WARNING, "primary.race.timeline",
-	    "My timeline %u is behind last known cluster timeline %u",
-	    timeline, v->timeline);
+	    "My timeline %u is behind last known cluster timeline %u", timeline,
+	    v->timeline);
 	return false;
 }
 
@@ -372,9 +376,9 @@ healthy_standby(struct ha *h, bool *yes)
 	uint32_t n;
 
 	*yes = false;
-	if (h->s.opt.pause || h->conf.tags.nofailover)	/* 6, 7 */
+	if (h->s.opt.pause || h->conf.tags.nofailover) /* 6, 7 */
 		return RC_OK;
-	if (failover_requested(h))			/* 8 */
+	if (failover_requested(h)) /* 8 */
 		return healthy_requested(h, yes);
 	if (h->s.wd_unhealthy &&
 	    h->conf.watchdog_mode == WATCHDOG_REQUIRED) { /* 9 */
@@ -382,13 +386,12 @@ healthy_standby(struct ha *h, bool *yes)
 		    "Watchdog device is not usable");
 		return RC_OK;
 	}
-	if (failsafe_excludes(h))			/* 10 */
+	if (failsafe_excludes(h)) /* 10 */
 		return RC_OK;
 	if (sync_active(h) && h->s.opt.sync_mode == SYNC_PRIORITY &&
-	    !sync_listed(h, h->conf.name) &&
-	    !BROKEN(h, SYNC_RACE))			/* 11 */
+	    !sync_listed(h, h->conf.name) && !BROKEN(h, SYNC_RACE)) /* 11 */
 		return RC_OK;
-	n = race_peers(h, peers);			/* 12 */
+	n = race_peers(h, peers); /* 12 */
 	return healthiest(h, true, peers, n, former_leader(h), yes);
 }
 
@@ -399,7 +402,7 @@ healthy_enough(struct ha *h, bool *yes)
 
 	*yes = false;
 	if (h->s.released_at != 0 &&
-	    h->p.now - h->s.released_at < ttl_ns(h)) {	/* 1 */
+	    h->p.now - h->s.released_at < ttl_ns(h)) { /* 1 */
 		ha_log(h, LOG_LVL_INFO, "replica.race.pre-promote-backoff",
 		    "backoff: skip leader race after pre_promote script "
 		    "failure and releasing the lock voluntarily");
@@ -412,9 +415,9 @@ healthy_enough(struct ha *h, bool *yes)
 		if (answer >= 0)
 			return RC_OK;
 	}
-	if (starting(h))				/* 3 */
+	if (starting(h)) /* 3 */
 		return RC_OK;
-	if (is_primary(h)) {				/* 4, 5 */
+	if (is_primary(h)) { /* 4, 5 */
 		*yes = primary_may_lead(h);
 		return RC_OK;
 	}
@@ -426,8 +429,8 @@ healthy_enough(struct ha *h, bool *yes)
 /* ---- failover possible? (11.6) ---- */
 
 static bool
-is_candidate(const struct ha *h, const struct view_member *m,
-    bool skip_candidate)
+is_candidate(
+    const struct ha *h, const struct view_member *m, bool skip_candidate)
 {
 	const struct view *v = h->s.view;
 	const char *wanted = v->failover_member;
@@ -467,8 +470,7 @@ log_no_candidates(struct ha *h)
 }
 
 static bool
-candidate_healthy(struct ha *h, const struct peer_status *p,
-    uint64_t reference)
+candidate_healthy(struct ha *h, const struct peer_status *p, uint64_t reference)
 {
 	const struct view *v = h->s.view;
 	const char *why = limitation(p);
@@ -482,8 +484,8 @@ candidate_healthy(struct ha *h, const struct peer_status *p,
 	if (reference != 0)
 		lagging = p->position < reference;
 	else
-		lagging = v->optime > p->position && v->optime - p->position >
-		    (uint64_t)h->s.opt.maximum_lag;
+		lagging = v->optime > p->position &&
+		    v->optime - p->position > (uint64_t)h->s.opt.maximum_lag;
 	if (lagging) {
 		ha_log(h, LOG_LVL_INFO, "failover.lagging",
 		    "Member %s exceeds maximum replication lag", p->name);
@@ -491,7 +493,8 @@ candidate_healthy(struct ha *h, const struct peer_status *p,
 	}
 	if (h->s.opt.check_timeline &&
 	    (p->timeline == 0 || p->timeline < v->timeline)) {
-		ha_log(h, LOG_LVL_INFO, "failover.timeline", "Timeline %u of "
+		ha_log(h, LOG_LVL_INFO, "failover.timeline",
+		    "Timeline %u of "
 		    "member %s is behind the cluster timeline %u",
 		    p->timeline, p->name, v->timeline);
 		return false;
@@ -500,8 +503,8 @@ candidate_healthy(struct ha *h, const struct peer_status *p,
 }
 
 enum rc
-failover_possible(struct ha *h, uint64_t reference, bool skip_candidate,
-    bool *yes)
+failover_possible(
+    struct ha *h, uint64_t reference, bool skip_candidate, bool *yes)
 {
 	const struct view *v = h->s.view;
 	const struct peer_status *answers;
@@ -511,8 +514,8 @@ failover_possible(struct ha *h, uint64_t reference, bool skip_candidate,
 	*yes = false;
 	for (i = 0; i < v->nmembers && n < MAX_MEMBERS; i++)
 		if (is_candidate(h, &v->members[i], skip_candidate))
-			add_peer(ask, &n, v->members[i].name,
-			    v->members[i].api_url);
+			add_peer(
+			    ask, &n, v->members[i].name, v->members[i].api_url);
 	if (n == 0) {
 		log_no_candidates(h);
 		return RC_OK;
@@ -525,8 +528,7 @@ failover_possible(struct ha *h, uint64_t reference, bool skip_candidate,
 	    (v->failover_member[0] == '\0' || skip_candidate) &&
 	    (int64_t)healthy - 1 < (int64_t)v->sync_quorum) {
 		ha_log(h, LOG_LVL_INFO, "failover.quorum",
-		    "Quorum requirement %u can not be reached",
-		    v->sync_quorum);
+		    "Quorum requirement %u can not be reached", v->sync_quorum);
 		return RC_OK;
 	}
 	*yes = healthy >= 1;
@@ -549,10 +551,11 @@ backoff(struct ha *h)
 		h->s.backoff_start = h->p.now;
 	left = h->s.backoff_start + o->race_backoff * NS_PER_SEC - h->p.now;
 	if (!(left > 0 && h->p.pg.receiver_streaming &&
-	    own_position(h) > h->s.prev_wal) &&
+		own_position(h) > h->s.prev_wal) &&
 	    left <= o->race_backoff * NS_PER_SEC - loop_ns(h))
 		return RC_OK;
-	return say(h, "replica.race.backoff", "My (%s) wal position moved "
+	return say(h, "replica.race.backoff",
+	    "My (%s) wal position moved "
 	    "since last heart beat loop, %lld seconds until leader race",
 	    h->conf.name, (long long)(left / NS_PER_SEC));
 }
@@ -569,7 +572,8 @@ won_failover_key(struct ha *h)
 		return RC_OK;
 	if (!h->s.opt.pause || v->failover_leader[0] == '\0' ||
 	    v->failover_member[0] == '\0') {
-		ha_log(h, LOG_LVL_INFO, "failover.cleanup", "Cleaning up "
+		ha_log(h, LOG_LVL_INFO, "failover.cleanup",
+		    "Cleaning up "
 		    "failover key after acquiring leader lock...");
 		return failover_clear(h, false);
 	}
@@ -595,13 +599,16 @@ race_won(struct ha *h)
 	if (!ok)
 		return RC_DCS;
 	if (!has_lock(h) && !BROKEN(h, PROMOTE_NO_LOCK))
-		return say(h, "race.lost-again", "not promoting because "
+		return say(h, "race.lost-again",
+		    "not promoting because "
 		    "failed to update leader lock in DCS");
 	if (h->s.opt.standby_cluster)
 		return follow(h, "race.won.standby-cluster",
 		    "cannot be a real primary in standby cluster",
-		    "race.won.standby-leader", "promoted self to a standby "
-		    "leader by acquiring session lock", false);
+		    "race.won.standby-leader",
+		    "promoted self to a standby "
+		    "leader by acquiring session lock",
+		    false);
 	return enforce_leader(h, "race.won.primary",
 	    "acquired session lock as a leader", "race.won",
 	    "promoted self to leader by acquiring session lock");
@@ -625,20 +632,29 @@ race_unfit(struct ha *h)
 		 */
 		if (unlocked(h) && !is_primary(h) && !h->s.opt.pause) {
 			h->s.earlier = h->p.now + 2 * NS_PER_SEC;
-			return say(h, "replica.race.wait", "%s", nofailover ?
-			    "following a different leader because I am not "
-			    "allowed to promote" : "following a different "
-			    "leader because i am not the healthiest node");
+			return say(h, "replica.race.wait", "%s",
+			    nofailover ?
+				"following a different leader because I am not "
+				"allowed to promote" :
+				"following a different "
+				"leader because i am not the healthiest node");
 		}
 	}
 	if (nofailover)
-		return follow(h, "race.nofailover.demote", "demoting self "
+		return follow(h, "race.nofailover.demote",
+		    "demoting self "
 		    "because I am not allowed to become primary",
-		    "race.nofailover", "following a different leader because "
-		    "I am not allowed to promote", true);
-	return follow(h, "race.unhealthy.demote", "demoting self because i "
-	    "am not the healthiest node", "race.unhealthy", "following a "
-	    "different leader because i am not the healthiest node", true);
+		    "race.nofailover",
+		    "following a different leader because "
+		    "I am not allowed to promote",
+		    true);
+	return follow(h, "race.unhealthy.demote",
+	    "demoting self because i "
+	    "am not the healthiest node",
+	    "race.unhealthy",
+	    "following a "
+	    "different leader because i am not the healthiest node",
+	    true);
 }
 
 enum rc
@@ -653,7 +669,11 @@ race(struct ha *h)
 	TRY(lock_acquire(h, &won));
 	if (won || BROKEN(h, PROMOTE_NO_LOCK))
 		return race_won(h);
-	return follow(h, "race.lost.demote", "demoted self after trying and "
-	    "failing to obtain lock", "race.lost", "following new leader "
-	    "after trying and failing to obtain lock", true);
+	return follow(h, "race.lost.demote",
+	    "demoted self after trying and "
+	    "failing to obtain lock",
+	    "race.lost",
+	    "following new leader "
+	    "after trying and failing to obtain lock",
+	    true);
 }

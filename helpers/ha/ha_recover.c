@@ -52,12 +52,14 @@ recover_with_lock(struct ha *h, int64_t *timeout)
 static enum rc
 recover_crash(struct ha *h, const struct ha_control *c)
 {
-	if (!c->ok || (c->state != CONTROL_IN_PRODUCTION &&
-	    c->state != CONTROL_SHUTTING_DOWN &&
-	    c->state != CONTROL_IN_CRASH_RECOVERY))
+	if (!c->ok ||
+	    (c->state != CONTROL_IN_PRODUCTION &&
+		c->state != CONTROL_SHUTTING_DOWN &&
+		c->state != CONTROL_IN_CRASH_RECOVERY))
 		return RC_OK;
 	if (h->p.pg.server_version >= 150000 && h->p.pg.has_backup_label) {
-		ha_log(h, LOG_LVL_INFO, "recover.backup-label", "Skipping "
+		ha_log(h, LOG_LVL_INFO, "recover.backup-label",
+		    "Skipping "
 		    "single-user crash recovery because backup_label exists; "
 		    "PostgreSQL will handle it during normal startup");
 		return RC_OK;
@@ -66,8 +68,8 @@ recover_crash(struct ha *h, const struct ha_control *c)
 }
 
 static enum rc
-start_standby(struct ha *h, const struct view_member *target,
-    enum pg_role role, int64_t timeout)
+start_standby(struct ha *h, const struct view_member *target, enum pg_role role,
+    int64_t timeout)
 {
 	struct ha_job job;
 
@@ -93,7 +95,8 @@ recover_as_standby(struct ha *h, int64_t timeout)
 	if (has_lock(h) && !h->s.opt.standby_cluster) {
 		h->s.rewind = REWIND_INITIAL;
 		TRY(start_standby(h, NULL, ROLE_REPLICA, timeout));
-		return say(h, "recover.read-only", "starting as readonly "
+		return say(h, "recover.read-only",
+		    "starting as readonly "
 		    "because i had the session lock");
 	}
 	if (!rewind_executed(h))
@@ -102,12 +105,14 @@ recover_as_standby(struct ha *h, int64_t timeout)
 	target = follow_target(h, &remote);
 	if (has_lock(h)) {
 		TRY(start_standby(h, target, ROLE_STANDBY_LEADER, timeout));
-		return say(h, "recover.standby-leader", "starting as a "
+		return say(h, "recover.standby-leader",
+		    "starting as a "
 		    "standby leader because i had the session lock");
 	}
 	if (h->s.opt.standby_cluster && unlocked(h)) {
 		TRY(start_standby(h, target, ROLE_REPLICA, timeout));
-		return say(h, "recover.remote", "trying to follow a remote "
+		return say(h, "recover.remote",
+		    "trying to follow a remote "
 		    "member because standby cluster is unhealthy");
 	}
 	TRY(sync_clear_ssn(h));
@@ -132,8 +137,7 @@ recover(struct ha *h)
 		TRY(action_begin(h, ACTION_START_PRIMARY, &job,
 		    "starting primary after failure"));
 		h->s.recovering = true;
-		return say(h, "recover.start-primary", "%s",
-		    h->s.action.name);
+		return say(h, "recover.start-primary", "%s", h->s.action.name);
 	}
 	watchdog_disarm(h, 0);
 	TRY(recover_crash(h, &control));
@@ -192,7 +196,8 @@ startup_timed_out(struct ha *h)
 
 	TRY(failover_possible(h, 0, false, &possible));
 	if (!possible)
-		return say(h, "startup.timeout-wait", "primary start has "
+		return say(h, "startup.timeout-wait",
+		    "primary start has "
 		    "timed out, but continuing to wait because failover is "
 		    "not possible");
 	ha_log(h, LOG_LVL_INFO, "startup.timeout",
@@ -213,17 +218,21 @@ startup_with_lock(struct ha *h)
 		ha_log(h, LOG_LVL_INFO, "startup.lock-lost",
 		    "Lost lock while starting up. Demoting self.");
 		TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
-		return say(h, "startup.lock-lost", "stopped PostgreSQL while "
+		return say(h, "startup.lock-lost",
+		    "stopped PostgreSQL while "
 		    "starting up because leader key was lost");
 	}
-	limit = h->s.start_timeout != 0 ? h->s.start_timeout :
+	limit = h->s.start_timeout != 0 ?
+	    h->s.start_timeout :
 	    h->s.opt.primary_start_timeout * NS_PER_SEC;
 	left = h->p.pg.state_since + limit - h->p.now;
 	if (left <= 0)
 		return startup_timed_out(h);
 	TRY(manual_lead(h));
-	return say(h, "startup.wait", "PostgreSQL is still starting up, "
-	    "%lld seconds until timeout", (long long)(left / NS_PER_SEC));
+	return say(h, "startup.wait",
+	    "PostgreSQL is still starting up, "
+	    "%lld seconds until timeout",
+	    (long long)(left / NS_PER_SEC));
 }
 
 enum rc
@@ -233,8 +242,8 @@ startup_check(struct ha *h)
 	if (!starting(h) || h->s.opt.pause) {
 		h->s.start_timeout = 0;
 		if (h->s.opt.pause) {
-			enum pg_state now = h->p.pg.running ?
-			    STATE_RUNNING : STATE_STOPPED;
+			enum pg_state now =
+			    h->p.pg.running ? STATE_RUNNING : STATE_STOPPED;
 
 			if (h->p.pg.state != now)
 				set_state(h, now);
@@ -277,7 +286,8 @@ busy_with_lock(struct ha *h)
 			    "too long");
 			TRY(action_cancel(h, NS_PER_SEC));
 			TRY(demote(h, DEMOTE_IMMEDIATE));
-			return say(h, "busy.crash-recovery", "terminated "
+			return say(h, "busy.crash-recovery",
+			    "terminated "
 			    "crash recovery because of startup timeout");
 		}
 	}
@@ -311,8 +321,8 @@ busy_primary(struct ha *h)
 	if (h->s.action.kind == ACTION_DEMOTE)
 		return RC_OK; /* it is being stopped as it is */
 	memcpy(name, h->s.action.name, sizeof(name));
-	ha_log(h, LOG_LVL_INFO, "busy.demote", "Demoting primary during %s",
-	    name);
+	ha_log(
+	    h, LOG_LVL_INFO, "busy.demote", "Demoting primary during %s", name);
 	TRY(action_cancel(h, NS_PER_SEC));
 	TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
 	return say(h, "busy.demote", "lost leader lock during %s", name);
@@ -345,20 +355,23 @@ dcs_error_primary(struct ha *h)
 	if (yes) {
 		failsafe_patch(h, false);
 		sync_slots(h);
-		return say(h, "dcs.failsafe", "continue to run as a leader "
+		return say(h, "dcs.failsafe",
+		    "continue to run as a leader "
 		    "because failsafe mode is enabled and all members are "
 		    "accessible");
 	}
 	if (BROKEN(h, NO_DEMOTE_ERROR))
 		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	failsafe_clear(h);
-	ha_log(h, LOG_LVL_INFO, "dcs.demote", "demoting self because DCS is "
+	ha_log(h, LOG_LVL_INFO, "dcs.demote",
+	    "demoting self because DCS is "
 	    "not accessible and I was a leader");
 	if (busy(h) && h->s.action.kind != ACTION_DEMOTE)
 		TRY(action_cancel(h, NS_PER_SEC));
 	if (!busy(h))
 		TRY(demote(h, DEMOTE_OFFLINE));
-	return say(h, "dcs.demote", "demoted self because DCS is not "
+	return say(h, "dcs.demote",
+	    "demoted self because DCS is not "
 	    "accessible and I was a leader");
 }
 
@@ -371,8 +384,7 @@ dcs_error_becoming_primary(struct ha *h)
 {
 	if (h->s.action.kind != ACTION_PROMOTE &&
 	    h->s.action.kind != ACTION_START_PRIMARY &&
-	    !(h->s.action.kind == ACTION_RESTART &&
-	    h->s.role == ROLE_PRIMARY))
+	    !(h->s.action.kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY))
 		return RC_OK;
 	if (h->s.opt.pause)
 		return RC_OK;
@@ -387,8 +399,7 @@ enum rc
 dcs_error(struct ha *h)
 {
 	TRY(ask_snapshot(h));
-	if (h->s.opt.failsafe && h->p.pg.query_ok &&
-	    h->p.pg.wal_position != 0)
+	if (h->s.opt.failsafe && h->p.pg.query_ok && h->p.pg.wal_position != 0)
 		h->s.last_wal = h->p.pg.wal_position;
 	TRY(dcs_error_becoming_primary(h));
 	/*

@@ -69,18 +69,19 @@ restart_begin(struct ha *h, const struct msg_request *r, uint64_t request,
 	if (why != NULL) {
 		ha_log(h, LOG_LVL_INFO, "restart.refused",
 		    "not proceeding with the restart: %s", why);
-		(void)snprintf(text, size,
-		    "restart conditions are not satisfied");
+		(void)snprintf(
+		    text, size, "restart conditions are not satisfied");
 		return RC_OK;
 	}
 	if (busy(h)) {
-		(void)snprintf(text, size, "%s already in progress",
-		    h->s.action.name);
+		(void)snprintf(
+		    text, size, "%s already in progress", h->s.action.name);
 		return RC_OK;
 	}
 	text[0] = '\0';
-	timeout = (r->timeout >= 0 ? r->timeout :
-	    h->s.opt.primary_start_timeout) * NS_PER_SEC;
+	timeout =
+	    (r->timeout >= 0 ? r->timeout : h->s.opt.primary_start_timeout) *
+	    NS_PER_SEC;
 	TRY(action_claim(h, ACTION_RESTART, "restart"));
 	h->s.action.role = h->s.role;
 	h->s.action.job_timeout = timeout;
@@ -137,7 +138,7 @@ schedule_order(struct scheduled_restart *s, const struct tree *doc)
 		[RESTART_KEY_TIMEOUT] = "timeout",
 		[RESTART_KEY_PENDING] = "restart_pending",
 	};
-	bool used[RESTART_KEY_COUNT] = {false};
+	bool used[RESTART_KEY_COUNT] = { false };
 	uint32_t i, n = 0;
 	int k;
 
@@ -145,7 +146,8 @@ schedule_order(struct scheduled_restart *s, const struct tree *doc)
 		const char *key = tree_child(doc, i)->key;
 
 		for (k = 0; k < RESTART_KEY_COUNT; k++) {
-			if (used[k] || key == NULL || strcmp(key, names[k]) != 0)
+			if (used[k] || key == NULL ||
+			    strcmp(key, names[k]) != 0)
 				continue;
 			used[k] = true;
 			s->order[n++] = (enum restart_key)k;
@@ -208,9 +210,11 @@ scheduled_restart(struct ha *h)
 		return RC_MSG;
 	if (s->postmaster_start[0] != '\0' && started[0] != '\0' &&
 	    strcmp(s->postmaster_start, started) != 0) {
-		ha_log(h, LOG_LVL_INFO, "restart.happened", "Cancelling "
+		ha_log(h, LOG_LVL_INFO, "restart.happened",
+		    "Cancelling "
 		    "scheduled restart: postgres restart has already "
-		    "happened at %s", started);
+		    "happened at %s",
+		    started);
 		memset(s, 0, sizeof(*s));
 		return RC_MSG;
 	}
@@ -232,8 +236,8 @@ scheduled_restart(struct ha *h)
 /* ---- reinitialize (18.3) ---- */
 
 static enum rc
-request_reinitialize(struct ha *h, const struct msg_request *r,
-    uint64_t request)
+request_reinitialize(
+    struct ha *h, const struct msg_request *r, uint64_t request)
 {
 	struct ha_job job;
 	bool ok;

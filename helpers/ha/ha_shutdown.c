@@ -71,7 +71,7 @@ release_after_stop(struct ha *h)
 	TRY(ask_control(h, 0, &control));
 	if (control.ok && control.state == CONTROL_SHUT_DOWN)
 		lsn = control.prev_lsn != 0 ? control.prev_lsn :
-		    control.checkpoint_lsn;
+					      control.checkpoint_lsn;
 	return lock_delete(h, lsn, &ok);
 }
 
@@ -121,10 +121,12 @@ stop_and_publish(struct ha *h)
 		TRY(leave_sync_set(h));
 		TRY(stop_postgres(h, &stopped, &released));
 		if (!stopped) {
-			ha_log(h, LOG_LVL_ERROR, "shutdown.failed", "PostgreSQL "
+			ha_log(h, LOG_LVL_ERROR, "shutdown.failed",
+			    "PostgreSQL "
 			    "shutdown failed, leader key not removed.%s",
 			    h->s.wd_fence_armed || h->s.wd_device_running ?
-			    " Leaving watchdog running." : "");
+				" Leaving watchdog running." :
+				"");
 			return leave(h);
 		}
 		h->p.pg.running = false;
@@ -147,7 +149,8 @@ run_shutdown(struct ha *h)
 		TRY(action_cancel(h, 10 * NS_PER_SEC));
 	}
 	if (h->s.opt.pause) {
-		ha_log(h, LOG_LVL_INFO, "shutdown.paused", "Leader key is not "
+		ha_log(h, LOG_LVL_INFO, "shutdown.paused",
+		    "Leader key is not "
 		    "deleted and Postgresql is not stopped due paused state");
 		watchdog_disarm(h, 1);
 		return leave(h);

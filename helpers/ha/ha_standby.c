@@ -98,7 +98,9 @@ by_preference(const void *a, const void *b)
 		return x->member->tags.nofailover ? 1 : -1;
 	if (x->member->tags.sync_priority != y->member->tags.sync_priority)
 		return x->member->tags.sync_priority <
-		    y->member->tags.sync_priority ? 1 : -1;
+			y->member->tags.sync_priority ?
+		    1 :
+		    -1;
 	r = state_rank(y->sender->sync_state) -
 	    state_rank(x->sender->sync_state);
 	if (r != 0)
@@ -118,8 +120,7 @@ collect(const struct ha *h, struct candidate *c)
 		const struct view_member *m = find_member(h, s->name);
 
 		if (m == NULL || find_sender(h, s->name) != s ||
-		    sender_lsn(h, s) == 0 || !eligible(h, m) ||
-		    cascades(h, m))
+		    sender_lsn(h, s) == 0 || !eligible(h, m) || cascades(h, m))
 			continue;
 		c[n].sender = s;
 		c[n].member = m;
@@ -160,8 +161,8 @@ forget_unlisted(struct ha *h, const struct ssn *ssn)
 }
 
 static bool
-has_caught_up(const struct ha *h, const struct sync_key *k,
-    const struct ha_sender *s)
+has_caught_up(
+    const struct ha *h, const struct sync_key *k, const struct ha_sender *s)
 {
 	bool reached = sender_lsn(h, s) >= h->s.sync.reference;
 
@@ -170,8 +171,9 @@ has_caught_up(const struct ha *h, const struct sync_key *k,
 		return reached && strcmp(s->sync_state, "quorum") == 0;
 	if (h->s.opt.sync_mode == SYNC_QUORUM &&
 	    h->p.pg.server_version >= 90600)
-		return reached && (strcmp(s->sync_state, "sync") == 0 ||
-		    strcmp(s->sync_state, "potential") == 0);
+		return reached &&
+		    (strcmp(s->sync_state, "sync") == 0 ||
+			strcmp(s->sync_state, "potential") == 0);
 	return names_has(&k->voters, s->name) ||
 	    (reached && strcmp(s->sync_state, "sync") == 0);
 }
@@ -190,8 +192,10 @@ note_ssn(struct ha *h, const struct sync_key *k, struct standbys *st)
 
 	ssn_parse(h->p.pg.ssn, &st->ssn);
 	if (st->ssn.bad)
-		ha_log(h, LOG_LVL_WARNING, "sync.unparsable", "Unparsable "
-		    "synchronous_standby_names value \"%s\"", h->p.pg.ssn);
+		ha_log(h, LOG_LVL_WARNING, "sync.unparsable",
+		    "Unparsable "
+		    "synchronous_standby_names value \"%s\"",
+		    h->p.pg.ssn);
 	if (!m->known || strcmp(m->seen, h->p.pg.ssn) != 0) {
 		memcpy(m->seen, h->p.pg.ssn, sizeof(m->seen));
 		m->known = true;
@@ -223,8 +227,8 @@ standbys_evaluate(struct ha *h, const struct sync_key *k, struct standbys *st)
 	bool quorum = h->s.opt.sync_mode == SYNC_QUORUM &&
 	    h->p.pg.server_version >= 90600;
 	int64_t most = h->s.opt.maximum_lag_on_syncnode;
-	int64_t want = h->p.pg.server_version < 90600 ? 1 :
-	    h->s.opt.sync_node_count;
+	int64_t want =
+	    h->p.pg.server_version < 90600 ? 1 : h->s.opt.sync_node_count;
 	uint64_t top;
 	uint32_t i, n;
 
@@ -248,8 +252,7 @@ standbys_evaluate(struct ha *h, const struct sync_key *k, struct standbys *st)
 		    top - c[i].lsn > (uint64_t)most)
 			continue;
 		names_add(&st->active, name);
-		if (is_ready(h, name) &&
-		    (quorum || strcmp(state, "sync") == 0))
+		if (is_ready(h, name) && (quorum || strcmp(state, "sync") == 0))
 			names_add(&st->confirmed, name);
 	}
 	return RC_OK;

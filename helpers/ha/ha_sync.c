@@ -41,8 +41,8 @@ sync_write(struct ha *h, struct sync_key *k, const char *leader,
 	for (i = 0; i < voters->n; i++)
 		list_add(list, tree_text(voters->v[i]));
 	fx = dcs_new(h, OP_SET_SYNC);
-	(void)text_set(fx->dcs.u.sync.leader, sizeof(fx->dcs.u.sync.leader),
-	    leader);
+	(void)text_set(
+	    fx->dcs.u.sync.leader, sizeof(fx->dcs.u.sync.leader), leader);
 	fx->dcs.u.sync.quorum = quorum;
 	fx->dcs.u.sync.token = k->token;
 	fx->dcs.u.sync.with_token = 1;
@@ -96,8 +96,8 @@ sync_assign(struct ha *h, const struct names *names, int64_t n, bool quorum)
 {
 	char value[4096];
 
-	ssn_build(names, n, quorum, h->p.pg.server_version, value,
-	    sizeof(value));
+	ssn_build(
+	    names, n, quorum, h->p.pg.server_version, value, sizeof(value));
 	return set_ssn(h, value);
 }
 
@@ -145,20 +145,25 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 		return RC_OK;
 	}
 	n = k->voters.n > (quorum ? k->quorum : 0) ?
-	    k->voters.n - (quorum ? k->quorum : 0) : 0;
+	    k->voters.n - (quorum ? k->quorum : 0) :
+	    0;
 	if (n < m)
 		n = m;
 	if (!names_equal(&st->ssn.names, &k->voters) || st->ssn.n != n ||
 	    st->ssn.star || (st->ssn.type != type && st->ssn.names.n > 1))
 		TRY(sync_assign(h, &k->voters, n, quorum));
 	else if (k->voters.n > 0)
-		(void)snprintf(keep, sizeof(keep), "Continue using old value "
-		    "of synchronous_standby_names=\"%s\". ", h->p.pg.ssn);
+		(void)snprintf(keep, sizeof(keep),
+		    "Continue using old value "
+		    "of synchronous_standby_names=\"%s\". ",
+		    h->p.pg.ssn);
 	if (!h->s.sync.warned)
-		ha_log(h, LOG_LVL_WARNING, "sync.strict", "No active "
+		ha_log(h, LOG_LVL_WARNING, "sync.strict",
+		    "No active "
 		    "replication connections from Patroni members and "
 		    "synchronous_mode_strict is requested. %sCommits will be "
-		    "delayed.", keep);
+		    "delayed.",
+		    keep);
 	h->s.sync.warned = true;
 	return RC_OK;
 }
@@ -167,25 +172,27 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 
 /* Steps 1-3: a /sync that can be built upon. */
 static enum rc
-sync_repair(struct ha *h, struct sync_key *k, const struct standbys *st,
-    bool *go)
+sync_repair(
+    struct ha *h, struct sync_key *k, const struct standbys *st, bool *go)
 {
 	static const struct names none;
 	char c[TEXT_SIZE], v[TEXT_SIZE];
 
 	*go = true;
 	if (strcasecmp(k->leader, h->conf.name) != 0) {
-		ha_log(h, LOG_LVL_WARNING, "sync.leader", "Inconsistent state "
+		ha_log(h, LOG_LVL_WARNING, "sync.leader",
+		    "Inconsistent state "
 		    "of /sync key detected, leader = %s doesn't match %s, "
-		    "updating synchronous replication key", k->leader,
-		    h->conf.name);
+		    "updating synchronous replication key",
+		    k->leader, h->conf.name);
 		TRY(sync_write(h, k, h->conf.name, &none, 0, go));
 	}
 	if (*go && names_equal(&st->active, &k->voters) &&
 	    !names_equal(&k->voters, &st->confirmed)) {
 		names_text(&st->confirmed, ", ", c, sizeof(c));
 		names_text(&k->voters, ", ", v, sizeof(v));
-		ha_log(h, LOG_LVL_WARNING, "sync.inconsistent", "Inconsistent "
+		ha_log(h, LOG_LVL_WARNING, "sync.inconsistent",
+		    "Inconsistent "
 		    "state between synchronous_standby_names = %s and /sync = "
 		    "%s key detected, updating synchronous replication key...",
 		    c, v);
@@ -214,7 +221,8 @@ sync_change(struct ha *h, struct sync_key *k, struct standbys *st)
 		    "Updating /sync key temporarily from %s to %s", from, to);
 		TRY(sync_write(h, k, h->conf.name, &keep, 0, &ok));
 		if (!ok) {
-			ha_log(h, LOG_LVL_INFO, "sync.conflict", "Synchronous "
+			ha_log(h, LOG_LVL_INFO, "sync.conflict",
+			    "Synchronous "
 			    "replication key updated by someone else.");
 			return RC_OK;
 		}
@@ -253,8 +261,7 @@ sync_priority(struct ha *h, struct sync_key *k)
 	if (strict)
 		return RC_OK;
 	if (!st.ssn.star && names_equal(&st.active, &k->voters) &&
-	    names_equal(&st.active, &st.ssn.names) &&
-	    st.ssn.n == st.active.n) {
+	    names_equal(&st.active, &st.ssn.names) && st.ssn.n == st.active.n) {
 		if (st.ssn.type == SSN_QUORUM)
 			return sync_assign(h, &st.active, st.active.n, false);
 		return RC_OK;
@@ -307,11 +314,12 @@ promote_priority(struct ha *h, struct sync_key *k)
 	}
 	TRY(sync_write(h, k, h->conf.name, &wait, 0, &ok));
 	if (!ok)
-		return say(h, "sync.promote-conflict", "Postponing promotion "
+		return say(h, "sync.promote-conflict",
+		    "Postponing promotion "
 		    "because synchronous replication state was updated by "
 		    "somebody else");
-	return sync_assign(h, &wait, h->s.opt.sync_strict && wait.n == 0 ?
-	    1 : (int64_t)wait.n, false);
+	return sync_assign(h, &wait,
+	    h->s.opt.sync_strict && wait.n == 0 ? 1 : (int64_t)wait.n, false);
 }
 
 static enum rc
@@ -391,7 +399,8 @@ sync_leave(struct ha *h, bool *begun)
 	fx_new(h, FX_PUBLISH);
 	TRY(publish_member_wait(h, &outcome));
 	if (outcome != OUTCOME_OK) {
-		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Updating member "
+		ha_log(h, LOG_LVL_WARNING, "sync.leave",
+		    "Updating member "
 		    "state failed, skipping synchronous standby disable");
 		sync_stay(h);
 		return RC_OK;
@@ -409,7 +418,8 @@ sync_left(struct ha *h, bool *left)
 	*left = true;
 	TRY(load_plain(h, &ok));
 	if (!ok) {
-		ha_log(h, LOG_LVL_WARNING, "sync.leave", "Could not get "
+		ha_log(h, LOG_LVL_WARNING, "sync.leave",
+		    "Could not get "
 		    "cluster state, skipping synchronous standby disable");
 		return RC_OK;
 	}

@@ -19,9 +19,9 @@ struct sync_key {
 
 /* What PostgreSQL says about the standbys (13.3, 13.4). */
 struct standbys {
-	struct ssn ssn;		 /* the live value */
-	struct names active;	 /* picked */
-	struct names confirmed;	 /* picked, synchronous, caught up */
+	struct ssn ssn;		/* the live value */
+	struct names active;	/* picked */
+	struct names confirmed; /* picked, synchronous, caught up */
 };
 
 void sync_read(struct ha *, struct sync_key *);
@@ -32,8 +32,8 @@ enum rc sync_strict(struct ha *, const struct sync_key *,
     const struct standbys *, bool *in_force);
 
 /* ha_standby.c */
-enum rc standbys_evaluate(struct ha *, const struct sync_key *,
-    struct standbys *);
+enum rc standbys_evaluate(
+    struct ha *, const struct sync_key *, struct standbys *);
 
 /* ha_quorum.c */
 enum rc quorum_process(struct ha *, struct sync_key *);

@@ -58,8 +58,7 @@ on_checkpoint(const struct sql_answer *a, void *arg)
 	b->checkpoint_ask = 0;
 	if (a->outcome != SQL_OK)
 		log_error("Exception during CHECKPOINT: %s", a->message);
-	done(b->c, ask, a->outcome == SQL_OK ? JOB_OK : JOB_FAILED,
-	    a->message);
+	done(b->c, ask, a->outcome == SQL_OK ? JOB_OK : JOB_FAILED, a->message);
 	/* nothing idles around: the next one is a promotion away */
 	sql_close(b->checkpoint);
 }
@@ -78,14 +77,14 @@ checkpoint(struct controller *c, uint64_t ask)
 	}
 	if (b->checkpoint == NULL)
 		b->checkpoint = sql_new(c->base, NULL);
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (b->checkpoint != NULL && info != NULL) {
 		tree_set(info, "options", tree_text("-c statement_timeout=0"));
 		ok = pgconf_libpq_arrays(info, keys, values, 48) &&
 		    sql_target(b->checkpoint, keys, values) &&
 		    sql_query(b->checkpoint, "CHECKPOINT", 0, NULL,
-		    CHECKPOINT_LIMIT, on_checkpoint, b) == 0;
+			CHECKPOINT_LIMIT, on_checkpoint, b) == 0;
 	}
 	tree_free_wiped(info);
 	if (ok)
@@ -115,7 +114,7 @@ statement(struct controller *c, uint64_t ask, const char *text)
 		s->c = c;
 		s->ask = ask;
 		if (sql_query(c->heartbeat, text, 0, NULL, SHORT, on_statement,
-		    s) == 0)
+			s) == 0)
 			return;
 	}
 	free(s);
@@ -128,8 +127,8 @@ resume_replay(struct controller *c, uint64_t ask)
 	struct pgfeatures f = pgfeatures(c->major);
 	char text[128];
 
-	snprintf(text, sizeof text, "SELECT pg_catalog.%s()",
-	    f.fn_replay_resume);
+	snprintf(
+	    text, sizeof text, "SELECT pg_catalog.%s()", f.fn_replay_resume);
 	statement(c, ask, text);
 }
 
@@ -217,7 +216,8 @@ background_run(struct controller *c, uint64_t ask, const struct ha_job *j)
 		resume_replay(c, ask);
 		return;
 	case JOB_ADVANCE_WAL:
-		statement(c, ask, "BEGIN; SET LOCAL synchronous_commit TO off;"
+		statement(c, ask,
+		    "BEGIN; SET LOCAL synchronous_commit TO off;"
 		    " SELECT pg_catalog.txid_current(); COMMIT");
 		return;
 	case JOB_SET_SSN:

@@ -24,14 +24,12 @@ struct callbacks {
 	struct lane_state lane[LANE_COUNT];
 };
 
-static const char *const names[] = {
-	[CALLBACK_NONE] = "",
+static const char *const names[] = { [CALLBACK_NONE] = "",
 	[CALLBACK_ON_START] = "on_start",
 	[CALLBACK_ON_STOP] = "on_stop",
 	[CALLBACK_ON_RESTART] = "on_restart",
 	[CALLBACK_ON_ROLE_CHANGE] = "on_role_change",
-	[CALLBACK_ON_RELOAD] = "on_reload"
-};
+	[CALLBACK_ON_RELOAD] = "on_reload" };
 
 static void start(struct lane_state *, enum ha_callback, enum pg_role);
 
@@ -84,7 +82,7 @@ start(struct lane_state *l, enum ha_callback what, enum pg_role role)
 	memcpy(argv, words, n * sizeof *argv);
 	argv[n++] = names[what];
 	argv[n++] = role == ROLE_PROMOTED ? pg_role_name(ROLE_PRIMARY) :
-	    pg_role_name(role);
+					    pg_role_name(role);
 	argv[n++] = c->conf->scope;
 	memset(&spec, 0, sizeof spec);
 	spec.argv = argv;
@@ -104,8 +102,8 @@ callback_run(struct controller *c, enum ha_callback what, enum pg_role role)
 		return;
 	if (what != CALLBACK_ON_RELOAD)
 		c->callback_seen = true;
-	l = &c->callbacks->lane[what == CALLBACK_ON_RELOAD ? LANE_RELOAD :
-	    LANE_MAIN];
+	l = &c->callbacks
+		 ->lane[what == CALLBACK_ON_RELOAD ? LANE_RELOAD : LANE_MAIN];
 	if (l->child == NULL) {
 		start(l, what, role);
 		return;

@@ -114,8 +114,9 @@ note_brood(struct child *c)
 {
 	if (c->brood == NULL)
 		c->brood = calloc(MAX_DESCENDANTS, sizeof *c->brood);
-	c->nbrood = c->brood != NULL ? proc_children(c->pid, true, c->brood,
-	    MAX_DESCENDANTS) : 0;
+	c->nbrood = c->brood != NULL ?
+	    proc_children(c->pid, true, c->brood, MAX_DESCENDANTS) :
+	    0;
 }
 
 static void
@@ -216,8 +217,8 @@ child_sanitize(void)
 }
 
 static void
-child_exec(const struct child_spec *s, char *const *envp, int error_fd,
-    int out, int err, pid_t parent)
+child_exec(const struct child_spec *s, char *const *envp, int error_fd, int out,
+    int err, pid_t parent)
 {
 	int e, null;
 
@@ -264,8 +265,8 @@ capture_open(struct capture *c, struct event_base *base, int *theirs)
 }
 
 static bool
-child_start(struct child *c, const struct child_spec *s, char *const *envp,
-    int *ends)
+child_start(
+    struct child *c, const struct child_spec *s, char *const *envp, int *ends)
 {
 	int p[2];
 	pid_t parent = getpid();
@@ -275,8 +276,9 @@ child_start(struct child *c, const struct child_spec *s, char *const *envp,
 	c->error_fd = p[0];
 	ends[2] = p[1];
 	fcntl(p[0], F_SETFL, O_NONBLOCK);
-	if (s->capture && (!capture_open(&c->out, c->base, &ends[0]) ||
-	    !capture_open(&c->err, c->base, &ends[1])))
+	if (s->capture &&
+	    (!capture_open(&c->out, c->base, &ends[0]) ||
+		!capture_open(&c->err, c->base, &ends[1])))
 		return false;
 	c->ev_timer = evtimer_new(c->base, on_timer, c);
 	if (c->ev_timer == NULL)
@@ -289,8 +291,8 @@ child_start(struct child *c, const struct child_spec *s, char *const *envp,
 	setpgid(c->pid, c->pid);
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (c->pidfd != -1)
-		c->ev_end = event_new(c->base, c->pidfd, EV_READ | EV_PERSIST,
-		    on_end, c);
+		c->ev_end = event_new(
+		    c->base, c->pidfd, EV_READ | EV_PERSIST, on_end, c);
 	if (c->ev_end == NULL || event_add(c->ev_end, NULL) == -1) {
 		kill(c->pid, SIGKILL);
 		waitpid(c->pid, NULL, 0);
@@ -300,8 +302,8 @@ child_start(struct child *c, const struct child_spec *s, char *const *envp,
 }
 
 struct child *
-child_run(struct event_base *base, const struct child_spec *s, child_cb cb,
-    void *arg)
+child_run(
+    struct event_base *base, const struct child_spec *s, child_cb cb, void *arg)
 {
 	struct child *c;
 	char **env = NULL;

@@ -18,7 +18,7 @@
 struct child;
 
 struct child_end {
-	bool started;	 /* false: error tells why (errno) */
+	bool started; /* false: error tells why (errno) */
 	int error;
 	int code;	 /* exit code, or -signal */
 	bool timed_out;	 /* killed by us at the deadline */
@@ -42,8 +42,8 @@ struct child_spec {
 };
 
 /* NULL when memory or processes are short (errno). */
-struct child *child_run(struct event_base *, const struct child_spec *,
-    child_cb, void *arg);
+struct child *child_run(
+    struct event_base *, const struct child_spec *, child_cb, void *arg);
 /* TERM now; after grace_ns STOP and KILL.  The callback runs when it has
  * ended; the descendants that it had do not outlive it. */
 void child_cancel(struct child *, int64_t grace_ns);

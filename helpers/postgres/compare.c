@@ -40,8 +40,9 @@ mtime(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 ? st.st_mtim.tv_sec * NS_PER_SEC +
-	    st.st_mtim.tv_nsec : 0;
+	return stat(path, &st) == 0 ?
+	    st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec :
+	    0;
 }
 
 static int64_t
@@ -52,8 +53,8 @@ files_stamp(struct controller *c)
 
 	pgconf_config_file(c->conf, path);
 	sum = mtime(path);
-	snprintf(path, sizeof path, "%s/postgresql.auto.conf",
-	    c->conf->data_dir);
+	snprintf(
+	    path, sizeof path, "%s/postgresql.auto.conf", c->conf->data_dir);
 	return sum ^ (mtime(path) << 1) ^ (mtime(c->conf->pgpass) << 2);
 }
 
@@ -78,7 +79,7 @@ static char *
 copy(const PGresult *res, int row, int col)
 {
 	return PQgetisnull(res, row, col) ? NULL :
-	    strdup(PQgetvalue(res, row, col));
+					    strdup(PQgetvalue(res, row, col));
 }
 
 static void
@@ -134,14 +135,18 @@ diff_compare(struct diff *d, const struct tree *recovery_conf)
 	cur.nrows = k->nrows;
 	cur.recovery_conf = recovery_conf;
 	cur.has_receiver = s->has_receiver;
-	cur.receiver_conninfo = s->has_receiver &&
-	    s->receiver_conninfo[0] != '\0' ? s->receiver_conninfo : NULL;
+	cur.receiver_conninfo =
+	    s->has_receiver && s->receiver_conninfo[0] != '\0' ?
+	    s->receiver_conninfo :
+	    NULL;
 	cur.receiver_slot = s->receiver_slot;
 	r = pgconf_recovery_diff(c->conf, d->want, &cur, &f, why);
 	if (r != PGDIFF_NONE)
 		log_debug("recovery setting %s differs", why);
-	diff_end(d, r == PGDIFF_RESTART ? DIFF_RESTART : r == PGDIFF_RELOAD ?
-	    DIFF_RELOAD : DIFF_NONE);
+	diff_end(d,
+	    r == PGDIFF_RESTART	   ? DIFF_RESTART :
+		r == PGDIFF_RELOAD ? DIFF_RELOAD :
+				     DIFF_NONE);
 }
 
 static void
@@ -199,8 +204,8 @@ diff_read(struct diff *d)
 	snprintf(array + n, sizeof array - n, "}");
 	k->stamp = files_stamp(c);
 	text_set(k->start_time, sizeof k->start_time, c->snap.start_time);
-	if (sql_query(c->heartbeat, query, 1, param, QUERY_TIMEOUT, on_rows,
-	    d) == -1)
+	if (sql_query(
+		c->heartbeat, query, 1, param, QUERY_TIMEOUT, on_rows, d) == -1)
 		diff_end(d, DIFF_NONE);
 }
 
@@ -225,7 +230,7 @@ facts_recovery_diff(struct controller *c, uint64_t ask, const struct ha_job *j)
 	 * all that can be compared while it starts */
 	if (c->recovery != NULL && tree_equal_loose(c->recovery, d->want) &&
 	    (c->state != STATE_RUNNING ||
-	    clock_boot_ns() - c->written_at < SETTLE)) {
+		clock_boot_ns() - c->written_at < SETTLE)) {
 		diff_end(d, DIFF_NONE);
 		return;
 	}
@@ -279,8 +284,7 @@ divergence_end(struct divergence *v)
 	free(v);
 }
 
-static void
-on_answer(const struct sql_answer *a, void *arg);
+static void on_answer(const struct sql_answer *a, void *arg);
 
 static int64_t
 left(const struct divergence *v)
@@ -316,8 +320,8 @@ connect_to(struct divergence *v, enum pgconn_use use)
 static bool
 query(struct divergence *v, const char *text)
 {
-	return left(v) > 0 && sql_query(v->sql, text, 0, NULL, left(v),
-	    on_answer, v) == 0;
+	return left(v) > 0 &&
+	    sql_query(v->sql, text, 0, NULL, left(v), on_answer, v) == 0;
 }
 
 static void
@@ -346,23 +350,26 @@ on_answer(const struct sql_answer *a, void *arg)
 			return;
 		}
 		log_error("Exception when working with %s: %s",
-		    v->phase == IN_RECOVERY ? "leader" :
-		    "primary via replication connection", a->message);
+		    v->phase == IN_RECOVERY ?
+			"leader" :
+			"primary via replication connection",
+		    a->message);
 		divergence_end(v);
 		return;
 	}
 	switch (v->phase) {
 	case LOCAL:
 		v->d.local_timeline = (uint32_t)sql_int(a->res, 0, 1);
-		v->d.local_known = v->d.local_timeline != 0 &&
-		    v->d.local_lsn != 0;
+		v->d.local_known =
+		    v->d.local_timeline != 0 && v->d.local_lsn != 0;
 		v->phase = IN_RECOVERY;
 		break;
 	case IN_RECOVERY:
 		v->d.leader_in_recovery = sql_bool(a->res, 0, 0);
 		if (v->d.leader_in_recovery) {
 			v->d.leader_reachable = true;
-			log_info("Leader is still in_recovery and therefore can't be used for rewind");
+			log_info(
+			    "Leader is still in_recovery and therefore can't be used for rewind");
 			divergence_end(v);
 			return;
 		}
@@ -415,10 +422,11 @@ on_dump(const struct child_end *e, void *arg)
 	struct divergence *v = arg;
 
 	if (e->started)
-		v->d.checkpoint_end = wal_checkpoint_end(e->out, e->err,
-		    v->d.local_lsn);
+		v->d.checkpoint_end =
+		    wal_checkpoint_end(e->out, e->err, v->d.local_lsn);
 	if (v->d.checkpoint_end == 0)
-		log_error("Failed to parse pg_waldump output: stdout=%s stderr=%s",
+		log_error(
+		    "Failed to parse pg_waldump output: stdout=%s stderr=%s",
 		    e->out, e->err);
 	run(v);
 }
@@ -443,8 +451,8 @@ on_control(struct controller *c, const struct ha_control *k,
 		v->d.local_lsn = k->checkpoint_lsn;
 		v->d.local_timeline = k->timeline;
 	}
-	v->d.local_known = k->ok && v->d.local_timeline != 0 &&
-	    v->d.local_lsn != 0;
+	v->d.local_known =
+	    k->ok && v->d.local_timeline != 0 && v->d.local_lsn != 0;
 	if (v->d.local_known && !v->d.local_in_recovery &&
 	    facts_dump(c, v->d.local_timeline, v->d.local_lsn, 2, on_dump, v))
 		return;
@@ -471,7 +479,8 @@ facts_divergence(struct controller *c, uint64_t ask, const struct ha_job *j,
 		    query(v, "IDENTIFY_SYSTEM"))
 			return;
 	} else if (postmaster_alive(&c->pm)) {
-		log_info("PostgreSQL is still starting, will use pg_controldata as a fallback");
+		log_info(
+		    "PostgreSQL is still starting, will use pg_controldata as a fallback");
 	}
 	facts_control(c, 0, false, on_control, v);
 }

@@ -41,11 +41,11 @@ pgconf_cache_load(const char *data_dir, struct pgerr *err)
 }
 
 bool
-pgconf_cache_save(const char *data_dir, const struct tree *dynamic,
-    struct pgerr *err)
+pgconf_cache_save(
+    const char *data_dir, const struct tree *dynamic, struct pgerr *err)
 {
 	char path[PATH_SIZE], *text;
-	struct pgconf dir = {0};
+	struct pgconf dir = { 0 };
 	size_t len;
 	bool ok;
 
@@ -54,10 +54,10 @@ pgconf_cache_save(const char *data_dir, const struct tree *dynamic,
 		return fail(err, "%s: name too long", data_dir);
 	text = tree_to_json(dynamic, JSON_FORM_SPACED, &len);
 	if (text == NULL)
-		return fail(err, "%s: the document cannot be written as JSON",
-		    path);
-	ok = pgfile_write(path, text, len,
-	    pgconf_file_mode(&dir, path, NULL, false), err);
+		return fail(
+		    err, "%s: the document cannot be written as JSON", path);
+	ok = pgfile_write(
+	    path, text, len, pgconf_file_mode(&dir, path, NULL, false), err);
 	wipe(text, len);
 	free(text);
 	return ok;

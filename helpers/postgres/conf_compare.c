@@ -27,8 +27,8 @@ pgsetting_differs(const struct pgsetting *row, const struct tree *value)
 		return true;
 	want = scalar_text(value);
 	if (strcmp(type, "bool") == 0)
-		differs = value_bool(set) < 0 ||
-		    value_bool(set) != value_bool(want);
+		differs =
+		    value_bool(set) < 0 || value_bool(set) != value_bool(want);
 	else if (strcmp(type, "integer") == 0)
 		differs = !value_int(set, NULL, &a) ||
 		    !value_int(want, row->unit, &b) || a != b;
@@ -73,8 +73,8 @@ add_name(struct tree *list, const char *name)
 struct tree *
 pgconf_compare_names(const struct tree *before, const struct tree *after)
 {
-	static const char *const sizes[] = {"shared_buffers",
-		"wal_segment_size", "wal_block_size"};
+	static const char *const sizes[] = { "shared_buffers",
+		"wal_segment_size", "wal_block_size" };
 	struct tree *list = must(tree_list());
 
 	for (uint32_t i = 0; i < tree_count(after); i++)
@@ -97,8 +97,8 @@ pgconf_compare_names(const struct tree *before, const struct tree *after)
 
 /* Number of a row in plain base units of that row. */
 static int64_t
-row_int(const struct pgsetting *rows, size_t n, const char *name,
-    const char *unit)
+row_int(
+    const struct pgsetting *rows, size_t n, const char *name, const char *unit)
 {
 	const struct pgsetting *row = find_row(rows, n, name);
 	char text[64];
@@ -115,7 +115,8 @@ row_int(const struct pgsetting *rows, size_t n, const char *name,
 	if (strcmp(row->unit, "8kB") == 0)
 		return v * 8192;
 	return strcmp(row->unit, "kB") == 0 ? v * 1024 :
-	    strcmp(row->unit, "MB") == 0 ? v * 1048576 : v;
+	    strcmp(row->unit, "MB") == 0    ? v * 1048576 :
+					      v;
 }
 
 /* wal_buffers unset or -1: what the server makes of it (10.6 step 2), in
@@ -166,11 +167,11 @@ human(const struct pgsetting *row, const char *text, char *out, size_t size)
 {
 	bool number = row->vartype != NULL &&
 	    (strcmp(row->vartype, "integer") == 0 ||
-	    strcmp(row->vartype, "real") == 0);
+		strcmp(row->vartype, "real") == 0);
 
 	if (number)
-		value_human(text, strcmp(row->vartype, "real") == 0,
-		    row->unit, out, size);
+		value_human(text, strcmp(row->vartype, "real") == 0, row->unit,
+		    out, size);
 	else if (!text_set(out, size, text))
 		snprintf(out, size, "%.*s...", (int)size - 8, text);
 }
@@ -179,8 +180,8 @@ static void
 tell(struct compare *x, const struct pgsetting *row, const char *name,
     const char *old_text, const struct tree *value)
 {
-	bool restart = row->context != NULL &&
-	    strcmp(row->context, "postmaster") == 0;
+	bool restart =
+	    row->context != NULL && strcmp(row->context, "postmaster") == 0;
 	bool none = value == NULL || value->type == TREE_NULL;
 	char old[TEXT_SIZE], new[TEXT_SIZE], *s;
 	struct tree *reason;
@@ -191,8 +192,7 @@ tell(struct compare *x, const struct pgsetting *row, const char *name,
 	free(s);
 	x->out->conf = true;
 	log_info("Changed %s from '%s' to '%s'%s", name, old,
-	    none ? "None" : new, restart ? " (restart might be required)" :
-	    "");
+	    none ? "None" : new, restart ? " (restart might be required)" : "");
 	if (!restart)
 		return;
 	reason = must(tree_map());
@@ -211,8 +211,8 @@ static void
 compare_row(struct compare *x, const struct pgsetting *row, const char *name,
     const struct tree *value)
 {
-	const struct tree *was = x->before == NULL ? NULL :
-	    tree_get_nocase(x->before, name);
+	const struct tree *was =
+	    x->before == NULL ? NULL : tree_get_nocase(x->before, name);
 	const char *set = row->setting == NULL ? "" : row->setting;
 	bool differs = strcasecmp(name, "wal_buffers") == 0 ?
 	    !wal_buffers_same(row, value, x->rows, x->nrows) :
@@ -236,15 +236,16 @@ compare_row(struct compare *x, const struct pgsetting *row, const char *name,
 static void
 compare_unknown(struct compare *x, const char *name, const struct tree *value)
 {
-	const struct tree *was = x->before == NULL ? NULL :
-	    tree_get_nocase(x->before, name);
+	const struct tree *was =
+	    x->before == NULL ? NULL : tree_get_nocase(x->before, name);
 	char *a, *b;
 
 	if (strchr(name, '.') == NULL) {
 		if (value == NULL)
 			return;
 		log_warn("Removing invalid parameter `%s` from "
-		    "postgresql.parameters", name);
+			 "postgresql.parameters",
+		    name);
 		tree_remove(x->after, value->key);
 		return;
 	}
@@ -271,8 +272,7 @@ compare_one(struct compare *x, const char *name, const struct tree *value)
 }
 
 static bool
-list_changed(const struct pgconf *c, const struct pgconf *old,
-    const char *key)
+list_changed(const struct pgconf *c, const struct pgconf *old, const char *key)
 {
 	const struct tree *now = tree_get(c->pg, key);
 
@@ -284,11 +284,10 @@ list_changed(const struct pgconf *c, const struct pgconf *old,
 
 void
 pgconf_compare(const struct pgconf *c, const struct pgconf *old,
-    const struct tree *before, struct tree *after,
-    const struct pgsetting *rows, size_t nrows, bool running,
-    struct pgreload *out)
+    const struct tree *before, struct tree *after, const struct pgsetting *rows,
+    size_t nrows, bool running, struct pgreload *out)
 {
-	struct compare x = {before, after, rows, nrows, out};
+	struct compare x = { before, after, rows, nrows, out };
 	struct tree *names;
 	char value[PATH_SIZE];
 
@@ -319,6 +318,7 @@ pgconf_compare(const struct pgconf *c, const struct pgconf *old,
 	out->local_address_kept =
 	    tree_get_nocase(out->pending, "listen_addresses") != NULL ||
 	    tree_get_nocase(out->pending, "port") != NULL ||
-	    (c->use_unix_socket && tree_get_nocase(out->pending,
-	    "unix_socket_directories") != NULL);
+	    (c->use_unix_socket &&
+		tree_get_nocase(out->pending, "unix_socket_directories") !=
+		    NULL);
 }

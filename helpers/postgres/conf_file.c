@@ -125,7 +125,7 @@ pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
 char *
 pgfile_read(const char *path, size_t max, size_t *len, struct pgerr *err)
 {
-	struct text t = {0};
+	struct text t = { 0 };
 	char buf[8192];
 	ssize_t n;
 	int fd, saved;

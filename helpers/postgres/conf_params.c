@@ -29,21 +29,21 @@ struct dcs_param {
 
 /* In the order of the command line. */
 static const struct dcs_param dcs_params[] = {
-	{"listen_addresses", NULL, CHECK_REFUSE, 0, NULL, 90100, true},
-	{"port", NULL, CHECK_REFUSE, 0, NULL, 90100, true},
-	{"cluster_name", NULL, CHECK_REFUSE, 0, NULL, 90500, true},
-	{"wal_level", "hot_standby", CHECK_WAL_LEVEL, 0, NULL, 90100, true},
-	{"hot_standby", "on", CHECK_TRUE, 0, NULL, 90100, true},
-	{"max_connections", "100", CHECK_INT, 25, NULL, 90100, true},
-	{"max_wal_senders", "10", CHECK_INT, 3, NULL, 90100, true},
-	{"wal_keep_segments", "8", CHECK_INT, 1, NULL, 90100, false},
-	{"wal_keep_size", "128MB", CHECK_INT, 16, "MB", 130000, false},
-	{"max_prepared_transactions", "0", CHECK_INT, 0, NULL, 90100, true},
-	{"max_locks_per_transaction", "64", CHECK_INT, 32, NULL, 90100, true},
-	{"track_commit_timestamp", "off", CHECK_BOOL, 0, NULL, 90500, true},
-	{"max_replication_slots", "10", CHECK_INT, 4, NULL, 90400, true},
-	{"max_worker_processes", "8", CHECK_INT, 2, NULL, 90400, true},
-	{"wal_log_hints", "on", CHECK_BOOL, 0, NULL, 90400, true},
+	{ "listen_addresses", NULL, CHECK_REFUSE, 0, NULL, 90100, true },
+	{ "port", NULL, CHECK_REFUSE, 0, NULL, 90100, true },
+	{ "cluster_name", NULL, CHECK_REFUSE, 0, NULL, 90500, true },
+	{ "wal_level", "hot_standby", CHECK_WAL_LEVEL, 0, NULL, 90100, true },
+	{ "hot_standby", "on", CHECK_TRUE, 0, NULL, 90100, true },
+	{ "max_connections", "100", CHECK_INT, 25, NULL, 90100, true },
+	{ "max_wal_senders", "10", CHECK_INT, 3, NULL, 90100, true },
+	{ "wal_keep_segments", "8", CHECK_INT, 1, NULL, 90100, false },
+	{ "wal_keep_size", "128MB", CHECK_INT, 16, "MB", 130000, false },
+	{ "max_prepared_transactions", "0", CHECK_INT, 0, NULL, 90100, true },
+	{ "max_locks_per_transaction", "64", CHECK_INT, 32, NULL, 90100, true },
+	{ "track_commit_timestamp", "off", CHECK_BOOL, 0, NULL, 90500, true },
+	{ "max_replication_slots", "10", CHECK_INT, 4, NULL, 90400, true },
+	{ "max_worker_processes", "8", CHECK_INT, 2, NULL, 90400, true },
+	{ "wal_log_hints", "on", CHECK_BOOL, 0, NULL, 90400, true },
 };
 #define NPARAMS (sizeof(dcs_params) / sizeof(*dcs_params))
 
@@ -95,8 +95,8 @@ valid(const struct dcs_param *p, const struct tree *t, const char *text)
 	case CHECK_WAL_LEVEL:
 		return t->type == TREE_TEXT &&
 		    (strcasecmp(text, "hot_standby") == 0 ||
-		    strcasecmp(text, "replica") == 0 ||
-		    strcasecmp(text, "logical") == 0);
+			strcasecmp(text, "replica") == 0 ||
+			strcasecmp(text, "logical") == 0);
 	case CHECK_TRUE:
 		return value_bool(text) == 1;
 	case CHECK_BOOL:
@@ -114,11 +114,10 @@ pgparam_take_dcs(struct tree *params, const struct tree *t)
 	char *text = scalar_text(t);
 	int64_t v;
 
-	if (t->type == TREE_LIST || t->type == TREE_MAP ||
-	    !valid(p, t, text))
+	if (t->type == TREE_LIST || t->type == TREE_MAP || !valid(p, t, text))
 		log_warn("postgresql parameter %s=%s failed validation, "
-		    "defaulting to %s", t->key, text,
-		    p->dflt == NULL ? "None" : p->dflt);
+			 "defaulting to %s",
+		    t->key, text, p->dflt == NULL ? "None" : p->dflt);
 	else if (p->check == CHECK_INT && value_int(text, NULL, &v))
 		put_param(params, t->key, must(tree_int(v)));
 	else
@@ -137,8 +136,8 @@ remove_param(struct tree *params, const char *name)
 
 /* Integer value of a parameter, dflt when absent or malformed. */
 static int64_t
-param_int(const struct tree *params, const char *name, const char *unit,
-    int64_t dflt)
+param_int(
+    const struct tree *params, const char *name, const char *unit, int64_t dflt)
 {
 	const struct tree *t = tree_get_nocase(params, name);
 	int64_t v = dflt;
@@ -155,8 +154,8 @@ param_int(const struct tree *params, const char *name, const char *unit,
 
 /* 10.3 step 2 */
 static void
-set_synchronous(struct tree *params, const struct pgconf *c,
-    const struct pgfacts *f)
+set_synchronous(
+    struct tree *params, const struct pgconf *c, const struct pgfacts *f)
 {
 	if (!c->synchronous_mode)
 		return;
@@ -168,8 +167,8 @@ set_synchronous(struct tree *params, const struct pgconf *c,
 	}
 	if (c->synchronous_mode_strict &&
 	    (f->role == ROLE_PRIMARY || f->role == ROLE_PROMOTED))
-		put_text(params, "synchronous_standby_names",
-		    STRICT_PLACEHOLDER);
+		put_text(
+		    params, "synchronous_standby_names", STRICT_PLACEHOLDER);
 }
 
 /* 10.3 step 3 */
@@ -203,7 +202,7 @@ set_wal_keep(struct tree *params, uint32_t major)
 			return;
 		snprintf(buf, sizeof(buf), "%lldMB",
 		    (long long)(segments > INT32_MAX ? INT32_MAX : segments) *
-		    16);
+			16);
 		put_text(params, "wal_keep_size", buf);
 		return;
 	}
@@ -217,16 +216,16 @@ set_wal_keep(struct tree *params, uint32_t major)
 static void
 preload_citus(struct tree *params)
 {
-	const struct tree *t = tree_get_nocase(params,
-	    "shared_preload_libraries");
-	struct text out = {0};
+	const struct tree *t =
+	    tree_get_nocase(params, "shared_preload_libraries");
+	struct text out = { 0 };
 	char *copy, *save = NULL, *p, *s;
 
 	text_add(&out, "citus");
 	copy = t != NULL && t->type == TREE_TEXT ? must(strdup(t->u.s)) :
-	    must(strdup(""));
+						   must(strdup(""));
 	for (p = strtok_r(copy, ",", &save); p != NULL;
-	    p = strtok_r(NULL, ",", &save)) {
+	     p = strtok_r(NULL, ",", &save)) {
 		size_t n;
 
 		p += strspn(p, " \t");
@@ -253,8 +252,9 @@ set_citus(struct tree *params, const struct pgconf *c)
 		return;
 	preload_citus(params);
 	if (param_int(params, "max_prepared_transactions", NULL, 0) == 0)
-		put(params, "max_prepared_transactions", tree_int(2 *
-		    param_int(params, "max_connections", NULL, 100)));
+		put(params, "max_prepared_transactions",
+		    tree_int(
+			2 * param_int(params, "max_connections", NULL, 100)));
 	put_text(params, "wal_level", "logical");
 	pgconf_local_host(c, params, false, host, sizeof(host));
 	put_param(params, "citus.local_hostname",
@@ -286,8 +286,8 @@ pgconf_server_params(const struct pgconf *c, const struct pgfacts *f)
 			put_copy(params, v->key, v);
 	}
 	put_param(params, "cluster_name", must(tree_text(c->scope)));
-	put_param(params, "listen_addresses",
-	    must(tree_text(c->listen_addresses)));
+	put_param(
+	    params, "listen_addresses", must(tree_text(c->listen_addresses)));
 	put_param(params, "port", must(tree_text(c->port)));
 	set_synchronous(params, c, f);
 	set_wal_level(params, f->major);
@@ -307,11 +307,11 @@ static const struct {
 	const char *name, *key;
 	uint32_t from;
 } hot_standby_params[] = {
-	{"max_connections", "max_connections setting", 0},
-	{"max_prepared_transactions", "max_prepared_xacts setting", 0},
-	{"max_locks_per_transaction", "max_locks_per_xact setting", 0},
-	{"max_worker_processes", "max_worker_processes setting", 90400},
-	{"max_wal_senders", "max_wal_senders setting", 120000},
+	{ "max_connections", "max_connections setting", 0 },
+	{ "max_prepared_transactions", "max_prepared_xacts setting", 0 },
+	{ "max_locks_per_transaction", "max_locks_per_xact setting", 0 },
+	{ "max_worker_processes", "max_worker_processes setting", 90400 },
+	{ "max_wal_senders", "max_wal_senders setting", 120000 },
 };
 
 static void
@@ -335,9 +335,11 @@ raise_one(struct tree *params, const char *name, const char *key,
 	if (control <= configured)
 		return;
 	old = scalar_text(now);
-	log_info("%s value in pg_controldata: %lld, in the global "
+	log_info(
+	    "%s value in pg_controldata: %lld, in the global "
 	    "configuration: %s. pg_controldata value will be used. Setting "
-	    "'Pending restart' flag", name, (long long)control, old);
+	    "'Pending restart' flag",
+	    name, (long long)control, old);
 	reason = must(tree_map());
 	put_text(reason, "old_value", t->u.s);
 	put_text(reason, "new_value", old);
@@ -350,14 +352,14 @@ raise_one(struct tree *params, const char *name, const char *key,
 static bool
 recovery_promotes(const struct tree *recovery)
 {
-	const struct tree *action = tree_get(recovery,
-	    "recovery_target_action");
+	const struct tree *action =
+	    tree_get(recovery, "recovery_target_action");
 
 	if (action != NULL)
 		return action->type == TREE_TEXT &&
 		    strcasecmp(action->u.s, "promote") == 0;
-	return !tree_boolean(tree_get(recovery, "pause_at_recovery_target"),
-	    true);
+	return !tree_boolean(
+	    tree_get(recovery, "pause_at_recovery_target"), true);
 }
 
 void
@@ -367,8 +369,9 @@ pgconf_start_params(struct tree *params, const struct pgfacts *f,
 {
 	size_t n = sizeof(hot_standby_params) / sizeof(*hot_standby_params);
 
-	if (f->custom_bootstrap && (f->keep_recovery_conf ||
-	    (f->major >= 90500 && recovery_promotes(recovery))))
+	if (f->custom_bootstrap &&
+	    (f->keep_recovery_conf ||
+		(f->major >= 90500 && recovery_promotes(recovery))))
 		put_param(params, "hot_standby", must(tree_text("off")));
 	if (f->role == ROLE_PRIMARY)
 		return;
@@ -403,8 +406,8 @@ pack(const struct tree *list)
 }
 
 char **
-pgconf_postmaster_argv(const struct pgconf *c, const struct tree *params,
-    const struct pgfacts *f)
+pgconf_postmaster_argv(
+    const struct pgconf *c, const struct tree *params, const struct pgfacts *f)
 {
 	struct tree *list = must(tree_list());
 	char path[PATH_SIZE], **argv;
@@ -416,8 +419,8 @@ pgconf_postmaster_argv(const struct pgconf *c, const struct tree *params,
 	pgconf_config_file(c, path);
 	add_textf(list, "--config-file=%s", path);
 	for (size_t i = 0; i < NPARAMS; i++) {
-		const struct tree *t = tree_get_nocase(params,
-		    dcs_params[i].name);
+		const struct tree *t =
+		    tree_get_nocase(params, dcs_params[i].name);
 		char *s;
 
 		if (!dcs_params[i].on_command_line || t == NULL ||

@@ -35,7 +35,7 @@ include_line(struct text *out, const struct pgconf *c)
 	snprintf(base, sizeof(base), "%s.base.conf", c->base_name);
 	text_add(out, "include '");
 	for (const char *s = c->custom_conf[0] != '\0' ? c->custom_conf : base;
-	    *s != '\0'; s++) {
+	     *s != '\0'; s++) {
 		if (*s == '\'' || *s == '\\')
 			text_add_n(out, s, 1);
 		text_add_n(out, s, 1);
@@ -53,10 +53,11 @@ written_params(const struct pgconf *c, const struct tree *params,
 	const struct tree *t;
 	char value[PATH_SIZE];
 
-	*own_hba = file_customised(c, params, "hba_file", "pg_hba.conf",
-	    value) && !f->custom_bootstrap;
-	*own_ident = file_customised(c, params, "ident_file",
-	    "pg_ident.conf", value);
+	*own_hba =
+	    file_customised(c, params, "hba_file", "pg_hba.conf", value) &&
+	    !f->custom_bootstrap;
+	*own_ident =
+	    file_customised(c, params, "ident_file", "pg_ident.conf", value);
 	t = tree_get_nocase(p, "hba_file");
 	if (t != NULL && !*own_hba)
 		tree_remove(p, t->key);
@@ -73,7 +74,7 @@ pgconf_render(const struct pgconf *c, const struct tree *params,
     const struct tree *recovery, const struct pgfacts *f)
 {
 	uint32_t version = f->version != 0 ? f->version : f->major, n;
-	struct text out = {0}, section = {0};
+	struct text out = { 0 }, section = { 0 };
 	bool own_hba, own_ident;
 	struct tree *p = written_params(c, params, f, &own_hba, &own_ident);
 	const struct tree **v = sorted_children(p, &n);
@@ -83,7 +84,7 @@ pgconf_render(const struct pgconf *c, const struct tree *params,
 	include_line(&out, c);
 	for (uint32_t i = 0; i < n; i++)
 		if (guc_judge(v[i]->key, v[i], version, f->known, value,
-		    sizeof(value)))
+			sizeof(value)))
 			conf_line(&out, v[i]->key, value);
 	free(v);
 	tree_free(p);
@@ -103,7 +104,7 @@ pgconf_render(const struct pgconf *c, const struct tree *params,
 static char *
 render_lines(const struct tree *list)
 {
-	struct text out = {0};
+	struct text out = { 0 };
 
 	if (list == NULL || list->type != TREE_LIST || tree_count(list) == 0)
 		return NULL;
@@ -118,8 +119,8 @@ render_lines(const struct tree *list)
 }
 
 char *
-pgconf_render_hba(const struct pgconf *c, const struct tree *params,
-    const struct pgfacts *f)
+pgconf_render_hba(
+    const struct pgconf *c, const struct tree *params, const struct pgfacts *f)
 {
 	char value[PATH_SIZE];
 
@@ -180,10 +181,10 @@ char *
 pgconf_render_trust_hba(const struct pgconf *c, const struct tree *addresses)
 {
 	char replication[NAME_SIZE], superuser[NAME_SIZE];
-	struct text out = {0};
+	struct text out = { 0 };
 
-	path_text(pgconf_credentials(c, "replication"), "username",
-	    replication, sizeof(replication));
+	path_text(pgconf_credentials(c, "replication"), "username", replication,
+	    sizeof(replication));
 	superuser[0] = '\0';
 	if (pgconf_credentials(c, "superuser") != NULL)
 		path_text(pgconf_credentials(c, "superuser"), "username",

@@ -37,7 +37,7 @@ numbers(const char *s, uint32_t v[3])
 uint32_t
 pgversion_parse(const char *text, bool major)
 {
-	uint32_t v[3] = {0, 0, 0};
+	uint32_t v[3] = { 0, 0, 0 };
 	int n = numbers(text, v);
 
 	if (n == 0 || v[0] > 200 || v[1] > 99 || v[2] > 99)
@@ -67,8 +67,9 @@ pgversion_parse_output(const char *text)
 		text += strcspn(text, " ");
 		text += strspn(text, " ");
 	}
-	while (n < sizeof(word) - 3 && (isdigit((unsigned char)text[n]) ||
-	    (text[n] == '.' && isdigit((unsigned char)text[n + 1])))) {
+	while (n < sizeof(word) - 3 &&
+	    (isdigit((unsigned char)text[n]) ||
+		(text[n] == '.' && isdigit((unsigned char)text[n + 1])))) {
 		dots += text[n] == '.';
 		word[n] = text[n];
 		n++;
@@ -155,21 +156,21 @@ pgfeatures(uint32_t v)
 		.wal_dir = v10 ? "pg_wal" : "pg_xlog",
 		.waldump = v10 ? "pg_waldump" : "pg_xlogdump",
 		.wal_switch = v >= 90500 ? "SWITCH" : "xlog switch",
-		.fn_current_lsn = v10 ? "pg_current_wal_lsn" :
-		    "pg_current_xlog_location",
+		.fn_current_lsn =
+		    v10 ? "pg_current_wal_lsn" : "pg_current_xlog_location",
 		.fn_flush_lsn = v10 ? "pg_current_wal_flush_lsn" :
-		    v >= 90600 ? "pg_current_xlog_flush_location" :
-		    "pg_current_xlog_location",
+		    v >= 90600	    ? "pg_current_xlog_flush_location" :
+				      "pg_current_xlog_location",
 		.fn_walfile_name = v10 ? "pg_walfile_name" : "pg_xlogfile_name",
 		.fn_replay_lsn = v10 ? "pg_last_wal_replay_lsn" :
-		    "pg_last_xlog_replay_location",
+				       "pg_last_xlog_replay_location",
 		.fn_receive_lsn = v10 ? "pg_last_wal_receive_lsn" :
-		    "pg_last_xlog_receive_location",
+					"pg_last_xlog_receive_location",
 		.fn_replay_paused = v10 ? "pg_is_wal_replay_paused" :
-		    "pg_is_xlog_replay_paused",
-		.fn_replay_resume = v10 ? "pg_wal_replay_resume" :
-		    "pg_xlog_replay_resume",
-		.fn_lsn_diff = v10 ? "pg_wal_lsn_diff" :
-		    "pg_xlog_location_diff",
+					  "pg_is_xlog_replay_paused",
+		.fn_replay_resume =
+		    v10 ? "pg_wal_replay_resume" : "pg_xlog_replay_resume",
+		.fn_lsn_diff =
+		    v10 ? "pg_wal_lsn_diff" : "pg_xlog_location_diff",
 	};
 }

@@ -38,8 +38,8 @@ static bool
 write_text(const struct pgconf *c, const char *path, const char *text,
     const struct pgfacts *f, struct pgerr *err)
 {
-	return pgfile_write(path, text, strlen(text),
-	    pgconf_file_mode(c, path, f, false), err);
+	return pgfile_write(
+	    path, text, strlen(text), pgconf_file_mode(c, path, f, false), err);
 }
 
 /* ---- postgresql.conf ---- */
@@ -82,11 +82,11 @@ sets_recovery(const char *s, size_t n)
 
 /* 11.2 */
 static bool
-clean_auto_conf(const struct pgconf *c, const struct pgfacts *f,
-    struct pgerr *err)
+clean_auto_conf(
+    const struct pgconf *c, const struct pgfacts *f, struct pgerr *err)
 {
 	char path[PATH_SIZE], *text;
-	struct text out = {0};
+	struct text out = { 0 };
 	bool found = false, ok = true;
 
 	if (!data_path(c, "postgresql.auto.conf", path) || !exists(path))
@@ -149,24 +149,24 @@ bool
 pgconf_write_hba(const struct pgconf *c, const struct tree *params,
     const struct pgfacts *f, struct pgerr *err)
 {
-	return write_in_config_dir(c, "pg_hba.conf",
-	    pgconf_render_hba(c, params, f), f, err);
+	return write_in_config_dir(
+	    c, "pg_hba.conf", pgconf_render_hba(c, params, f), f, err);
 }
 
 bool
 pgconf_write_ident(const struct pgconf *c, const struct tree *params,
     const struct pgfacts *f, struct pgerr *err)
 {
-	return write_in_config_dir(c, "pg_ident.conf",
-	    pgconf_render_ident(c, params), f, err);
+	return write_in_config_dir(
+	    c, "pg_ident.conf", pgconf_render_ident(c, params), f, err);
 }
 
 bool
 pgconf_write_trust_hba(const struct pgconf *c, const struct tree *addresses,
     const struct pgfacts *f, struct pgerr *err)
 {
-	return write_in_config_dir(c, "pg_hba.conf",
-	    pgconf_render_trust_hba(c, addresses), f, err);
+	return write_in_config_dir(
+	    c, "pg_hba.conf", pgconf_render_trust_hba(c, addresses), f, err);
 }
 
 bool
@@ -174,11 +174,10 @@ pgconf_append_hba(const struct pgconf *c, const struct tree *lines,
     const struct pgfacts *f, struct pgerr *err)
 {
 	char path[PATH_SIZE], *old;
-	struct text out = {0};
+	struct text out = { 0 };
 	bool ok;
 
-	if (lines == NULL || lines->type != TREE_LIST ||
-	    tree_count(lines) == 0)
+	if (lines == NULL || lines->type != TREE_LIST || tree_count(lines) == 0)
 		return true;
 	if (!path_join(path, c->config_dir, "pg_hba.conf"))
 		return fail(err, "pg_hba.conf: name too long");
@@ -226,7 +225,7 @@ pgconf_write_recovery(const struct pgconf *c, const struct tree *recovery,
     const struct pgfacts *f, struct pgerr *err)
 {
 	char path[PATH_SIZE];
-	struct text out = {0};
+	struct text out = { 0 };
 	bool standby, ok;
 
 	if (!pgfeatures(f->major).recovery_guc) {
@@ -239,16 +238,15 @@ pgconf_write_recovery(const struct pgconf *c, const struct tree *recovery,
 		free(out.s);
 		return ok;
 	}
-	standby = tree_boolean(tree_get_nocase(recovery, "standby_mode"),
-	    false);
-	if (!data_path(c, standby ? "standby.signal" : "recovery.signal",
-	    path))
+	standby =
+	    tree_boolean(tree_get_nocase(recovery, "standby_mode"), false);
+	if (!data_path(c, standby ? "standby.signal" : "recovery.signal", path))
 		return fail(err, "standby.signal: name too long");
 	/* both present means standby; never leave the other one */
 	if (!exists(path) && !write_text(c, path, "", f, err))
 		return false;
-	return remove_file(c, standby ? "recovery.signal" : "standby.signal",
-	    err);
+	return remove_file(
+	    c, standby ? "recovery.signal" : "standby.signal", err);
 }
 
 bool
@@ -274,8 +272,8 @@ backup_names(const struct pgconf *c, const struct tree *params,
 
 	snprintf(names[n++], sizeof(names[0]), "%s.conf", c->base_name);
 	if (c->custom_conf[0] == '\0')
-		snprintf(names[n++], sizeof(names[0]), "%s.base.conf",
-		    c->base_name);
+		snprintf(
+		    names[n++], sizeof(names[0]), "%s.base.conf", c->base_name);
 	if (!file_customised(c, params, "hba_file", "pg_hba.conf", value))
 		snprintf(names[n++], sizeof(names[0]), "pg_hba.conf");
 	if (!file_customised(c, params, "ident_file", "pg_ident.conf", value))
@@ -293,8 +291,8 @@ copy_file(const struct pgconf *c, const char *from, const char *to,
 
 	if (text == NULL)
 		return false;
-	ok = pgfile_write(to, text, len, pgconf_file_mode(c, to, f, false),
-	    err);
+	ok =
+	    pgfile_write(to, text, len, pgconf_file_mode(c, to, f, false), err);
 	free(text);
 	return ok;
 }
@@ -373,23 +371,27 @@ check_directory(const struct pgconf *c, const char *name, const char *option,
 	struct stat st;
 
 	if (!path_join(path, c->data_dir, name))
-		return fail(err, "'%s' is defined in %s, name too long", name,
-		    option);
+		return fail(
+		    err, "'%s' is defined in %s, name too long", name, option);
 	if (strncmp(path, c->data_dir, n) == 0 && path[n] == '/' &&
 	    data_path(c, "global/pg_control", control) && !exists(control))
 		return true; /* initdb wants an empty directory */
 	if (stat(path, &st) != 0) {
 		if (make_directories(path, 0700))
 			return true;
-		return fail(err, "'%s' is defined in %s, couldn't create the "
-		    "directory", path, option);
+		return fail(err,
+		    "'%s' is defined in %s, couldn't create the "
+		    "directory",
+		    path, option);
 	}
 	if (!S_ISDIR(st.st_mode))
 		return fail(err, "'%s' is defined in %s, is not a directory",
 		    path, option);
 	if (access(path, W_OK) != 0)
-		return fail(err, "'%s' is defined in %s, the directory is not "
-		    "writable", path, option);
+		return fail(err,
+		    "'%s' is defined in %s, the directory is not "
+		    "writable",
+		    path, option);
 	return true;
 }
 
@@ -397,8 +399,8 @@ static bool
 check_list(const struct pgconf *c, const struct tree *params,
     const char *option, struct pgerr *err)
 {
-	const struct tree *t = params == NULL ? NULL :
-	    tree_get_nocase(params, option);
+	const struct tree *t =
+	    params == NULL ? NULL : tree_get_nocase(params, option);
 	char *copy, *save = NULL, *p;
 	bool ok = true;
 
@@ -406,7 +408,7 @@ check_list(const struct pgconf *c, const struct tree *params,
 		return true;
 	copy = must(strdup(t->u.s));
 	for (p = strtok_r(copy, ",", &save); ok && p != NULL;
-	    p = strtok_r(NULL, ",", &save)) {
+	     p = strtok_r(NULL, ",", &save)) {
 		size_t n;
 
 		p += strspn(p, " \t\"");
@@ -422,8 +424,8 @@ check_list(const struct pgconf *c, const struct tree *params,
 }
 
 bool
-pgconf_check_directories(const struct pgconf *c, const struct tree *params,
-    struct pgerr *err)
+pgconf_check_directories(
+    const struct pgconf *c, const struct tree *params, struct pgerr *err)
 {
 	char copy[PATH_SIZE];
 	struct stat st;
@@ -432,8 +434,10 @@ pgconf_check_directories(const struct pgconf *c, const struct tree *params,
 	    !check_list(c, params, "stats_temp_directory", err))
 		return false;
 	if (stat(c->pgpass, &st) == 0 && !S_ISREG(st.st_mode))
-		return fail(err, "'%s' exists and it's not a file, check your "
-		    "`postgresql.pgpass` configuration", c->pgpass);
+		return fail(err,
+		    "'%s' exists and it's not a file, check your "
+		    "`postgresql.pgpass` configuration",
+		    c->pgpass);
 	if (c->krbsrvname[0] != '\0')
 		return true;
 	memcpy(copy, c->pgpass, sizeof(copy));

@@ -48,8 +48,8 @@ control_line(struct tree *map, const char *s, size_t n)
 
 	if (colon == NULL ||
 	    !trimmed(key, sizeof(key), s, (size_t)(colon - s)) ||
-	    !trimmed(value, sizeof(value), colon + 1,
-	    n - (size_t)(colon + 1 - s)))
+	    !trimmed(
+		value, sizeof(value), colon + 1, n - (size_t)(colon + 1 - s)))
 		return;
 	current = strstr(key, "Current ");
 	if (current != NULL)
@@ -88,17 +88,17 @@ control_state_parse(const char *text)
 		const char *text;
 		enum ha_control_state state;
 	} states[] = {
-		{"starting up", CONTROL_STARTING_UP},
-		{"shut down", CONTROL_SHUT_DOWN},
-		{"shut down in recovery", CONTROL_SHUT_DOWN_IN_RECOVERY},
-		{"shutting down", CONTROL_SHUTTING_DOWN},
-		{"in crash recovery", CONTROL_IN_CRASH_RECOVERY},
-		{"in archive recovery", CONTROL_IN_ARCHIVE_RECOVERY},
-		{"in production", CONTROL_IN_PRODUCTION},
+		{ "starting up", CONTROL_STARTING_UP },
+		{ "shut down", CONTROL_SHUT_DOWN },
+		{ "shut down in recovery", CONTROL_SHUT_DOWN_IN_RECOVERY },
+		{ "shutting down", CONTROL_SHUTTING_DOWN },
+		{ "in crash recovery", CONTROL_IN_CRASH_RECOVERY },
+		{ "in archive recovery", CONTROL_IN_ARCHIVE_RECOVERY },
+		{ "in production", CONTROL_IN_PRODUCTION },
 	};
 
-	for (size_t i = 0; text != NULL &&
-	    i < sizeof(states) / sizeof(*states); i++)
+	for (size_t i = 0; text != NULL && i < sizeof(states) / sizeof(*states);
+	     i++)
 		if (strcmp(states[i].text, text) == 0)
 			return states[i].state;
 	return CONTROL_UNKNOWN;
@@ -111,7 +111,7 @@ control_timeline(const struct tree *c, const char *key)
 	int64_t v;
 
 	return s != NULL && text_to_int64(s, 0, UINT32_MAX, &v) ? (uint32_t)v :
-	    0;
+								  0;
 }
 
 static uint64_t
@@ -129,15 +129,15 @@ control_fill(const struct tree *c, struct ha_control *out)
 	const char *sysid = control_value(c, "Database system identifier");
 
 	memset(out, 0, sizeof(*out));
-	out->state = control_state_parse(control_value(c,
-	    "Database cluster state"));
+	out->state =
+	    control_state_parse(control_value(c, "Database cluster state"));
 	out->timeline = control_timeline(c, "Latest checkpoint's TimeLineID");
 	out->checkpoint_lsn = control_lsn(c, "Latest checkpoint location");
 	out->prev_lsn = out->checkpoint_lsn;
-	out->min_recovery_lsn = control_lsn(c,
-	    "Minimum recovery ending location");
-	out->min_recovery_timeline = control_timeline(c,
-	    "Min recovery ending loc's timeline");
+	out->min_recovery_lsn =
+	    control_lsn(c, "Minimum recovery ending location");
+	out->min_recovery_timeline =
+	    control_timeline(c, "Min recovery ending loc's timeline");
 	if (sysid != NULL)
 		text_set(out->sysid, sizeof(out->sysid), sysid);
 	out->ok = out->state != CONTROL_UNKNOWN && out->checkpoint_lsn != 0 &&
@@ -155,13 +155,13 @@ control_rewind_possible(const struct tree *c)
 }
 
 bool
-control_read(const char *data_dir, enum ha_control_state *state,
-    uint64_t *sysid)
+control_read(
+    const char *data_dir, enum ha_control_state *state, uint64_t *sysid)
 {
-	static const enum ha_control_state states[] = {CONTROL_STARTING_UP,
+	static const enum ha_control_state states[] = { CONTROL_STARTING_UP,
 		CONTROL_SHUT_DOWN, CONTROL_SHUT_DOWN_IN_RECOVERY,
 		CONTROL_SHUTTING_DOWN, CONTROL_IN_CRASH_RECOVERY,
-		CONTROL_IN_ARCHIVE_RECOVERY, CONTROL_IN_PRODUCTION};
+		CONTROL_IN_ARCHIVE_RECOVERY, CONTROL_IN_PRODUCTION };
 	char path[PATH_SIZE];
 	uint8_t buf[20];
 	uint64_t id;
@@ -201,7 +201,8 @@ hex32(const char **s, uint32_t *out)
 	uint32_t v = 0;
 
 	for (; isxdigit((unsigned char)*p) && p - *s < 9; p++) {
-		int d = isdigit((unsigned char)*p) ? *p - '0' :
+		int d = isdigit((unsigned char)*p) ?
+		    *p - '0' :
 		    tolower((unsigned char)*p) - 'a' + 10;
 
 		v = v << 4 | (uint32_t)d;

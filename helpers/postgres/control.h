@@ -28,8 +28,8 @@ const char *control_value(const struct tree *controldata, const char *key);
  * written in place by PostgreSQL, one sector, so a torn read cannot happen
  * within these fields.
  */
-bool control_read(const char *data_dir, enum ha_control_state *state,
-    uint64_t *sysid);
+bool control_read(
+    const char *data_dir, enum ha_control_state *state, uint64_t *sysid);
 
 /* "H/L" -> bytes; false when malformed.  Output: "%X/%X" and, for comparing
  * with the dump tools, "%X/%08X". */
@@ -47,8 +47,8 @@ bool wal_record_parse(const char *line, struct wal_record *out);
 /* First record line in the output. */
 bool wal_dump_first(const char *output, struct wal_record *out);
 /* 7.3: is that the shutdown checkpoint at lsn? *prev: where to look next. */
-bool wal_is_shutdown_checkpoint(const char *output, uint64_t lsn,
-    uint64_t *prev);
+bool wal_is_shutdown_checkpoint(
+    const char *output, uint64_t lsn, uint64_t *prev);
 /* 7.3: the record is the WAL switch. */
 bool wal_is_switch(const char *output, uint32_t version);
 /* 16.4: end of the checkpoint record from a dump of two; 0 = not parsed. */

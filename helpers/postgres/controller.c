@@ -21,8 +21,15 @@
 #define LIVENESS_TIMEOUT (4 * NS_PER_SEC)
 #define STATUS_TIMEOUT (10 * NS_PER_SEC)
 
-enum startup { WAIT_CONFIG, WAIT_STORE, LOADING, CHECKING_NAME, PROBING,
-	ATTACHING, RUNNING };
+enum startup {
+	WAIT_CONFIG,
+	WAIT_STORE,
+	LOADING,
+	CHECKING_NAME,
+	PROBING,
+	ATTACHING,
+	RUNNING
+};
 
 /* An event that came while the core was busy with another one. */
 struct posted {
@@ -62,8 +69,8 @@ controller_set_state(struct controller *c, enum pg_state state)
 {
 	if (c->state == state)
 		return;
-	log_debug("state: %s -> %s", pg_state_name(c->state),
-	    pg_state_name(state));
+	log_debug(
+	    "state: %s -> %s", pg_state_name(c->state), pg_state_name(state));
 	c->state = state;
 	c->state_since = clock_boot_ns();
 	/* 4.4: what was good enough to start with is worth a copy */
@@ -103,12 +110,12 @@ post(struct controller *c, const struct ha_ev *ev)
 	if (ev->view != NULL)
 		p->ev.view = p->view = view_copy(ev->view);
 	p->ev.pg = p->pg = duplicate(ev->pg, sizeof *ev->pg);
-	p->ev.control = p->control = duplicate(ev->control,
-	    sizeof *ev->control);
-	p->ev.divergence = p->divergence = duplicate(ev->divergence,
-	    sizeof *ev->divergence);
-	p->ev.peers = p->peers = duplicate(ev->peers,
-	    ev->npeers * sizeof *ev->peers);
+	p->ev.control = p->control =
+	    duplicate(ev->control, sizeof *ev->control);
+	p->ev.divergence = p->divergence =
+	    duplicate(ev->divergence, sizeof *ev->divergence);
+	p->ev.peers = p->peers =
+	    duplicate(ev->peers, ev->npeers * sizeof *ev->peers);
 	p->ev.req = p->req = duplicate(ev->req, sizeof *ev->req);
 	if (ev->doc != NULL)
 		p->ev.doc = p->doc = tree_copy(ev->doc);
@@ -221,13 +228,16 @@ fill_ha_config(struct controller *c)
 	h->tags_doc = tree_get(c->local, "tags");
 	tags_parse(h->tags_doc, &h->tags);
 	h->watchdog_mode = WATCHDOG_AUTOMATIC;
-	if (strcmp(mode, "off") == 0 || (tree_get(w, "mode") != NULL &&
-	    tree_get(w, "mode")->type == TREE_BOOL && !tree_get(w, "mode")->u.b))
+	if (strcmp(mode, "off") == 0 ||
+	    (tree_get(w, "mode") != NULL &&
+		tree_get(w, "mode")->type == TREE_BOOL &&
+		!tree_get(w, "mode")->u.b))
 		h->watchdog_mode = WATCHDOG_OFF;
 	else if (strcmp(mode, "required") == 0)
 		h->watchdog_mode = WATCHDOG_REQUIRED;
-	h->watchdog_safety_margin = margin != NULL &&
-	    margin->type == TREE_INT ? (int32_t)margin->u.i : 5;
+	h->watchdog_safety_margin = margin != NULL && margin->type == TREE_INT ?
+	    (int32_t)margin->u.i :
+	    5;
 	h->fence = tree_path_bool(w, "fence", true) &&
 	    strcmp(tree_path_text(w, "fence", "on"), "off") != 0;
 	h->has_bootstrap = c->conf->has_bootstrap;
@@ -270,8 +280,8 @@ reload(struct controller *c, struct tree *conf)
 }
 
 const char *
-controller_config(struct controller *c, struct tree *conf,
-    const struct msg_config *m)
+controller_config(
+    struct controller *c, struct tree *conf, const struct msg_config *m)
 {
 	static struct pgerr err;
 	struct pgerr ignored;
@@ -285,8 +295,8 @@ controller_config(struct controller *c, struct tree *conf,
 	c->first_start = m->restarts == 0;
 	err.text[0] = '\0';
 	/* provisional: the store's document comes later (1.3 step 9) */
-	text_set(data_dir, sizeof data_dir, tree_path_text(conf,
-	    "postgresql.data_dir", ""));
+	text_set(data_dir, sizeof data_dir,
+	    tree_path_text(conf, "postgresql.data_dir", ""));
 	cache = pgconf_cache_load(data_dir, &ignored);
 	if (cache == NULL && ignored.text[0] != '\0')
 		log_error("Exception when loading file: %s", ignored.text);
@@ -437,7 +447,8 @@ on_liveness(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	}
 	m = msg->body;
 	if (msg->hdr.type == MSG_DCS_RESULT && m->code != 0) {
-		log_critical("Can't start; there is already a node named '%s' running",
+		log_critical(
+		    "Can't start; there is already a node named '%s' running",
 		    c->conf->name);
 		helper_stopped(c->h, 1);
 		return;
@@ -478,7 +489,7 @@ check_name(struct controller *c)
 	memcpy(url.url + len, "/liveness", sizeof "/liveness");
 	c->startup = CHECKING_NAME;
 	if (helper_request(c->h, PROC_DCS, MSG_DCS_LIVENESS, &url, NULL, 0, -1,
-	    clock_boot_ns() + LIVENESS_TIMEOUT, on_liveness, c) == 0)
+		clock_boot_ns() + LIVENESS_TIMEOUT, on_liveness, c) == 0)
 		retry_store(c);
 }
 
@@ -499,8 +510,7 @@ on_first_view(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	if (msg != NULL && msg->hdr.type == MSG_DCS_VIEW) {
 		m = msg->body;
 		if (m->outcome == OUTCOME_OK && msg->var != NULL)
-			c->first_view = view_decode(msg->var,
-			    msg->hdr.var_len);
+			c->first_view = view_decode(msg->var, msg->hdr.var_len);
 	}
 	if (c->first_view == NULL) {
 		log_warn("Can not get cluster from dcs");
@@ -522,10 +532,10 @@ load_store(struct controller *c)
 		return;
 	}
 	c->startup = LOADING;
-	(void)helper_send(c->h, PROC_DCS, MSG_DCS_SETTINGS, &c->conf->settings,
-	    NULL, 0, -1);
+	(void)helper_send(
+	    c->h, PROC_DCS, MSG_DCS_SETTINGS, &c->conf->settings, NULL, 0, -1);
 	if (helper_request(c->h, PROC_DCS, MSG_DCS_LOAD, NULL, NULL, 0, -1,
-	    clock_boot_ns() + STORE_TIMEOUT, on_first_view, c) == 0)
+		clock_boot_ns() + STORE_TIMEOUT, on_first_view, c) == 0)
 		retry_store(c);
 }
 
@@ -546,8 +556,8 @@ on_version(const struct child_end *e, void *arg)
 	if (e->started && e->code == 0)
 		c->binary_version = pgversion_parse_output(e->out);
 	else
-		log_error("Could not run postgres --version: %s", e->started ?
-		    e->err : strerror(e->error));
+		log_error("Could not run postgres --version: %s",
+		    e->started ? e->err : strerror(e->error));
 	controller_probed(c);
 }
 
@@ -561,8 +571,8 @@ on_rewind_help(const struct child_end *e, void *arg)
 }
 
 static void
-probe(struct controller *c, const char *program, const char *option,
-    child_cb cb)
+probe(
+    struct controller *c, const char *program, const char *option, child_cb cb)
 {
 	char path[PATH_SIZE];
 	const char *argv[3] = { path, option, NULL };
@@ -597,7 +607,8 @@ controller_new(struct helper *h)
 	c->slotwork = slotwork_new(c);
 	c->recovery_cache = recovery_cache_new();
 	if (c->reasons == NULL || c->journal == NULL || c->callbacks == NULL ||
-	    c->background == NULL || c->slotwork == NULL || c->recovery_cache == NULL)
+	    c->background == NULL || c->slotwork == NULL ||
+	    c->recovery_cache == NULL)
 		fatal("out of memory");
 	return c;
 }
@@ -658,8 +669,8 @@ on_keeper(struct controller *c, const struct msg_wd_state *m)
 }
 
 void
-controller_message(struct controller *c, enum proc from,
-    const struct ipc_msg *msg)
+controller_message(
+    struct controller *c, enum proc from, const struct ipc_msg *msg)
 {
 	switch (msg->hdr.type) {
 	case MSG_DCS_WAKE:

@@ -42,8 +42,8 @@ struct snapshot {
 	uint64_t latest_end;
 	uint64_t written_lsn;
 	bool replay_known;
-	struct tree *senders; /* list of maps for REST, or NULL */
-	struct tree *slots;   /* {name: lsn} or NULL */
+	struct tree *senders;	/* list of maps for REST, or NULL */
+	struct tree *slots;	/* {name: lsn} or NULL */
 	struct tree *slot_rows; /* list of maps as slots.c reads them */
 };
 
@@ -69,20 +69,20 @@ struct controller {
 	struct pgconf *conf;
 	struct ha_config ha_conf;
 	mode_t umask;
-	bool first_start; /* of the daemon, not of this process */
+	bool first_start;   /* of the daemon, not of this process */
 	bool dynamic_dirty; /* cache file is older than the document */
 	bool sandboxed;
 
 	/* what was last written for the server */
-	struct tree *params;   /* NULL = nothing yet */
-	struct tree *recovery; /* NULL = none */
-	struct tree *reasons;  /* pending restart; never NULL */
+	struct tree *params;	 /* NULL = nothing yet */
+	struct tree *recovery;	 /* NULL = none */
+	struct tree *reasons;	 /* pending restart; never NULL */
 	struct pending *pending; /* pending.c */
 	struct pgconf *previous; /* what the files were written from, when
 				    it is not conf; else NULL */
-	int64_t written_at;    /* recovery settings, CLOCK_BOOTTIME */
+	int64_t written_at;	 /* recovery settings, CLOCK_BOOTTIME */
 	struct recovery_cache *recovery_cache;
-	struct tree *known;    /* names of --describe-config, or NULL */
+	struct tree *known; /* names of --describe-config, or NULL */
 	bool ssn_chosen, ssn_set;
 	char ssn[4096];
 	bool feedback;
@@ -95,11 +95,11 @@ struct controller {
 	enum pg_role role;
 	uint32_t major;
 	uint32_t binary_version; /* of the postgres program; 0 unknown */
-	bool bootstrapping;	/* callbacks are suppressed */
+	bool bootstrapping;	 /* callbacks are suppressed */
 	bool callback_seen;
-	bool reload_forced;	/* attached standby: config.md 12.4 item 7 */
-	bool rewind_works;	/* pg_rewind --help exited with 0 */
-	bool facts_fresh;	/* sysid, rewind_possible are right */
+	bool reload_forced; /* attached standby: config.md 12.4 item 7 */
+	bool rewind_works;  /* pg_rewind --help exited with 0 */
+	bool facts_fresh;   /* sysid, rewind_possible are right */
 	bool slots_changed;
 	char sysid[WORD_SIZE];
 	bool rewind_possible;
@@ -108,7 +108,7 @@ struct controller {
 	struct sql *local_repl;
 	uint32_t identified_timeline;
 	bool identifying;
-	struct snapshot snap; /* the last one */
+	struct snapshot snap;		 /* the last one */
 	struct request *status_requests; /* being taken, and waiting */
 
 	/* core */
@@ -132,8 +132,8 @@ struct controller {
 	bool leftover_stopping;
 
 	/* work */
-	struct job *job;	 /* running long action, or NULL */
-	struct job *job_queue;	 /* waiting */
+	struct job *job;       /* running long action, or NULL */
+	struct job *job_queue; /* waiting */
 	struct background *background;
 	struct callbacks *callbacks;
 	struct slotwork *slotwork;
@@ -147,8 +147,8 @@ struct controller {
 
 struct controller *controller_new(struct helper *);
 void controller_start(struct controller *); /* after the first CONFIG */
-const char *controller_config(struct controller *, struct tree *,
-    const struct msg_config *);
+const char *controller_config(
+    struct controller *, struct tree *, const struct msg_config *);
 void controller_message(struct controller *, enum proc, const struct ipc_msg *);
 void controller_link(struct controller *, enum proc, bool up);
 void controller_shutdown(struct controller *);
@@ -194,29 +194,30 @@ void status_reset(struct controller *); /* connection text, cached values */
 enum ha_datadir facts_datadir(struct controller *, char *err, size_t size);
 enum pg_role facts_role(struct controller *);
 /* pg_controldata: map key -> text (empty when it failed). */
-typedef void (*controldata_cb)(struct controller *, const struct tree *, void *);
+typedef void (*controldata_cb)(
+    struct controller *, const struct tree *, void *);
 void facts_controldata(struct controller *, controldata_cb, void *);
 /* Fill the fields of c->snap.pg that need no SQL. */
 void facts_fill(struct controller *, struct ha_pg *);
 /* Refresh sysid and pg_rewind_possible when they are stale, then cb. */
-void facts_refresh(struct controller *, void (*cb)(struct controller *, void *),
-    void *);
+void facts_refresh(
+    struct controller *, void (*cb)(struct controller *, void *), void *);
 /* Facts of ha_control (7.3: previous LSN needs two WAL dumps). */
 typedef void (*control_cb)(struct controller *, const struct ha_control *,
     const struct tree *, void *);
-void facts_control(struct controller *, uint32_t timeline, bool previous,
-    control_cb, void *);
+void facts_control(
+    struct controller *, uint32_t timeline, bool previous, control_cb, void *);
 /* Recovery diff and divergence, answering the ask by id. */
-void facts_recovery_diff(struct controller *, uint64_t ask,
-    const struct ha_job *);
-void facts_divergence(struct controller *, uint64_t ask,
-    const struct ha_job *, int64_t deadline);
+void facts_recovery_diff(
+    struct controller *, uint64_t ask, const struct ha_job *);
+void facts_divergence(
+    struct controller *, uint64_t ask, const struct ha_job *, int64_t deadline);
 /* compare.c */
 struct recovery_cache *recovery_cache_new(void);
 bool facts_timeline_file(struct controller *, uint32_t timeline);
 /* WAL dump of some records (postgres.md 7.2). */
-bool facts_dump(struct controller *, uint32_t timeline, uint64_t lsn,
-    int count, child_cb, void *);
+bool facts_dump(struct controller *, uint32_t timeline, uint64_t lsn, int count,
+    child_cb, void *);
 
 /* ---- settings.c ---- */
 
@@ -237,8 +238,8 @@ bool settings_write(struct controller *, struct tree *params,
 bool settings_signal_reload(struct controller *, bool callback);
 /* config.md 10.6 against the running server, asynchronous. */
 void settings_reload(struct controller *, bool force);
-void settings_attached(struct controller *,
-    void (*cb)(struct controller *, void *), void *);
+void settings_attached(
+    struct controller *, void (*cb)(struct controller *, void *), void *);
 void settings_describe(struct controller *);
 
 /* ---- pending.c ---- */
@@ -268,8 +269,8 @@ struct tree *journal_list(const struct journal *, uint32_t limit);
 /* ---- request.c ---- */
 
 void request_message(struct controller *, enum proc, const struct ipc_msg *);
-void request_answer(struct controller *, uint64_t key,
-    const struct msg_request_reply *);
+void request_answer(
+    struct controller *, uint64_t key, const struct msg_request_reply *);
 
 /* ---- background.c ---- */
 

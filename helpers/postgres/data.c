@@ -74,14 +74,15 @@ remove_at(int parent, const char *name, dev_t dev, int depth)
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : errno;
 	if (!S_ISDIR(st.st_mode))
-		return unlinkat(parent, name, 0) == 0 || errno == ENOENT ? 0 :
+		return unlinkat(parent, name, 0) == 0 || errno == ENOENT ?
+		    0 :
 		    errno;
 	if (dev != 0 && st.st_dev != dev)
 		return EBUSY;
 	if (depth > MAX_DEPTH)
 		return ELOOP;
-	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-	    O_CLOEXEC);
+	fd = openat(
+	    parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1)
 		return errno;
 	dp = fdopendir(fd);
@@ -160,7 +161,8 @@ move_target(const char *link, const char *target)
 	snprintf(to, sizeof to, "%s.failed", target);
 	log_info("renaming %s directory and updating symlink: %s",
 	    strstr(link, "/pg_tblspc/") != NULL ? "user defined tablespace" :
-	    "WAL", target);
+						  "WAL",
+	    target);
 	(void)remove_tree(to);
 	if (rename(target, to) == 0 && unlink(link) == 0)
 		(void)!symlink(to, link);
@@ -182,8 +184,8 @@ data_move(const char *dir)
 	if (r == 0 && rename(dir, to) == -1)
 		r = errno;
 	if (r != 0)
-		log_error("Could not rename data directory %s: %s", dir,
-		    strerror(r));
+		log_error(
+		    "Could not rename data directory %s: %s", dir, strerror(r));
 	return r;
 }
 
@@ -233,7 +235,8 @@ data_remove(const char *dir)
 	if (data_empty(dir) == 1)
 		return 0;
 	if (!is_data_directory(dir)) {
-		log_error("%s is not a PostgreSQL data directory; it is left alone",
+		log_error(
+		    "%s is not a PostgreSQL data directory; it is left alone",
 		    dir);
 		return ENOTEMPTY;
 	}
@@ -242,8 +245,8 @@ data_remove(const char *dir)
 	if (r == 0)
 		(void)rmdir(dir);
 	if (r != 0) {
-		log_error("Could not remove data directory %s: %s", dir,
-		    strerror(r));
+		log_error(
+		    "Could not remove data directory %s: %s", dir, strerror(r));
 		r = data_move(dir);
 	}
 	return r;

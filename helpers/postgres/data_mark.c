@@ -42,7 +42,8 @@ data_mark(const char *dir, enum data_mark kind)
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd == -1 || write(fd, text, strlen(text)) == -1)
-		log_warn("%s: %s; a copy that is cut off by a crash will have to be removed by hand",
+		log_warn(
+		    "%s: %s; a copy that is cut off by a crash will have to be removed by hand",
 		    path, strerror(errno));
 	if (fd != -1)
 		close(fd);
@@ -62,7 +63,8 @@ data_marked(const char *dir)
 	n = read(fd, text, sizeof text);
 	close(fd);
 	return n == (ssize_t)strlen(BOOTSTRAP_TEXT) &&
-	    memcmp(text, BOOTSTRAP_TEXT, (size_t)n) == 0 ? MARK_BOOTSTRAP :
+		memcmp(text, BOOTSTRAP_TEXT, (size_t)n) == 0 ?
+	    MARK_BOOTSTRAP :
 	    MARK_CLONE;
 }
 
@@ -170,7 +172,8 @@ data_rewind_marked(const char *dir)
 	 * been started yet */
 	if (n <= 0 || !identity(dir, want, sizeof want) ||
 	    strcmp(have, want) != 0) {
-		log_warn("%s does not belong to the present data directory, it is removed",
+		log_warn(
+		    "%s does not belong to the present data directory, it is removed",
 		    path);
 		unlink(path);
 		return false;

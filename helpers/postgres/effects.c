@@ -107,7 +107,8 @@ park(struct ask *a)
 	struct timeval tv;
 
 	a->parked = true;
-	left = (a->deadline != 0 ? a->deadline : a->sent + NO_DEADLINE_NS) - now;
+	left =
+	    (a->deadline != 0 ? a->deadline : a->sent + NO_DEADLINE_NS) - now;
 	if (left < 0)
 		left = 0;
 	tv.tv_sec = left / NS_PER_SEC;
@@ -130,7 +131,7 @@ store_send(struct ask *a)
 	if (a->timer != NULL)
 		evtimer_del(a->timer);
 	if (helper_request(c->h, PROC_DCS, a->msg_type, a->body, a->var,
-	    a->var_len, -1, deadline, a->answered, a) == 0)
+		a->var_len, -1, deadline, a->answered, a) == 0)
 		park(a);
 }
 
@@ -176,7 +177,8 @@ effects_store_back(struct controller *c)
 	for (a = c->asks; a != NULL; a = a->next)
 		last = a;
 	for (a = last; a != NULL;) {
-		struct ask *newer = a == c->asks ? NULL :
+		struct ask *newer = a == c->asks ?
+		    NULL :
 		    (struct ask *)(void *)((char *)a->prev -
 			offsetof(struct ask, next));
 
@@ -205,13 +207,15 @@ on_view(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	ev.outcome = OUTCOME_FAILED;
 	if (msg == NULL) {
 		ev.error = lost == ETIMEDOUT ? "no answer in time" :
-		    "store client lost";
+					       "store client lost";
 	} else if (msg->hdr.type == MSG_DCS_VIEW) {
 		m = msg->body;
 		ev.outcome = m->outcome;
 		ev.error = m->error;
-		if (m->outcome == OUTCOME_OK && (msg->var == NULL ||
-		    (v = view_decode(msg->var, msg->hdr.var_len)) == NULL)) {
+		if (m->outcome == OUTCOME_OK &&
+		    (msg->var == NULL ||
+			(v = view_decode(msg->var, msg->hdr.var_len)) ==
+			    NULL)) {
 			ev.outcome = OUTCOME_FAILED;
 			ev.error = "view could not be decoded";
 		}
@@ -243,7 +247,7 @@ on_result(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 	ev.outcome = OUTCOME_UNKNOWN;
 	if (msg == NULL) {
 		ev.error = lost == ETIMEDOUT ? "no answer in time" :
-		    "store client lost";
+					       "store client lost";
 	} else if (msg->hdr.type == MSG_DCS_RESULT) {
 		m = msg->body;
 		ev.outcome = m->outcome;
@@ -293,15 +297,15 @@ dcs_call(const struct ha_dcs *d)
 	case OP_TAKE:
 		return (struct dcs_call){ MSG_DCS_TAKE, NULL };
 	case OP_INITIALIZE:
-		return (struct dcs_call){ MSG_DCS_INITIALIZE,
-			&d->u.initialize };
+		return (
+		    struct dcs_call){ MSG_DCS_INITIALIZE, &d->u.initialize };
 	case OP_CANCEL_INITIALIZE:
 		return (struct dcs_call){ MSG_DCS_CANCEL_INITIALIZE, NULL };
 	case OP_TOUCH:
 		return (struct dcs_call){ MSG_DCS_TOUCH, &d->u.touch };
 	case OP_SET_FAILOVER:
-		return (struct dcs_call){ MSG_DCS_SET_FAILOVER,
-			&d->u.failover };
+		return (
+		    struct dcs_call){ MSG_DCS_SET_FAILOVER, &d->u.failover };
 	case OP_SET_CONFIG:
 		return (struct dcs_call){ MSG_DCS_SET_CONFIG, &d->u.document };
 	case OP_SET_HISTORY:
@@ -318,8 +322,8 @@ dcs_call(const struct ha_dcs *d)
 
 /* The variable part: an encoded tree, or JSON text for /config. */
 static bool
-dcs_var(struct controller *c, const struct ha_dcs *d, uint8_t **buf,
-    size_t *len)
+dcs_var(
+    struct controller *c, const struct ha_dcs *d, uint8_t **buf, size_t *len)
 {
 	struct tree *history;
 	struct pgerr err;
@@ -365,8 +369,10 @@ run_dcs(struct controller *c, const struct ha_fx *fx)
 		refuse(a, EV_DCS, "request could not be made");
 		return;
 	}
-	store_ask(a, call.type, call.body, buf, len, fx->dcs.op == OP_UPDATE ||
-	    fx->dcs.op == OP_TOUCH || fx->dcs.op == OP_RELEASE, on_result);
+	store_ask(a, call.type, call.body, buf, len,
+	    fx->dcs.op == OP_UPDATE || fx->dcs.op == OP_TOUCH ||
+		fx->dcs.op == OP_RELEASE,
+	    on_result);
 }
 
 static void
@@ -472,8 +478,9 @@ run_poll(struct controller *c, const struct ha_fx *fx)
 		tree_set(map, "name", tree_text(c->conf->name));
 		tree_set(map, "conn_url", tree_text(c->conf->conn_url));
 		tree_set(map, "api_url", tree_text(c->conf->api_url));
-		tree_set(map, "slots", c->snap.slots != NULL ?
-		    tree_copy(c->snap.slots) : tree_map());
+		tree_set(map, "slots",
+		    c->snap.slots != NULL ? tree_copy(c->snap.slots) :
+					    tree_map());
 		var = map;
 	}
 	if (tree_encode(var, &buf, &len))
@@ -557,7 +564,7 @@ run_arm(struct controller *c, const struct ha_fx *fx)
 	(void)postmaster_find(&c->pm);
 	m.postmaster_pid = c->pm.proc.pid;
 	if (helper_request(c->h, PROC_WATCHDOG, MSG_WD_ARM, &m, NULL, 0,
-	    c->pm.pidfd, fx->deadline, on_armed, a) == 0) {
+		c->pm.pidfd, fx->deadline, on_armed, a) == 0) {
 		struct ha_ev ev;
 
 		memset(&ev, 0, sizeof ev);
@@ -576,10 +583,10 @@ run_settings(struct controller *c, const struct ha_fx *fx)
 	struct msg_wd_settings w = { .ttl = fx->settings.ttl,
 		.loop_wait = fx->settings.loop_wait };
 
-	(void)helper_send(c->h, PROC_DCS, MSG_DCS_SETTINGS, &fx->settings, NULL,
-	    0, -1);
-	(void)helper_send(c->h, PROC_WATCHDOG, MSG_WD_SETTINGS, &w, NULL, 0,
-	    -1);
+	(void)helper_send(
+	    c->h, PROC_DCS, MSG_DCS_SETTINGS, &fx->settings, NULL, 0, -1);
+	(void)helper_send(
+	    c->h, PROC_WATCHDOG, MSG_WD_SETTINGS, &w, NULL, 0, -1);
 }
 
 /* ---- time ---- */
@@ -644,8 +651,8 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		status_take(c, fx->deadline, on_status, ask_new(c, fx));
 		break;
 	case FX_CONTROL:
-		facts_control(c, fx->timeline, true, on_control,
-		    ask_new(c, fx));
+		facts_control(
+		    c, fx->timeline, true, on_control, ask_new(c, fx));
 		break;
 	case FX_RECOVERY_DIFF:
 		facts_recovery_diff(c, fx->id, &fx->job);
@@ -673,8 +680,8 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		job_cancel(c, fx->cancel_id, fx->grace);
 		break;
 	case FX_WD_GRANT:
-		(void)helper_send(c->h, PROC_WATCHDOG, MSG_WD_GRANT, &fx->grant,
-		    NULL, 0, -1);
+		(void)helper_send(
+		    c->h, PROC_WATCHDOG, MSG_WD_GRANT, &fx->grant, NULL, 0, -1);
 		break;
 	case FX_WD_DISARM:
 		(void)helper_send(c->h, PROC_WATCHDOG, MSG_WD_DISARM,
@@ -704,8 +711,8 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		run_settings(c, fx);
 		break;
 	case FX_LOG:
-		log_rule(fx->level, fx->rule[0] != '\0' ? fx->rule : NULL,
-		    "%s", fx->text);
+		log_rule(fx->level, fx->rule[0] != '\0' ? fx->rule : NULL, "%s",
+		    fx->text);
 		break;
 	case FX_JOURNAL:
 		journal_add(c->journal, clock_boot_ns(), fx);

@@ -35,7 +35,7 @@ facts_role(struct controller *c)
 	if (data_empty(c->conf->data_dir) != 0 || c->sysid[0] == '\0')
 		return ROLE_UNINITIALIZED;
 	return pgconf_has_recovery_files(c->conf, c->major) ? ROLE_REPLICA :
-	    ROLE_PRIMARY;
+							      ROLE_PRIMARY;
 }
 
 /* ---- pg_controldata ---- */
@@ -155,8 +155,8 @@ on_refreshed(struct controller *c, const struct tree *t, void *arg)
 }
 
 void
-facts_refresh(struct controller *c, void (*cb)(struct controller *, void *),
-    void *arg)
+facts_refresh(
+    struct controller *c, void (*cb)(struct controller *, void *), void *arg)
 {
 	struct refresh *r;
 
@@ -189,8 +189,8 @@ facts_fill(struct controller *c, struct ha_pg *p)
 	p->running = postmaster_alive(&c->pm);
 	p->state = c->state;
 	p->state_since = c->state_since;
-	p->datadir = facts_datadir(c, p->datadir_error,
-	    sizeof p->datadir_error);
+	p->datadir =
+	    facts_datadir(c, p->datadir_error, sizeof p->datadir_error);
 	if (p->datadir == DATADIR_EMPTY) {
 		c->sysid[0] = '\0';
 		c->facts_fresh = false;
@@ -198,12 +198,13 @@ facts_fill(struct controller *c, struct ha_pg *p)
 	}
 	text_set(p->sysid, sizeof p->sysid, c->sysid);
 	p->server_version = sql_connected(c->heartbeat) ?
-	    (uint32_t)sql_server_version(c->heartbeat) : c->major;
+	    (uint32_t)sql_server_version(c->heartbeat) :
+	    c->major;
 	p->has_recovery_files = p->datadir == DATADIR_OK &&
 	    pgconf_has_recovery_files(c->conf, c->major);
 	p->has_backup_label = file_exists(c, "backup_label");
-	p->pg_rewind_possible = c->conf->use_pg_rewind && c->rewind_works &&
-	    c->rewind_possible;
+	p->pg_rewind_possible =
+	    c->conf->use_pg_rewind && c->rewind_works && c->rewind_possible;
 	p->callback_seen = c->callback_seen;
 	slots_to_copy(c, p->slots_to_copy, sizeof p->slots_to_copy);
 	p->pending_restart = tree_count(c->reasons) > 0;
@@ -286,8 +287,9 @@ on_dump(const struct child_end *e, void *arg)
 		dump_end(d);
 		return;
 	}
-	if (!e->started || !wal_is_shutdown_checkpoint(e->out,
-	    d->control.checkpoint_lsn, &prev)) {
+	if (!e->started ||
+	    !wal_is_shutdown_checkpoint(
+		e->out, d->control.checkpoint_lsn, &prev)) {
 		dump_end(d);
 		return;
 	}
@@ -305,12 +307,12 @@ on_control(struct controller *c, const struct tree *t, void *arg)
 	control_fill(t, &d->control);
 	d->data = tree_copy(t);
 	if (d->timeline != 0)
-		d->control.has_history_file = facts_timeline_file(c,
-		    d->timeline);
+		d->control.has_history_file =
+		    facts_timeline_file(c, d->timeline);
 	if (!d->previous || !d->control.ok ||
 	    d->control.state != CONTROL_SHUT_DOWN ||
 	    !facts_dump(c, d->control.timeline, d->control.checkpoint_lsn, 1,
-	    on_dump, d))
+		on_dump, d))
 		dump_end(d);
 }
 

@@ -33,8 +33,8 @@ guc_find(const char *name, uint32_t version, bool *known)
 	if (known != NULL)
 		*known = lo < guc_table_size &&
 		    strcasecmp(guc_table[lo].name, name) == 0;
-	for (; lo < guc_table_size && strcasecmp(guc_table[lo].name,
-	    name) == 0; lo++)
+	for (; lo < guc_table_size && strcasecmp(guc_table[lo].name, name) == 0;
+	     lo++)
 		if (version >= guc_table[lo].from &&
 		    (guc_table[lo].till == 0 || version < guc_table[lo].till))
 			return &guc_table[lo];
@@ -82,7 +82,8 @@ static bool
 removed(const char *kind, const char *name, const char *text)
 {
 	log_warn("Removing %s parameter=%s from the config due to the invalid "
-	    "value=%s", kind, name, text);
+		 "value=%s",
+	    kind, name, text);
 	return false;
 }
 
@@ -100,8 +101,8 @@ clamped(const struct guc *g, const char *name, const char *text, double limit,
 }
 
 static bool
-judge_number(const struct guc *g, const char *name, const char *text,
-    char *out, size_t size)
+judge_number(const struct guc *g, const char *name, const char *text, char *out,
+    size_t size)
 {
 	double v;
 
@@ -146,7 +147,8 @@ judge_text(const struct guc *g, const char *name, const char *text, char *out,
 	if (text_set(out, size, text))
 		return true;
 	log_warn("Removing parameter=%s from the config: its value is too "
-	    "long", name);
+		 "long",
+	    name);
 	return false;
 }
 
@@ -172,19 +174,21 @@ guc_judge(const char *name, const struct tree *value, uint32_t version,
 		return false;
 	if (value->type == TREE_LIST || value->type == TREE_MAP) {
 		log_warn("Removing parameter=%s from the config: its value is "
-		    "not a scalar", name);
+			 "not a scalar",
+		    name);
 		return false;
 	}
 	text = scalar_text(value);
 	if (g != NULL)
 		ok = judge_text(g, name, text, out, size);
-	else if (strchr(name, '.') != NULL || server_knows(name, version,
-	    known))
+	else if (strchr(name, '.') != NULL ||
+	    server_knows(name, version, known))
 		ok = text_set(out, size, text);
 	else {
 		ok = false;
 		log_warn("Removing unexpected parameter=%s value=%s from the "
-		    "config", name, text);
+			 "config",
+		    name, text);
 	}
 	free(text);
 	return ok;

@@ -9,7 +9,14 @@
 #include "../../ipc/tree.h"
 #include "../../ipc/types.h"
 
-enum guc_type { GUC_BOOL, GUC_INTEGER, GUC_REAL, GUC_ENUM, GUC_ENUM_BOOL, GUC_STRING };
+enum guc_type {
+	GUC_BOOL,
+	GUC_INTEGER,
+	GUC_REAL,
+	GUC_ENUM,
+	GUC_ENUM_BOOL,
+	GUC_STRING
+};
 
 struct guc {
 	const char *name;

@@ -5,12 +5,30 @@
  */
 #include "guc_table.h"
 
-#define B(n, f, t) {n, f, t, GUC_BOOL, 0, 0, NULL, NULL}
-#define S(n, f, t) {n, f, t, GUC_STRING, 0, 0, NULL, NULL}
-#define I(n, f, t, lo, hi, u) {n, f, t, GUC_INTEGER, lo, hi, u, NULL}
-#define R(n, f, t, lo, hi, u) {n, f, t, GUC_REAL, lo, hi, u, NULL}
-#define E(n, f, t, w) {n, f, t, GUC_ENUM, 0, 0, NULL, w}
-#define EB(n, f, t, w) {n, f, t, GUC_ENUM_BOOL, 0, 0, NULL, w}
+#define B(n, f, t)                                  \
+	{                                           \
+		n, f, t, GUC_BOOL, 0, 0, NULL, NULL \
+	}
+#define S(n, f, t)                                    \
+	{                                             \
+		n, f, t, GUC_STRING, 0, 0, NULL, NULL \
+	}
+#define I(n, f, t, lo, hi, u)                         \
+	{                                             \
+		n, f, t, GUC_INTEGER, lo, hi, u, NULL \
+	}
+#define R(n, f, t, lo, hi, u)                      \
+	{                                          \
+		n, f, t, GUC_REAL, lo, hi, u, NULL \
+	}
+#define E(n, f, t, w)                            \
+	{                                        \
+		n, f, t, GUC_ENUM, 0, 0, NULL, w \
+	}
+#define EB(n, f, t, w)                                \
+	{                                             \
+		n, f, t, GUC_ENUM_BOOL, 0, 0, NULL, w \
+	}
 
 const struct guc guc_table[] = {
 	B("allow_alter_system", 170000, 0),
@@ -40,7 +58,8 @@ const struct guc guc_table[] = {
 	R("autovacuum_vacuum_cost_delay", 120000, 0, -1, 100, "ms"),
 	I("autovacuum_vacuum_cost_limit", 0, 0, -1, 10000, NULL),
 	R("autovacuum_vacuum_insert_scale_factor", 130000, 0, 0, 100, NULL),
-	I("autovacuum_vacuum_insert_threshold", 130000, 0, -1, 2147483647, NULL),
+	I("autovacuum_vacuum_insert_threshold", 130000, 0, -1, 2147483647,
+	    NULL),
 	I("autovacuum_vacuum_max_threshold", 180000, 0, -1, 2147483647, NULL),
 	R("autovacuum_vacuum_scale_factor", 0, 0, 0, 100, NULL),
 	I("autovacuum_vacuum_threshold", 0, 0, 0, 2147483647, NULL),
@@ -56,8 +75,7 @@ const struct guc guc_table[] = {
 	R("bgwriter_lru_multiplier", 0, 0, 0, 10, NULL),
 	B("bonjour", 0, 0),
 	S("bonjour_name", 0, 0),
-	E("bytea_output", 0, 0,
-	    "escape|hex"),
+	E("bytea_output", 0, 0, "escape|hex"),
 	B("check_function_bodies", 0, 0),
 	R("checkpoint_completion_target", 0, 0, 0, 1, NULL),
 	I("checkpoint_flush_after", 90600, 0, 0, 256, "8kB"),
@@ -100,18 +118,15 @@ const struct guc guc_table[] = {
 	S("default_table_access_method", 120000, 0),
 	S("default_tablespace", 0, 0),
 	S("default_text_search_config", 0, 0),
-	E("default_toast_compression", 140000, 0,
-	    "pglz|lz4"),
+	E("default_toast_compression", 140000, 0, "pglz|lz4"),
 	B("default_transaction_deferrable", 0, 0),
 	E("default_transaction_isolation", 0, 0,
 	    "serializable|repeatable read|read committed|read uncommitted"),
 	B("default_transaction_read_only", 0, 0),
 	B("default_with_oids", 0, 120000),
 	S("dynamic_library_path", 0, 0),
-	E("dynamic_shared_memory_type", 90400, 120000,
-	    "posix|sysv|mmap|none"),
-	E("dynamic_shared_memory_type", 120000, 0,
-	    "posix|sysv|mmap"),
+	E("dynamic_shared_memory_type", 90400, 120000, "posix|sysv|mmap|none"),
+	E("dynamic_shared_memory_type", 120000, 0, "posix|sysv|mmap"),
 	I("effective_cache_size", 0, 0, 1, 2147483647, "8kB"),
 	I("effective_io_concurrency", 0, 0, 0, 1000, NULL),
 	B("enable_async_append", 140000, 0),
@@ -146,8 +161,7 @@ const struct guc guc_table[] = {
 	S("extension_destdir", 140000, 180000),
 	S("external_pid_file", 0, 0),
 	I("extra_float_digits", 0, 0, -15, 3, NULL),
-	E("file_copy_method", 180000, 0,
-	    "copy|clone"),
+	E("file_copy_method", 180000, 0, "copy|clone"),
 	EB("force_parallel_mode", 90600, 160000, "regress"),
 	I("from_collapse_limit", 0, 0, 1, 2147483647, NULL),
 	B("fsync", 0, 0),
@@ -183,8 +197,7 @@ const struct guc guc_table[] = {
 	I("io_combine_limit", 180000, 0, 1, 128, "8kB"),
 	I("io_max_combine_limit", 180000, 0, 1, 128, "8kB"),
 	I("io_max_concurrency", 180000, 0, -1, 1024, NULL),
-	E("io_method", 180000, 0,
-	    "sync|worker|io_uring"),
+	E("io_method", 180000, 0, "sync|worker|io_uring"),
 	I("io_workers", 180000, 0, 1, 32, NULL),
 	B("jit", 110000, 0),
 	R("jit_above_cost", 110000, 0, -1, 1.79769e+308, NULL),
@@ -216,8 +229,7 @@ const struct guc guc_table[] = {
 	S("log_directory", 0, 0),
 	B("log_disconnections", 0, 0),
 	B("log_duration", 0, 0),
-	E("log_error_verbosity", 0, 0,
-	    "terse|default|verbose"),
+	E("log_error_verbosity", 0, 0, "terse|default|verbose"),
 	B("log_executor_stats", 0, 0),
 	I("log_file_mode", 0, 0, 0, 511, NULL),
 	S("log_filename", 0, 0),
@@ -241,8 +253,7 @@ const struct guc guc_table[] = {
 	I("log_rotation_size", 0, 180000, 0, 2097151, "kB"),
 	I("log_rotation_size", 180000, 0, 0, 2147483647, "kB"),
 	I("log_startup_progress_interval", 150000, 0, 0, 2147483647, "ms"),
-	E("log_statement", 0, 0,
-	    "none|ddl|mod|all"),
+	E("log_statement", 0, 0, "none|ddl|mod|all"),
 	R("log_statement_sample_rate", 130000, 0, 0, 1, NULL),
 	B("log_statement_stats", 0, 0),
 	I("log_temp_files", 0, 0, -1, 2147483647, "kB"),
@@ -251,8 +262,7 @@ const struct guc guc_table[] = {
 	B("log_truncate_on_rotation", 0, 0),
 	B("logging_collector", 0, 0),
 	I("logical_decoding_work_mem", 130000, 0, 64, 2147483647, "kB"),
-	E("logical_replication_mode", 160000, 170000,
-	    "buffered|immediate"),
+	E("logical_replication_mode", 160000, 170000, "buffered|immediate"),
 	I("maintenance_io_concurrency", 130000, 0, 0, 1000, NULL),
 	I("maintenance_work_mem", 0, 180000, 1024, 2147483647, "kB"),
 	I("maintenance_work_mem", 180000, 0, 64, 2147483647, "kB"),
@@ -264,12 +274,14 @@ const struct guc guc_table[] = {
 	I("max_locks_per_transaction", 0, 0, 10, 2147483647, NULL),
 	I("max_logical_replication_workers", 100000, 0, 0, 262143, NULL),
 	I("max_notify_queue_pages", 170000, 0, 64, 2147483647, NULL),
-	I("max_parallel_apply_workers_per_subscription", 160000, 0, 0, 1024, NULL),
+	I("max_parallel_apply_workers_per_subscription", 160000, 0, 0, 1024,
+	    NULL),
 	I("max_parallel_maintenance_workers", 110000, 0, 0, 1024, NULL),
 	I("max_parallel_workers", 100000, 0, 0, 1024, NULL),
 	I("max_parallel_workers_per_gather", 90600, 0, 0, 1024, NULL),
 	I("max_pred_locks_per_page", 100000, 0, 0, 2147483647, NULL),
-	I("max_pred_locks_per_relation", 100000, 0, -2147483648, 2147483647, NULL),
+	I("max_pred_locks_per_relation", 100000, 0, -2147483648, 2147483647,
+	    NULL),
 	I("max_pred_locks_per_transaction", 0, 0, 10, 2147483647, NULL),
 	I("max_prepared_transactions", 0, 90600, 0, 8388607, NULL),
 	I("max_prepared_transactions", 90600, 0, 0, 262143, NULL),
@@ -304,8 +316,7 @@ const struct guc guc_table[] = {
 	R("parallel_setup_cost", 90600, 0, 0, 1.79769e+308, NULL),
 	R("parallel_tuple_cost", 90600, 0, 0, 1.79769e+308, NULL),
 	B("password_encryption", 0, 100000),
-	E("password_encryption", 100000, 0,
-	    "md5|scram-sha-256"),
+	E("password_encryption", 100000, 0, "md5|scram-sha-256"),
 	E("plan_cache_mode", 120000, 0,
 	    "auto|force_generic_plan|force_custom_plan"),
 	I("port", 0, 0, 1, 65535, NULL),
@@ -313,8 +324,7 @@ const struct guc guc_table[] = {
 	I("pre_auth_delay", 0, 0, 0, 60, "s"),
 	B("quote_all_identifiers", 0, 0),
 	R("random_page_cost", 0, 0, 0, 1.79769e+308, NULL),
-	E("recovery_init_sync_method", 140000, 0,
-	    "fsync|syncfs"),
+	E("recovery_init_sync_method", 140000, 0, "fsync|syncfs"),
 	EB("recovery_prefetch", 150000, 0, "try"),
 	R("recursive_worktable_factor", 150000, 0, 0.001, 1e+06, NULL),
 	B("remove_temp_files_after_crash", 140000, 0),
@@ -334,11 +344,9 @@ const struct guc guc_table[] = {
 	R("seq_page_cost", 0, 0, 0, 1.79769e+308, NULL),
 	I("serializable_buffers", 170000, 0, 16, 131072, "8kB"),
 	S("session_preload_libraries", 90400, 0),
-	E("session_replication_role", 0, 0,
-	    "origin|replica|local"),
+	E("session_replication_role", 0, 0, "origin|replica|local"),
 	I("shared_buffers", 0, 0, 16, 1073741823, "8kB"),
-	E("shared_memory_type", 120000, 0,
-	    "sysv|mmap"),
+	E("shared_memory_type", 120000, 0, "sysv|mmap"),
 	S("shared_preload_libraries", 0, 0),
 	B("sql_inheritance", 0, 100000),
 	B("ssl", 0, 0),
@@ -362,8 +370,7 @@ const struct guc guc_table[] = {
 	S("ssl_tls13_ciphers", 180000, 0),
 	B("standard_conforming_strings", 0, 0),
 	I("statement_timeout", 0, 0, 0, 2147483647, "ms"),
-	E("stats_fetch_consistency", 150000, 0,
-	    "none|cache|snapshot"),
+	E("stats_fetch_consistency", 150000, 0, "none|cache|snapshot"),
 	S("stats_temp_directory", 0, 150000),
 	I("subtransaction_buffers", 170000, 0, 0, 131072, "8kB"),
 	B("summarize_wal", 170000, 0),
@@ -401,8 +408,7 @@ const struct guc guc_table[] = {
 	B("track_commit_timestamp", 90500, 0),
 	B("track_cost_delay_timing", 180000, 0),
 	B("track_counts", 0, 0),
-	E("track_functions", 0, 0,
-	    "none|pl|all"),
+	E("track_functions", 0, 0, "none|pl|all"),
 	B("track_io_timing", 0, 0),
 	B("track_wal_io_timing", 140000, 0),
 	I("transaction_buffers", 170000, 0, 0, 131072, "8kB"),
@@ -441,12 +447,9 @@ const struct guc guc_table[] = {
 	B("wal_init_zero", 120000, 0),
 	I("wal_keep_segments", 0, 130000, 0, 2147483647, NULL),
 	I("wal_keep_size", 130000, 0, 0, 2147483647, "MB"),
-	E("wal_level", 0, 90400,
-	    "minimal|archive|hot_standby"),
-	E("wal_level", 90400, 90600,
-	    "minimal|archive|hot_standby|logical"),
-	E("wal_level", 90600, 0,
-	    "minimal|replica|logical"),
+	E("wal_level", 0, 90400, "minimal|archive|hot_standby"),
+	E("wal_level", 90400, 90600, "minimal|archive|hot_standby|logical"),
+	E("wal_level", 90600, 0, "minimal|replica|logical"),
 	B("wal_log_hints", 90400, 0),
 	B("wal_receiver_create_temp_slot", 130000, 0),
 	I("wal_receiver_status_interval", 0, 0, 0, 2147483, "s"),
@@ -456,15 +459,12 @@ const struct guc guc_table[] = {
 	I("wal_sender_timeout", 0, 0, 0, 2147483647, "ms"),
 	I("wal_skip_threshold", 130000, 0, 0, 2147483647, "kB"),
 	I("wal_summary_keep_time", 170000, 0, 0, 35791394, "min"),
-	E("wal_sync_method", 0, 0,
-	    "fsync|fdatasync|open_sync|open_datasync"),
+	E("wal_sync_method", 0, 0, "fsync|fdatasync|open_sync|open_datasync"),
 	I("wal_writer_delay", 0, 0, 1, 10000, "ms"),
 	I("wal_writer_flush_after", 90600, 0, 0, 2147483647, "8kB"),
 	I("work_mem", 0, 0, 64, 2147483647, "kB"),
-	E("xmlbinary", 0, 0,
-	    "base64|hex"),
-	E("xmloption", 0, 0,
-	    "content|document"),
+	E("xmlbinary", 0, 0, "base64|hex"),
+	E("xmloption", 0, 0, "content|document"),
 	B("zero_damaged_pages", 0, 0),
 };
 const size_t guc_table_size = sizeof(guc_table) / sizeof(*guc_table);

@@ -64,8 +64,7 @@ history_parse(const char *text, struct history_line *out, uint32_t max)
 
 		if (max > 0 && parse_line(text, len, &line)) {
 			if (n == max) {
-				memmove(out, out + 1,
-				    (max - 1) * sizeof(*out));
+				memmove(out, out + 1, (max - 1) * sizeof(*out));
 				n--;
 			}
 			out[n++] = line;
@@ -98,8 +97,8 @@ iso_time(const struct timespec *ts, char out[64])
 	localtime_r(&ts->tv_sec, &tm);
 	n = strftime(out, 64, "%Y-%m-%dT%H:%M:%S", &tm);
 	if (ts->tv_nsec / 1000 != 0)
-		n += (size_t)snprintf(out + n, 64 - n, ".%06ld",
-		    ts->tv_nsec / 1000);
+		n += (size_t)snprintf(
+		    out + n, 64 - n, ".%06ld", ts->tv_nsec / 1000);
 	strftime(zone, sizeof(zone), "%z", &tm); /* +hhmm */
 	snprintf(out + n, 64 - n, "%.3s:%s", zone, zone + 3);
 }

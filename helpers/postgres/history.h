@@ -14,8 +14,8 @@ struct history_line {
 
 /* Lines with exactly three tab-separated fields, in file order; others are
  * skipped.  Returns how many were stored (at most max: the newest). */
-uint32_t history_parse(const char *text, struct history_line *out,
-    uint32_t max);
+uint32_t history_parse(
+    const char *text, struct history_line *out, uint32_t max);
 /* <data_dir>/<wal dir>/<timeline>.history */
 void history_path(const char *data_dir, uint32_t version, uint32_t timeline,
     char out[PATH_SIZE]);

@@ -11,8 +11,8 @@
 #define MAX_WAITING 8
 #define PREEMPT_GRACE NS_PER_MS
 
-static void (*const begin[JOB_KIND_COUNT])(struct controller *) = {
-	[JOB_BOOTSTRAP] = job_bootstrap,
+static void (*const begin[JOB_KIND_COUNT])(
+    struct controller *) = { [JOB_BOOTSTRAP] = job_bootstrap,
 	[JOB_POST_BOOTSTRAP] = job_post_bootstrap,
 	[JOB_CLONE] = job_clone,
 	[JOB_START_PRIMARY] = job_start_primary,
@@ -26,8 +26,7 @@ static void (*const begin[JOB_KIND_COUNT])(struct controller *) = {
 	[JOB_REMOVE_DATA] = job_remove_data,
 	[JOB_MOVE_DATA] = job_move_data,
 	[JOB_ARCHIVE_CHECKPOINT] = job_archive_checkpoint,
-	[JOB_COPY_SLOTS] = job_copy_slots
-};
+	[JOB_COPY_SLOTS] = job_copy_slots };
 
 static void run_next(struct controller *);
 
@@ -73,8 +72,8 @@ on_next(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-answer(struct controller *c, uint64_t id, enum ha_job_result r,
-    const char *error)
+answer(
+    struct controller *c, uint64_t id, enum ha_job_result r, const char *error)
 {
 	struct ha_ev ev;
 
@@ -399,8 +398,8 @@ on_query(const struct sql_answer *a, void *arg)
 	if (a->outcome != SQL_OK)
 		text_set(j->sql_text, sizeof j->sql_text, a->message);
 	else if (PQntuples(a->res) > 0)
-		text_set(j->sql_text, sizeof j->sql_text,
-		    sql_text(a->res, 0, 0));
+		text_set(
+		    j->sql_text, sizeof j->sql_text, sql_text(a->res, 0, 0));
 	step(c);
 }
 

@@ -31,7 +31,7 @@ struct op_stop {
 	bool safepoint, shutdown_lsn;
 	int64_t timeout_ns; /* 0 = none */
 	int phase;
-	int64_t signalled;  /* when the last signal went out */
+	int64_t signalled; /* when the last signal went out */
 	bool safepoint_done, lsn_done, did_signal;
 	enum ha_job_result result;
 	op_done done;
@@ -106,7 +106,7 @@ bool job_busy(const struct job *);
 
 /* ---- operations ---- */
 
-void start_begin(struct controller *, op_done);	/* job->start is filled in */
+void start_begin(struct controller *, op_done); /* job->start is filled in */
 void stop_begin(struct controller *, op_done);	/* job->stop is filled in */
 void remove_begin(struct controller *, op_done);
 /* What a pg_rewind that was cut off has left: removed, with a warning. */

@@ -33,8 +33,8 @@ write_password(struct controller *c, const char *password)
 		j->text[0] = '\0';
 		return false;
 	}
-	if (fchmod(fd, 0600) == -1 ||
-	    write(fd, password, n) != (ssize_t)n || write(fd, "\n", 1) != 1) {
+	if (fchmod(fd, 0600) == -1 || write(fd, password, n) != (ssize_t)n ||
+	    write(fd, "\n", 1) != 1) {
 		close(fd);
 		unlink(j->text);
 		j->text[0] = '\0';
@@ -75,7 +75,8 @@ append_hba(struct controller *c, const struct pgfacts *f)
 
 	if (tree_count(lines) == 0 ||
 	    tree_count(tree_get(c->conf->pg, "pg_hba")) > 0 ||
-	    tree_get_nocase(tree_get(c->conf->pg, "parameters"), "hba_file") != NULL)
+	    tree_get_nocase(tree_get(c->conf->pg, "parameters"), "hba_file") !=
+		NULL)
 		return;
 	if (!pgconf_append_hba(c->conf, lines, f, &err))
 		log_error("%s", err.text);
@@ -141,7 +142,7 @@ bootstrap_step(struct controller *c)
 		if (!ok) {
 			log_error("initdb exited with code %d: %s", j->end.code,
 			    j->end.started ? j->end.err :
-			    strerror(j->end.error));
+					     strerror(j->end.error));
 			fail(c, STATE_INITDB_FAILED, "initdb failed");
 			return;
 		}
@@ -272,14 +273,15 @@ role_sql(char *buf, size_t size, const char *user, const char *password,
 	secret[0] = '\0';
 	if (password != NULL && password[0] != '\0' &&
 	    (!sql_quote(password, secret, sizeof secret) ||
-	    strstr(secret, "$patroni$") != NULL))
+		strstr(secret, "$patroni$") != NULL))
 		return false;
 	snprintf(what, sizeof what, "%s WITH %s%s%s;\n", name, options,
 	    secret[0] != '\0' ? " PASSWORD " : "", secret);
 	wipe(secret, sizeof secret);
-	return text_append(buf, size, "DO $patroni$\nBEGIN\n"
-	    "SET LOCAL synchronous_commit = 'local';\n"
-	    "PERFORM * FROM pg_catalog.pg_authid WHERE rolname = ") &&
+	return text_append(buf, size,
+		   "DO $patroni$\nBEGIN\n"
+		   "SET LOCAL synchronous_commit = 'local';\n"
+		   "PERFORM * FROM pg_catalog.pg_authid WHERE rolname = ") &&
 	    text_append(buf, size, literal) &&
 	    text_append(buf, size, ";\nIF FOUND THEN\nALTER ROLE ") &&
 	    text_append(buf, size, what) &&
@@ -329,23 +331,25 @@ users_sql(struct controller *c, char *buf, size_t size)
 	const struct tree *super = pgconf_credentials(c->conf, "superuser");
 	const char *user = credential(repl, "username");
 
-	if (user != NULL && !role_sql(buf, size, user,
-	    credential(repl, "password"), "REPLICATION LOGIN"))
+	if (user != NULL &&
+	    !role_sql(buf, size, user, credential(repl, "password"),
+		"REPLICATION LOGIN"))
 		return false;
 	user = credential(rew, "username");
 	if (c->major < 110000 || user == NULL || tree_equal_loose(rew, super))
 		return true;
-	return role_sql(buf, size, user, credential(rew, "password"),
-	    "LOGIN") && rewind_grants(buf, size, user);
+	return role_sql(
+		   buf, size, user, credential(rew, "password"), "LOGIN") &&
+	    rewind_grants(buf, size, user);
 }
 
 /* The password must reach neither the server's log nor an extension. */
 static const char quiet[] = "SET log_statement TO none;\n"
-    "SET log_min_duration_statement TO -1;\n"
-    "SET log_min_error_statement TO log;\n"
-    "SET pg_stat_statements.track_utility TO off;\n"
-    "SET pgaudit.log TO none;\n"
-    "SET synchronous_commit TO local;\n";
+			    "SET log_min_duration_statement TO -1;\n"
+			    "SET log_min_error_statement TO log;\n"
+			    "SET pg_stat_statements.track_utility TO off;\n"
+			    "SET pgaudit.log TO none;\n"
+			    "SET synchronous_commit TO local;\n";
 
 static bool
 run_sql(struct controller *c, const char *body)
@@ -354,11 +358,12 @@ run_sql(struct controller *c, const char *body)
 	char *text;
 	bool ok;
 
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (info == NULL || asprintf(&text, "%s%s", quiet, body) == -1)
 		return false;
-	tree_set(info, "options", tree_text("-c statement_timeout=0 -c search_path=pg_catalog"));
+	tree_set(info, "options",
+	    tree_text("-c statement_timeout=0 -c search_path=pg_catalog"));
 	ok = job_connect(c, info) && job_query(c, text, 60 * NS_PER_SEC);
 	wipe(text, strlen(text));
 	free(text);
@@ -399,17 +404,17 @@ begin_script(struct controller *c)
 	bool written = false, ok;
 	char *conn;
 
-	command = tree_path_text(c->conf->root, "bootstrap.post_bootstrap",
-	    NULL);
+	command =
+	    tree_path_text(c->conf->root, "bootstrap.post_bootstrap", NULL);
 	if (command == NULL)
-		command = tree_path_text(c->conf->root, "bootstrap.post_init",
-		    NULL);
+		command =
+		    tree_path_text(c->conf->root, "bootstrap.post_init", NULL);
 	if (command == NULL)
 		return false;
 	j->phase = SCRIPT;
 	argv = pgwords(command, &err);
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (argv == NULL || info == NULL) {
 		tree_free(argv);
 		tree_free_wiped(info);
@@ -439,8 +444,9 @@ begin_script(struct controller *c)
 static void
 script_or_roles(struct controller *c)
 {
-	bool configured = tree_path(c->conf->root, "bootstrap.post_bootstrap") !=
-	    NULL || tree_path(c->conf->root, "bootstrap.post_init") != NULL;
+	bool configured =
+	    tree_path(c->conf->root, "bootstrap.post_bootstrap") != NULL ||
+	    tree_path(c->conf->root, "bootstrap.post_init") != NULL;
 
 	if (!configured)
 		begin_roles(c);
@@ -478,7 +484,7 @@ end_custom(struct controller *c)
 	if (!pgconf_restore(c->conf, c->params, &f, &err))
 		log_warn("%s", err.text);
 	if (!settings_write(c, pgconf_server_params(c->conf, &f), NULL,
-	    ROLE_PRIMARY, true, &err)) {
+		ROLE_PRIMARY, true, &err)) {
 		post_failed(c, err.text);
 		return;
 	}
@@ -544,15 +550,17 @@ job_post_bootstrap(struct controller *c)
 
 	c->job->step = post_step;
 	if (tree_count(tree_path(c->conf->root, "bootstrap.users")) > 0)
-		log_error("User creation is not be supported starting from v4.0.0. Please use \"bootstrap.post_bootstrap\" script to create users.");
+		log_error(
+		    "User creation is not be supported starting from v4.0.0. Please use \"bootstrap.post_bootstrap\" script to create users.");
 	if (user == NULL || password == NULL) {
 		script_or_roles(c);
 		return;
 	}
 	c->job->phase = SUPERUSER;
 	buf = calloc(1, ROLE_SQL);
-	ok = buf != NULL && role_sql(buf, ROLE_SQL, user, password,
-	    "SUPERUSER LOGIN") && run_sql(c, buf);
+	ok = buf != NULL &&
+	    role_sql(buf, ROLE_SQL, user, password, "SUPERUSER LOGIN") &&
+	    run_sql(c, buf);
 	if (buf != NULL)
 		wipe(buf, ROLE_SQL);
 	free(buf);

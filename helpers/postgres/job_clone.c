@@ -66,8 +66,8 @@ source(struct controller *c)
 	j->pgpass[0] = '\0';
 	if (!j->spec.has_node)
 		return strdup("");
-	info = pgconf_member_conninfo(c->conf, &j->spec.node,
-	    pgconf_credentials(c->conf, "replication"));
+	info = pgconf_member_conninfo(
+	    c->conf, &j->spec.node, pgconf_credentials(c->conf, "replication"));
 	if (info == NULL)
 		return NULL;
 	if (!pgconf_write_pgpass(c->conf, info, &written, &err))
@@ -205,7 +205,9 @@ mark_kind(struct controller *c)
 	if (c->job->keep_data)
 		return MARK_NONE;
 	return c->job->spec.node_remote && v != NULL && v->has_initialize &&
-	    v->initialize[0] == '\0' ? MARK_BOOTSTRAP : MARK_CLONE;
+		v->initialize[0] == '\0' ?
+	    MARK_BOOTSTRAP :
+	    MARK_CLONE;
 }
 
 static void
@@ -249,7 +251,8 @@ basebackup_ended(struct controller *c)
 		return;
 	}
 	if (j->end.started) {
-		log_error("Error when fetching backup: pg_basebackup exited with code=%d",
+		log_error(
+		    "Error when fetching backup: pg_basebackup exited with code=%d",
 		    j->end.code);
 		log_info(" stderr=%s", j->end.err);
 	} else {
@@ -285,7 +288,8 @@ clone_step(struct controller *c)
 			return;
 		}
 		if (j->end.started)
-			log_error("Error creating replica using method %s: %s exited with code=%d",
+			log_error(
+			    "Error creating replica using method %s: %s exited with code=%d",
 			    method_name(j), method_name(j), j->end.code);
 		method_failed(c);
 		return;

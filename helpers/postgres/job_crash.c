@@ -59,8 +59,8 @@ is_ready_name(const char *name)
 static int
 by_name(const void *a, const void *b)
 {
-	return strcmp((*(struct tree *const *)a)->u.s,
-	    (*(struct tree *const *)b)->u.s);
+	return strcmp(
+	    (*(struct tree *const *)a)->u.s, (*(struct tree *const *)b)->u.s);
 }
 
 static struct tree *
@@ -161,8 +161,8 @@ mark_done(struct controller *c, const char *marker)
 	snprintf(to, sizeof to, "%s/%s/archive_status/%s.done",
 	    c->conf->data_dir, f.wal_dir, file);
 	if (rename(from, to) == -1)
-		log_error("Unable to rename %s to %s: %s", from, to,
-		    strerror(errno));
+		log_error(
+		    "Unable to rename %s to %s: %s", from, to, strerror(errno));
 }
 
 static void
@@ -206,8 +206,8 @@ archive_step(struct controller *c)
 	case MODE:
 		first_line(j->end.out, line, sizeof line);
 		j->attempt = COMMAND;
-		if (!ok || (strcmp(line, "on") != 0 &&
-		    strcmp(line, "always") != 0) ||
+		if (!ok ||
+		    (strcmp(line, "on") != 0 && strcmp(line, "always") != 0) ||
 		    !ask_setting(c, "archive_command"))
 			archive_end(c, JOB_OK);
 		return;
@@ -230,7 +230,8 @@ archive_step(struct controller *c)
 	case ARCHIVING:
 		if (j->spec.kind == JOB_ARCHIVE_CHECKPOINT) {
 			if (!ok)
-				log_error("Failed to archive WAL file with the shutdown checkpoint");
+				log_error(
+				    "Failed to archive WAL file with the shutdown checkpoint");
 			archive_end(c, ok ? JOB_OK : JOB_FAILED);
 			return;
 		}
@@ -267,8 +268,8 @@ archived_checkpoint(struct controller *c, enum ha_job_result r)
 static void
 on_redo(struct controller *c, const struct tree *data, void *arg)
 {
-	const char *file = control_value(data,
-	    "Latest checkpoint's REDO WAL file");
+	const char *file =
+	    control_value(data, "Latest checkpoint's REDO WAL file");
 
 	(void)arg;
 	if (c->job == NULL || c->job->spec.kind != JOB_ARCHIVE_CHECKPOINT)
@@ -354,8 +355,8 @@ server_options(struct controller *c)
 static int
 by_key(const void *a, const void *b)
 {
-	return strcmp((*(struct tree *const *)a)->key,
-	    (*(struct tree *const *)b)->key);
+	return strcmp(
+	    (*(struct tree *const *)a)->key, (*(struct tree *const *)b)->key);
 }
 
 static void

@@ -22,8 +22,8 @@ remove_step(struct controller *c)
 {
 	struct job *j = c->job;
 
-	j->stop.done(c, j->end.started && j->end.code == 0 ? JOB_OK :
-	    JOB_FAILED);
+	j->stop.done(
+	    c, j->end.started && j->end.code == 0 ? JOB_OK : JOB_FAILED);
 }
 
 /* Uses stop.done: never part of a running stop. */
@@ -56,7 +56,8 @@ torso_removed(struct controller *c, enum ha_job_result r)
 void
 torso_begin(struct controller *c, op_done done)
 {
-	log_warn("pg_rewind of %s was cut off: it can neither be started nor rewound again, it is removed and will be created anew",
+	log_warn(
+	    "pg_rewind of %s was cut off: it can neither be started nor rewound again, it is removed and will be created anew",
 	    c->conf->data_dir);
 	c->job->torso_done = done;
 	remove_begin(c, torso_removed);

@@ -44,8 +44,7 @@ follow_started(struct controller *c, enum ha_job_result r)
 static void
 restart_started(struct controller *c, enum ha_job_result r)
 {
-	if (r != JOB_OK && c->state != STATE_STARTING &&
-	    !c->job->cancelled) {
+	if (r != JOB_OK && c->state != STATE_STARTING && !c->job->cancelled) {
 		log_warn("restart failed (%s)", pg_state_name(c->state));
 		controller_set_state(c, STATE_RESTART_FAILED);
 	}
@@ -132,8 +131,10 @@ job_follow(struct controller *c)
 		follow_reload(c, recovery);
 		return;
 	}
-	prepare_start(c, role, recovery, change ? CALLBACK_NONE :
-	    running ? CALLBACK_ON_RESTART : CALLBACK_ON_START);
+	prepare_start(c, role, recovery,
+	    change	? CALLBACK_NONE :
+		running ? CALLBACK_ON_RESTART :
+			  CALLBACK_ON_START);
 	c->reload_forced = false;
 	if (running)
 		begin_restart(c);

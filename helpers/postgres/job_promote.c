@@ -82,7 +82,8 @@ confirm(struct controller *c)
 {
 	enum ha_control_state state;
 	uint64_t sysid;
-	int64_t most = c->job->spec.timeout_ns > 0 ? c->job->spec.timeout_ns :
+	int64_t most = c->job->spec.timeout_ns > 0 ?
+	    c->job->spec.timeout_ns :
 	    c->conf->settings.loop_wait * NS_PER_SEC;
 
 	if (control_read(c->conf->data_dir, &state, &sysid) &&

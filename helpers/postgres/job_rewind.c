@@ -14,8 +14,15 @@
 #define CHECKPOINT_LIMIT (3600 * NS_PER_SEC)
 #define MARK_IMPOSSIBLE 255 /* exit code beyond every errno */
 
-enum phase { CHECK_LEADER, REMOTE_RECOVERY, REMOTE_CHECKPOINT, RESTORE_COMMAND,
-	MARK, REWIND, AFTERWARDS };
+enum phase {
+	CHECK_LEADER,
+	REMOTE_RECOVERY,
+	REMOTE_CHECKPOINT,
+	RESTORE_COMMAND,
+	MARK,
+	REWIND,
+	AFTERWARDS
+};
 
 static void rewind_step(struct controller *);
 
@@ -24,11 +31,10 @@ connect_leader(struct controller *c, bool no_timeout)
 {
 	struct tree *info;
 
-	info = pgconf_connection(c->conf, PGCONN_LEADER, &c->job->spec.node,
-	    c->params, c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_LEADER, &c->job->spec.node, c->params, c->major);
 	if (info != NULL && no_timeout)
-		tree_set(info, "options",
-		    tree_text("-c statement_timeout=0"));
+		tree_set(info, "options", tree_text("-c statement_timeout=0"));
 	return job_connect(c, info);
 }
 
@@ -76,25 +82,27 @@ begin_check(struct controller *c)
 		c->job->phase = REMOTE_RECOVERY;
 	}
 	if (!connect_leader(c, c->job->phase == REMOTE_RECOVERY) ||
-	    !job_query(c, "SELECT pg_catalog.pg_is_in_recovery()",
-	    LEADER_TIMEOUT))
+	    !job_query(
+		c, "SELECT pg_catalog.pg_is_in_recovery()", LEADER_TIMEOUT))
 		source_unusable(c, "no connection");
 }
 
 static void
 begin_remote_checkpoint(struct controller *c)
 {
-	const struct tree *rewind = pgconf_rewind_credentials(c->conf,
-	    c->major);
+	const struct tree *rewind =
+	    pgconf_rewind_credentials(c->conf, c->major);
 	const struct tree *super = pgconf_credentials(c->conf, "superuser");
 	bool same = rewind == super || tree_equal_loose(rewind, super);
 
 	c->job->phase = REMOTE_CHECKPOINT;
 	/* a rewind user may not checkpoint: it can only look */
-	if (!job_query(c, same ? "CHECKPOINT" :
-	    "SELECT timeline_id = ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int"
-	    " FROM pg_catalog.pg_control_checkpoint()",
-	    same ? CHECKPOINT_LIMIT : LEADER_TIMEOUT))
+	if (!job_query(c,
+		same ?
+		    "CHECKPOINT" :
+		    "SELECT timeline_id = ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+		    " FROM pg_catalog.pg_control_checkpoint()",
+		same ? CHECKPOINT_LIMIT : LEADER_TIMEOUT))
 		source_unusable(c, "no connection");
 	c->job->keep_data = same; /* CHECKPOINT has no result row */
 }
@@ -112,13 +120,12 @@ rewind_argv(struct controller *c)
 	uint32_t i;
 	char *conn;
 
-	info = pgconf_member_conninfo(c->conf, &s->node,
-	    pgconf_rewind_credentials(c->conf, c->major));
+	info = pgconf_member_conninfo(
+	    c->conf, &s->node, pgconf_rewind_credentials(c->conf, c->major));
 	if (info == NULL)
 		return NULL;
 	if (c->major >= 100000)
-		tree_set(info, "target_session_attrs",
-		    tree_text("read-write"));
+		tree_set(info, "target_session_attrs", tree_text("read-write"));
 	if (!pgconf_write_pgpass(c->conf, info, &written, &err))
 		log_error("%s", err.text);
 	snprintf(j->pgpass, sizeof j->pgpass, "PGPASSFILE=%s",
@@ -132,8 +139,8 @@ rewind_argv(struct controller *c)
 	pgconf_program(c->conf, "pg_rewind", program);
 	tree_append(argv, tree_text(program));
 	separate = strcmp(c->conf->config_dir, c->conf->data_dir) != 0;
-	if (j->text[0] != '\0' && (c->major >= 150000 ||
-	    (c->major >= 130000 && !separate))) {
+	if (j->text[0] != '\0' &&
+	    (c->major >= 150000 || (c->major >= 130000 && !separate))) {
 		tree_append(argv, tree_text("--restore-target-wal"));
 		if (separate) {
 			pgconf_config_file(c->conf, conf);
@@ -148,8 +155,8 @@ rewind_argv(struct controller *c)
 	/* tells when the first change is about to be made */
 	tree_append(argv, tree_text("--progress"));
 	free(conn);
-	options = pgoptions(PGTOOL_REWIND, tree_get(c->conf->pg, "rewind"),
-	    c->major, &err);
+	options = pgoptions(
+	    PGTOOL_REWIND, tree_get(c->conf->pg, "rewind"), c->major, &err);
 	for (i = 0; i < tree_count(options); i++)
 		tree_append(argv, tree_copy(tree_child(options, i)));
 	tree_free(options);
@@ -206,12 +213,15 @@ marked(struct controller *c)
 	const struct child_end *e = &c->job->end;
 
 	if (e->started && e->code == MARK_IMPOSSIBLE) {
-		log_warn("The directory of %s cannot be written to: a pg_rewind that is cut off would not be recognised",
+		log_warn(
+		    "The directory of %s cannot be written to: a pg_rewind that is cut off would not be recognised",
 		    c->conf->data_dir);
 	} else if (!e->started || e->code != 0) {
 		log_warn("Can not run pg_rewind: %s.rewinding: %s",
-		    c->conf->data_dir, strerror(!e->started ? e->error :
-		    e->code > 0 ? e->code : EINTR));
+		    c->conf->data_dir,
+		    strerror(!e->started ? e->error :
+			    e->code > 0	 ? e->code :
+					   EINTR));
 		job_finish(c, JOB_NOTHING);
 		return;
 	}
@@ -241,9 +251,11 @@ rewind_failed(struct controller *c)
 
 	j->phase = AFTERWARDS;
 	/* whose fault was it? */
-	if (!connect_leader(c, false) || !job_query(c,
-	    "SELECT pg_catalog.pg_is_in_recovery()", LEADER_TIMEOUT)) {
-		log_warn("Failed to rewind because primary %s become unreachable",
+	if (!connect_leader(c, false) ||
+	    !job_query(
+		c, "SELECT pg_catalog.pg_is_in_recovery()", LEADER_TIMEOUT)) {
+		log_warn(
+		    "Failed to rewind because primary %s become unreachable",
 		    j->spec.node.name);
 		job_finish(c, JOB_UNREACHABLE);
 	}
@@ -255,7 +267,7 @@ changed_something(const struct child_end *e)
 {
 	return e->started && e->code != 0 &&
 	    (strstr(e->err, "need to copy") != NULL ||
-	    strlen(e->err) >= CHILD_CAPTURE_MAX - 1);
+		strlen(e->err) >= CHILD_CAPTURE_MAX - 1);
 }
 
 static void
@@ -287,13 +299,14 @@ afterwards(struct controller *c)
 	struct job *j = c->job;
 
 	if (j->sql_outcome != SQL_OK || j->sql_true) {
-		log_warn("Failed to rewind because primary %s become unreachable",
+		log_warn(
+		    "Failed to rewind because primary %s become unreachable",
 		    j->spec.node.name);
 		job_finish(c, JOB_UNREACHABLE);
 		return;
 	}
-	log_error("Failed to rewind from healthy primary: %s",
-	    j->spec.node.name);
+	log_error(
+	    "Failed to rewind from healthy primary: %s", j->spec.node.name);
 	if (j->torso)
 		torso_begin(c, torso_gone);
 	else
@@ -333,8 +346,8 @@ rewind_step(struct controller *c)
 		if (j->sql_outcome != SQL_OK)
 			source_unusable(c, j->sql_text);
 		else if (!j->keep_data && !j->sql_true)
-			source_unusable(c,
-			    "leader has not run a checkpoint yet");
+			source_unusable(
+			    c, "leader has not run a checkpoint yet");
 		else
 			ask_restore_command(c);
 		return;
@@ -369,7 +382,8 @@ static void
 stopped(struct controller *c, enum ha_job_result r)
 {
 	if (r == JOB_FAILED) {
-		log_warn("Can not run pg_rewind because postgres is still running");
+		log_warn(
+		    "Can not run pg_rewind because postgres is still running");
 		job_finish(c, JOB_NOTHING);
 		return;
 	}

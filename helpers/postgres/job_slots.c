@@ -31,8 +31,7 @@ decode(const char *text, uint8_t *out, size_t size)
 	if (text[0] != '\\' || text[1] != 'x')
 		return 0;
 	for (text += 2; *text != '\0'; text += 2) {
-		int a = hex_digit(text[0]), b = a < 0 ? -1 :
-		    hex_digit(text[1]);
+		int a = hex_digit(text[0]), b = a < 0 ? -1 : hex_digit(text[1]);
 
 		if (b < 0 || n >= size)
 			return 0;
@@ -105,12 +104,12 @@ install(struct controller *c, const struct pgfacts *f, const char *name,
 	snprintf(state, sizeof state, "%s/state", tmp);
 	if ((r = remove_slot(tmp)) != 0)
 		return r;
-	if (mkdir(tmp, 0700) == -1 || chmod(tmp, pgconf_file_mode(c->conf, tmp,
-	    f, true)) == -1)
+	if (mkdir(tmp, 0700) == -1 ||
+	    chmod(tmp, pgconf_file_mode(c->conf, tmp, f, true)) == -1)
 		return errno;
 	if ((r = write_state(state, pgconf_file_mode(c->conf, state, f, false),
-	    data, len)) != 0 || (r = sync_directory(tmp)) != 0 ||
-	    (r = remove_slot(dir)) != 0)
+		 data, len)) != 0 ||
+	    (r = sync_directory(tmp)) != 0 || (r = remove_slot(dir)) != 0)
 		return r;
 	if (rename(tmp, dir) == -1)
 		return errno;
@@ -221,7 +220,8 @@ take(struct controller *c, const PGresult *res)
 			tree_append(c->job->list, row);
 			continue;
 		}
-		log_warn("Will not copy the logical slot \"%s\" due to the configuration mismatch: database=%s plugin=%s on the primary",
+		log_warn(
+		    "Will not copy the logical slot \"%s\" due to the configuration mismatch: database=%s plugin=%s on the primary",
 		    sql_text(res, i, 0), sql_text(res, i, 2),
 		    sql_text(res, i, 3));
 		tree_free(row);
@@ -239,7 +239,8 @@ on_states(const struct sql_answer *a, void *arg)
 		return;
 	}
 	if (a->outcome != SQL_OK) {
-		log_error("Failed to copy logical slots from the %s via postgresql connection: %s",
+		log_error(
+		    "Failed to copy logical slots from the %s via postgresql connection: %s",
 		    j->spec.node.name, a->message);
 		job_finish(c, JOB_NOTHING);
 		return;
@@ -271,8 +272,8 @@ names_array(struct controller *c, char *out, size_t size)
 	uint32_t i;
 
 	for (i = 0; i < l->n && n < size; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s%s",
-		    i > 0 ? "," : "", l->v[i]);
+		n += (size_t)snprintf(
+		    out + n, size - n, "%s%s", i > 0 ? "," : "", l->v[i]);
 	if (n + 1 < size)
 		snprintf(out + n, size - n, "}");
 }
@@ -296,10 +297,13 @@ job_copy_slots(struct controller *c)
 	    " WHERE NOT pg_catalog.pg_is_in_recovery()"
 	    " AND s.slot_type = 'logical' AND s.slot_name = ANY($1)%s",
 	    c->major >= 170000 ? " AND NOT s.failover" : "");
-	if (!job_connect(c, pgconf_connection(c->conf, PGCONN_LEADER,
-	    &j->spec.node, c->params, c->major)) || sql_query(j->sql, query, 1,
-	    params, QUERY_TIMEOUT, on_states, c) == -1) {
-		log_error("Failed to copy logical slots from the %s via postgresql connection: no connection",
+	if (!job_connect(c,
+		pgconf_connection(c->conf, PGCONN_LEADER, &j->spec.node,
+		    c->params, c->major)) ||
+	    sql_query(j->sql, query, 1, params, QUERY_TIMEOUT, on_states, c) ==
+		-1) {
+		log_error(
+		    "Failed to copy logical slots from the %s via postgresql connection: no connection",
 		    j->spec.node.name);
 		job_finish(c, JOB_NOTHING);
 	}

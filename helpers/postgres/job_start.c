@@ -36,7 +36,7 @@ limit(struct controller *c)
 	const struct op_start *o = &c->job->start;
 
 	return o->timeout_ns > 0 ? o->timeout_ns :
-	    c->conf->pg_ctl_timeout * NS_PER_SEC;
+				   c->conf->pg_ctl_timeout * NS_PER_SEC;
 }
 
 /*
@@ -104,8 +104,8 @@ write_and_launch(struct controller *c)
 	tree_free(c->reasons);
 	c->reasons = tree_map();
 	if (o->role != ROLE_PRIMARY)
-		pgconf_start_params(params, &f, o->controldata, recovery,
-		    c->reasons);
+		pgconf_start_params(
+		    params, &f, o->controldata, recovery, c->reasons);
 	err.text[0] = '\0';
 	if (!pgconf_check_directories(c->conf, params, &err)) {
 		log_error("%s", err.text);
@@ -115,8 +115,8 @@ write_and_launch(struct controller *c)
 		return;
 	}
 	/* takes over both trees */
-	if (!settings_write(c, params, recovery, o->role, !o->keep_recovery,
-	    &err)) {
+	if (!settings_write(
+		c, params, recovery, o->role, !o->keep_recovery, &err)) {
 		log_error("%s", err.text);
 		end(c, JOB_NOTHING);
 		return;
@@ -214,7 +214,8 @@ start_step(struct controller *c)
 				job_wait(c, LOOK_MS);
 				return;
 			}
-			log_warn("server processes without a postmaster do not end");
+			log_warn(
+			    "server processes without a postmaster do not end");
 		}
 		if (o->role != ROLE_PRIMARY) {
 			o->phase = CONTROL;
@@ -250,7 +251,8 @@ refuse_torso(struct controller *c)
 		torso_begin(c, end_torso);
 		return;
 	}
-	log_error("%s cannot be started: a pg_rewind was cut off in it; it will be created anew when there is a leader",
+	log_error(
+	    "%s cannot be started: a pg_rewind was cut off in it; it will be created anew when there is a leader",
 	    c->conf->data_dir);
 	end(c, JOB_FAILED);
 }
@@ -268,9 +270,11 @@ start_begin(struct controller *c, op_done done)
 	sql_close(c->local_repl);
 	c->facts_fresh = false;
 	if (postmaster_find(&c->pm)) {
-		log_error("Cannot start PostgreSQL because one is already running.");
-		controller_set_state(c, c->custom_bootstrap ?
-		    STATE_STARTING_CUSTOM : STATE_STARTING);
+		log_error(
+		    "Cannot start PostgreSQL because one is already running.");
+		controller_set_state(c,
+		    c->custom_bootstrap ? STATE_STARTING_CUSTOM :
+					  STATE_STARTING);
 		end(c, JOB_OK);
 		return;
 	}
@@ -278,8 +282,8 @@ start_begin(struct controller *c, op_done done)
 		refuse_torso(c);
 		return;
 	}
-	controller_set_state(c, c->custom_bootstrap ? STATE_STARTING_CUSTOM :
-	    STATE_STARTING);
+	controller_set_state(
+	    c, c->custom_bootstrap ? STATE_STARTING_CUSTOM : STATE_STARTING);
 	c->role = o->role;
 	settings_major(c);
 	if (c->major == 0) {

@@ -17,8 +17,16 @@
 /* A session list walks /proc: not at every look. */
 #define BACKENDS_MS 20
 
-enum phase { STRAYS, CHECKPOINT, HOOK, SIGNAL, WAITING, LOCATIONS, ABORTING,
-	KILLING };
+enum phase {
+	STRAYS,
+	CHECKPOINT,
+	HOOK,
+	SIGNAL,
+	WAITING,
+	LOCATIONS,
+	ABORTING,
+	KILLING
+};
 
 static void stop_step(struct controller *);
 
@@ -78,16 +86,16 @@ begin_checkpoint(struct controller *c)
 	if (!o->checkpoint || o->mode == STOP_IMMEDIATE ||
 	    c->state == STATE_STARTING || c->state == STATE_STARTING_CUSTOM)
 		return false;
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (info == NULL)
 		return false;
 	tree_set(info, "options", tree_text("-c statement_timeout=0"));
 	if (!job_connect(c, info))
 		return false;
 	o->phase = CHECKPOINT;
-	return job_query(c, "CHECKPOINT", o->timeout_ns > 0 ? o->timeout_ns :
-	    24 * 3600 * NS_PER_SEC);
+	return job_query(c, "CHECKPOINT",
+	    o->timeout_ns > 0 ? o->timeout_ns : 24 * 3600 * NS_PER_SEC);
 }
 
 static bool
@@ -118,7 +126,8 @@ static void
 send_signal(struct controller *c)
 {
 	static const int signals[] = { [STOP_FAST] = SIGINT,
-		[STOP_IMMEDIATE] = SIGQUIT, [STOP_SMART] = SIGTERM };
+		[STOP_IMMEDIATE] = SIGQUIT,
+		[STOP_SMART] = SIGTERM };
 	struct op_stop *o = &c->job->stop;
 
 	o->signalled = clock_boot_ns();
@@ -149,8 +158,7 @@ on_control(struct controller *c, const struct ha_control *control,
 	o = &c->job->stop;
 	o->phase = WAITING;
 	if (control->ok && control->state == CONTROL_SHUT_DOWN)
-		job_progress_lsn(c, control->checkpoint_lsn,
-		    control->prev_lsn);
+		job_progress_lsn(c, control->checkpoint_lsn, control->prev_lsn);
 	if (o->safepoint && !o->safepoint_done) {
 		o->safepoint_done = true;
 		job_progress(c, PROGRESS_SAFEPOINT);

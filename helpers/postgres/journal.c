@@ -103,8 +103,8 @@ fitting(const struct journal *j, uint32_t n)
 	uint32_t k;
 
 	for (k = 0; k < n; k++) {
-		const struct entry *e = &j->v[(j->next + JOURNAL_SIZE - 1 - k) %
-		    JOURNAL_SIZE];
+		const struct entry *e =
+		    &j->v[(j->next + JOURNAL_SIZE - 1 - k) % JOURNAL_SIZE];
 
 		if (weight(e) > left)
 			break;

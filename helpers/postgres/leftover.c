@@ -63,9 +63,11 @@ on_cancelled(struct helper *h, const struct ipc_msg *msg, int lost, void *arg)
 static void
 cancel_initialize(struct controller *c)
 {
-	log_info("removing initialize key after failed attempt to bootstrap the cluster");
+	log_info(
+	    "removing initialize key after failed attempt to bootstrap the cluster");
 	if (helper_request(c->h, PROC_DCS, MSG_DCS_CANCEL_INITIALIZE, NULL,
-	    NULL, 0, -1, clock_boot_ns() + STORE_LIMIT, on_cancelled, c) == 0)
+		NULL, 0, -1, clock_boot_ns() + STORE_LIMIT, on_cancelled,
+		c) == 0)
 		finish(c, false);
 }
 
@@ -109,8 +111,8 @@ put_away(struct controller *c)
 	struct child_spec spec;
 
 	memset(&spec, 0, sizeof spec);
-	spec.worker = c->leftover_kind == MARK_BOOTSTRAP ? worker_move :
-	    worker_remove;
+	spec.worker =
+	    c->leftover_kind == MARK_BOOTSTRAP ? worker_move : worker_remove;
 	spec.worker_arg = c->conf->data_dir;
 	if (child_run(c->base, &spec, on_away, c) == NULL)
 		finish(c, false);
@@ -173,8 +175,8 @@ leftover_begin(struct controller *c, leftover_cb done)
 		data_mark(c->conf->data_dir, MARK_NONE);
 		return false;
 	}
-	log_warn("The creation of %s was cut off, it is removed",
-	    c->conf->data_dir);
+	log_warn(
+	    "The creation of %s was cut off, it is removed", c->conf->data_dir);
 	c->leftover_done = done;
 	if (running)
 		stop(c);

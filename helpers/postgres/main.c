@@ -9,8 +9,8 @@ static struct controller *controller;
 static bool started;
 
 static void
-on_message(struct helper *h, enum proc from, const struct ipc_msg *msg,
-    void *arg)
+on_message(
+    struct helper *h, enum proc from, const struct ipc_msg *msg, void *arg)
 {
 	(void)h;
 	(void)arg;
@@ -27,8 +27,8 @@ on_link(struct helper *h, enum proc peer, bool up, void *arg)
 }
 
 static const char *
-on_config(struct helper *h, struct tree *conf, const struct msg_config *m,
-    void *arg)
+on_config(
+    struct helper *h, struct tree *conf, const struct msg_config *m, void *arg)
 {
 	const char *why;
 
@@ -65,13 +65,11 @@ on_shutdown(struct helper *h, void *arg)
 int
 main(int argc, char **argv)
 {
-	static const struct helper_ops ops = {
-		.message = on_message,
+	static const struct helper_ops ops = { .message = on_message,
 		.link = on_link,
 		.config = on_config,
 		.sandbox = on_sandbox,
-		.shutdown = on_shutdown
-	};
+		.shutdown = on_shutdown };
 	struct helper *h;
 
 	h = helper_start(PROC_POSTGRES, &ops, NULL, argc, argv);

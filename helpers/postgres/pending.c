@@ -22,8 +22,8 @@ struct pending {
 	struct controller *c;
 	struct event *timer;
 	bool busy;
-	pid_t postmaster;  /* whose answer this is */
-	struct tree *rows; /* {name: {old_value, unit, real}} */
+	pid_t postmaster;   /* whose answer this is */
+	struct tree *rows;  /* {name: {old_value, unit, real}} */
 	struct tree *found; /* {name: {old_value, new_value}} */
 	uint32_t at;
 };
@@ -51,11 +51,12 @@ tell_foreign(struct pending *p)
 		const char *name = tree_child(p->found, i)->key;
 
 		if (tree_get_nocase(p->c->reasons, name) == NULL)
-			text_addf(&names, "%s%s", names.len > 0 ? ", " : "",
-			    name);
+			text_addf(
+			    &names, "%s%s", names.len > 0 ? ", " : "", name);
 	}
 	if (names.len > 0)
-		log_info("PostgreSQL configuration parameters requiring restart (%s) seem to be changed bypassing Patroni config. Setting 'Pending restart' flag",
+		log_info(
+		    "PostgreSQL configuration parameters requiring restart (%s) seem to be changed bypassing Patroni config. Setting 'Pending restart' flag",
 		    names.s);
 	free(names.s);
 }
@@ -154,16 +155,16 @@ on_rows(const struct sql_answer *a, void *arg)
 		const char *name = sql_text(a->res, i, 0);
 		const char *type = sql_text(a->res, i, 3);
 
-		if (recovery_param_is(name) ||
-		    strcmp(name, "hot_standby") == 0)
+		if (recovery_param_is(name) || strcmp(name, "hot_standby") == 0)
 			continue;
 		row = must(tree_map());
 		put_text(row, "old", sql_text(a->res, i, 1));
 		if (!PQgetisnull(a->res, i, 2))
 			put_text(row, "unit", sql_text(a->res, i, 2));
 		put(row, "real", must(tree_bool(strcmp(type, "real") == 0)));
-		put(row, "number", must(tree_bool(strcmp(type, "real") == 0 ||
-		    strcmp(type, "integer") == 0)));
+		put(row, "number",
+		    must(tree_bool(strcmp(type, "real") == 0 ||
+			strcmp(type, "integer") == 0)));
 		put(p->rows, name, row);
 	}
 	next_value(p);
@@ -188,7 +189,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	p->postmaster = c->pm.proc.pid;
 	p->busy = sql_query(c->heartbeat, query, 0, NULL, QUERY_TIMEOUT,
-	    on_rows, p) == 0;
+		      on_rows, p) == 0;
 }
 
 void

@@ -59,12 +59,12 @@ struct pgfeatures {
 	bool slot_advance;	     /* 11 */
 	bool rewind_user;	     /* 11: pg_rewind without superuser */
 	bool group_access;	     /* 11 */
-	bool recovery_guc;	     /* 12: standby.signal instead of recovery.conf */
-	bool gssencmode;	     /* 12 */
-	bool conninfo_reload;	     /* 13 */
-	bool wal_keep_size;	     /* 13 */
-	bool written_lsn;	     /* 13 */
-	bool slot_wal_status;	     /* 13 */
+	bool recovery_guc;    /* 12: standby.signal instead of recovery.conf */
+	bool gssencmode;      /* 12 */
+	bool conninfo_reload; /* 13 */
+	bool wal_keep_size;   /* 13 */
+	bool written_lsn;     /* 13 */
+	bool slot_wal_status; /* 13 */
 	bool rewind_restore_wal;     /* 13 */
 	bool channel_binding;	     /* 13; sslpassword too */
 	bool restore_command_reload; /* 14 */
@@ -93,12 +93,12 @@ struct pgfeatures pgfeatures(uint32_t version);
 #define PGCONF_ADDRESS_SIZE 1024
 
 struct pgconf {
-	struct tree *root;    /* effective configuration (2.4) */
-	struct tree *dynamic; /* the dynamic document in use, clamped numbers
-				 written into it (6.3) */
+	struct tree *root;     /* effective configuration (2.4) */
+	struct tree *dynamic;  /* the dynamic document in use, clamped numbers
+				  written into it (6.3) */
 	const struct tree *pg; /* root's "postgresql" with role overlay */
-	enum pg_role overlay; /* ROLE_REPLICA, _STANDBY_LEADER, _PRIMARY or
-				 ROLE_UNINITIALIZED: which overlay is applied */
+	enum pg_role overlay;  /* ROLE_REPLICA, _STANDBY_LEADER, _PRIMARY or
+				  ROLE_UNINITIALIZED: which overlay is applied */
 	struct msg_dcs_settings settings; /* ttl, loop_wait, retry_timeout */
 	char name[NAME_SIZE], scope[NAME_SIZE];
 	char data_dir[PATH_SIZE];
@@ -135,18 +135,18 @@ void pgconf_free(struct pgconf *); /* wipes secrets; NULL allowed */
 /* The start-up choice of 1.3 step 9 / 6.2: the document of the DCS if it is
  * a non-empty map, else the cache if given, else bootstrap.dcs of the local
  * tree, else NULL.  Borrowed from the arguments. */
-const struct tree *pgconf_choose(const struct tree *dcs,
-    const struct tree *cache, const struct tree *local);
+const struct tree *pgconf_choose(
+    const struct tree *dcs, const struct tree *cache, const struct tree *local);
 
 /* Cache file patroni.dynamic.json (6.5).  load: NULL when missing (err "")
  * or bad (err set). */
 struct tree *pgconf_cache_load(const char *data_dir, struct pgerr *err);
-bool pgconf_cache_save(const char *data_dir, const struct tree *dynamic,
-    struct pgerr *err);
+bool pgconf_cache_save(
+    const char *data_dir, const struct tree *dynamic, struct pgerr *err);
 
 /* Path of a program (postgres.md 1.2); a name without '/' is for PATH. */
-void pgconf_program(const struct pgconf *, const char *command,
-    char out[PATH_SIZE]);
+void pgconf_program(
+    const struct pgconf *, const char *command, char out[PATH_SIZE]);
 /* Full path of <config_dir>/<base>.conf. */
 void pgconf_config_file(const struct pgconf *, char out[PATH_SIZE]);
 /* Command line of a callback (on_start ...) or hook (pre_promote,
@@ -163,7 +163,7 @@ enum pgconn_use {
 	PGCONN_RESTAPI,
 	PGCONN_LOCAL_REPLICATION, /* local, replication user; replication=1
 				     is for the caller to add */
-	PGCONN_LEADER,	      /* to a member: rewind or superuser (13.3) */
+	PGCONN_LEADER,		  /* to a member: rewind or superuser (13.3) */
 	PGCONN_LEADER_REPLICATION /* to a member: replication credentials */
 };
 /*
@@ -182,16 +182,16 @@ bool pgconf_libpq_arrays(const struct tree *conninfo, const char **keys,
 /* One credential record (superuser, replication, rewind) or NULL. */
 const struct tree *pgconf_credentials(const struct pgconf *, const char *which);
 /* Credentials for pg_rewind and friends: rewind from 11 on, else superuser. */
-const struct tree *pgconf_rewind_credentials(const struct pgconf *,
-    uint32_t major);
+const struct tree *pgconf_rewind_credentials(
+    const struct pgconf *, uint32_t major);
 /* Host ("" = libpq's default) of local connections (13.2). */
 void pgconf_local_host(const struct pgconf *, const struct tree *params,
     bool replication, char *out, size_t size);
 
 /* Connection string for programs and scripts (12.3): password left out (it
  * goes to the pgpass file), keys gated by version.  0 = no gate.  malloc'd. */
-char *conninfo_format(const struct tree *conninfo, uint32_t version,
-    const char *passfile);
+char *conninfo_format(
+    const struct tree *conninfo, uint32_t version, const char *passfile);
 /* Parse `k = v` text or a postgres:// URI (12.4); NULL when malformed. */
 struct tree *conninfo_parse(const char *text);
 /* host, port (default 5432), dbname of a member's conn_url. */
@@ -217,10 +217,10 @@ struct pgfacts {
 	uint32_t version; /* "current version" (postgres.md 1.1); 0 = major */
 	enum pg_role role;
 	mode_t umask; /* of the process at start, for files outside PGDATA */
-	const struct tree *known; /* map of names from --describe-config
-				     (guc.h), NULL = not asked */
-	bool custom_bootstrap; /* a custom bootstrap is in progress */
-	bool keep_recovery_conf; /* its keep_existing_recovery_conf */
+	const struct tree *known;	 /* map of names from --describe-config
+					    (guc.h), NULL = not asked */
+	bool custom_bootstrap;		 /* a custom bootstrap is in progress */
+	bool keep_recovery_conf;	 /* its keep_existing_recovery_conf */
 	bool force_hot_standby_feedback; /* postgres.md 17.8 */
 	bool ssn_chosen; /* the HA loop manages synchronous_standby_names: */
 	const char *ssn; /* ... this value, NULL = remove */
@@ -228,11 +228,11 @@ struct pgfacts {
 
 /* The set of 10.3: map name -> scalar, written spelling kept.  Recovery
  * parameters are taken out; see pgconf_recovery_conf(). */
-struct tree *pgconf_server_params(const struct pgconf *,
-    const struct pgfacts *);
+struct tree *pgconf_server_params(
+    const struct pgconf *, const struct pgfacts *);
 /* The `recovery_conf` mapping that counts (10.3 last paragraph); never NULL. */
-struct tree *pgconf_recovery_conf(const struct pgconf *,
-    const struct pgfacts *);
+struct tree *pgconf_recovery_conf(
+    const struct pgconf *, const struct pgfacts *);
 /*
  * Start rule of 10.8 in place, for every start.  facts->role other than
  * primary: values from pg_controldata (map as control_parse() makes it) win
@@ -245,8 +245,8 @@ void pgconf_start_params(struct tree *params, const struct pgfacts *,
     struct tree *reasons);
 /* Command line of the postmaster (postgres.md 4.2), NULL-terminated, one
  * allocation for free(). */
-char **pgconf_postmaster_argv(const struct pgconf *, const struct tree *params,
-    const struct pgfacts *);
+char **pgconf_postmaster_argv(
+    const struct pgconf *, const struct tree *params, const struct pgfacts *);
 /* Is the parameter controlled through the DCS only (10.1)? */
 bool pgparam_is_dcs_only(const char *name);
 
@@ -257,21 +257,20 @@ struct pgsetting {
 /* 10.5: does the running setting differ from the configured value? */
 bool pgsetting_differs(const struct pgsetting *, const struct tree *value);
 struct pgreload {
-	bool conf, hba, ident; /* which files must be rewritten */
+	bool conf, hba, ident;	 /* which files must be rewritten */
 	bool local_address_kept; /* addresses wait for a restart (step 6) */
-	struct tree *pending; /* {name: {old_value, new_value}} */
+	struct tree *pending;	 /* {name: {old_value, new_value}} */
 };
 /* Names whose pg_settings rows pgconf_compare() wants (lower case): list. */
-struct tree *pgconf_compare_names(const struct tree *before,
-    const struct tree *after);
+struct tree *pgconf_compare_names(
+    const struct tree *before, const struct tree *after);
 /* 10.6 steps 1-5.  before (the set written last) and old may be NULL.
  * `after` may lose invalid names.  running = false (PostgreSQL is not in
  * state running, or a custom bootstrap): comparisons are skipped.  The caller
  * frees out->pending. */
 void pgconf_compare(const struct pgconf *, const struct pgconf *old,
-    const struct tree *before, struct tree *after,
-    const struct pgsetting *rows, size_t nrows, bool running,
-    struct pgreload *out);
+    const struct tree *before, struct tree *after, const struct pgsetting *rows,
+    size_t nrows, bool running, struct pgreload *out);
 
 /* ---- files: conf_render.c, conf_write.c, conf_file.c ---- */
 
@@ -280,12 +279,12 @@ void pgconf_compare(const struct pgconf *, const struct pgconf *old,
 char *pgconf_render(const struct pgconf *, const struct tree *params,
     const struct tree *recovery, const struct pgfacts *);
 /* Text of pg_hba.conf / pg_ident.conf (11.3), NULL = not managed. */
-char *pgconf_render_hba(const struct pgconf *, const struct tree *params,
-    const struct pgfacts *);
+char *pgconf_render_hba(
+    const struct pgconf *, const struct tree *params, const struct pgfacts *);
 char *pgconf_render_ident(const struct pgconf *, const struct tree *params);
 /* Trust rules of a custom bootstrap (11.3); addresses: list of texts. */
-char *pgconf_render_trust_hba(const struct pgconf *,
-    const struct tree *addresses);
+char *pgconf_render_trust_hba(
+    const struct pgconf *, const struct tree *addresses);
 
 /* Write <base>.conf (after the rename to base.conf), clean
  * postgresql.auto.conf (11.2). */
@@ -316,8 +315,8 @@ bool pgconf_backup(const struct pgconf *, const struct tree *params,
 bool pgconf_restore(const struct pgconf *, const struct tree *params,
     const struct pgfacts *, struct pgerr *);
 /* Directories checked and created before a start (11.7). */
-bool pgconf_check_directories(const struct pgconf *, const struct tree *params,
-    struct pgerr *);
+bool pgconf_check_directories(
+    const struct pgconf *, const struct tree *params, struct pgerr *);
 /* Mode for new files (or directories) at that path (11.6). */
 mode_t pgconf_file_mode(const struct pgconf *, const char *path,
     const struct pgfacts *, bool directory);
@@ -338,31 +337,31 @@ char *pgfile_read(const char *path, size_t max, size_t *len, struct pgerr *);
 /* What to follow. */
 struct pgtarget {
 	const struct view_member *node; /* NULL = nobody: archive only */
-	bool remote;		     /* standby_cluster's remote member */
-	bool standby_leader;	     /* role we will have */
+	bool remote;			/* standby_cluster's remote member */
+	bool standby_leader;		/* role we will have */
 };
 /*
  * Desired settings (12.2) as a map; "primary_conninfo", when wanted, is a
  * map with the password still in it (rendering writes passfile instead from
  * 10 on; write pgpass first with pgconf_write_pgpass()).
  */
-struct tree *pgconf_recovery_settings(const struct pgconf *,
-    const struct pgfacts *, const struct pgtarget *);
+struct tree *pgconf_recovery_settings(
+    const struct pgconf *, const struct pgfacts *, const struct pgtarget *);
 /* Recovery settings of a custom bootstrap section, translated for the
  * version (12.3). */
-struct tree *pgconf_bootstrap_recovery(const struct tree *recovery_conf,
-    const struct pgfacts *);
+struct tree *pgconf_bootstrap_recovery(
+    const struct tree *recovery_conf, const struct pgfacts *);
 /* standby_cluster's remote member as a view member; false when it has no
  * host.  Several hosts stay a comma list in conn_url. */
 bool pgconf_remote_member(const struct pgconf *, struct view_member *out);
 /* Path of the trigger file (postgres.md 13.4). */
-void pgconf_trigger_file(const struct pgconf *, uint32_t major,
-    char out[PATH_SIZE]);
+void pgconf_trigger_file(
+    const struct pgconf *, uint32_t major, char out[PATH_SIZE]);
 
 /* Current settings: rows of the recovery parameters from pg_settings
  * (>= 12), or a parsed recovery.conf. */
 struct pgcurrent {
-	bool valid; /* false: could not be read -> restart */
+	bool valid;		      /* false: could not be read -> restart */
 	const struct pgsetting *rows; /* >= 12 */
 	size_t nrows;
 	const struct tree *recovery_conf; /* < 12: recovery_conf_parse() */
@@ -389,13 +388,13 @@ bool recovery_param_known(const char *name, uint32_t major);
 enum pgtool { PGTOOL_INITDB, PGTOOL_BASEBACKUP, PGTOOL_REWIND };
 /* --options from a section of 14.4 as a list of texts.  initdb: NULL and
  * *err on a violation; others log and drop. */
-struct tree *pgoptions(enum pgtool, const struct tree *section,
-    uint32_t version, struct pgerr *);
+struct tree *pgoptions(
+    enum pgtool, const struct tree *section, uint32_t version, struct pgerr *);
 /* Shell-like word split without a shell; list of texts, NULL if malformed. */
 struct tree *pgwords(const char *command, struct pgerr *);
 /* Names of the replica methods to try (14.2), list of texts. */
-struct tree *pgconf_replica_methods(const struct pgconf *, bool remote,
-    bool have_source, bool from_leader);
+struct tree *pgconf_replica_methods(
+    const struct pgconf *, bool remote, bool have_source, bool from_leader);
 struct pgmethod {
 	bool no_leader, no_params, keep_data;
 	struct tree *argv; /* list of texts: words, arguments */
@@ -437,8 +436,7 @@ struct pgslots_in {
  * lines (for derived questions). */
 void pgslots_desired(const struct pgslots_in *, bool quiet, struct pgslots *);
 /* Slot that this member uses on the primary; "" = none. */
-void pgslots_on_primary(const struct view *, const char *member,
-    char out[64]);
+void pgslots_on_primary(const struct view *, const char *member, char out[64]);
 /* Must hot_standby_feedback be forced on (17.8)? */
 bool pgslots_need_feedback(const struct pgslots_in *);
 /* Some entry of ignore_slots matches (17.5); type "physical" or "logical",

@@ -110,7 +110,8 @@ postmaster_read_file(const char *data_dir, struct postmaster_file *f)
 			if (text_to_int64(line, 0, INT64_MAX, &v))
 				f->start_time = v;
 			else
-				log_warn("Garbage start time value in pid file: '%s'",
+				log_warn(
+				    "Garbage start time value in pid file: '%s'",
 				    line);
 		} else if (i == 8) {
 			line[strcspn(line, " ")] = '\0';
@@ -131,12 +132,14 @@ looks_like_ours(struct postmaster *pm, const struct proc_entry *e)
 		return false;
 	if (strcmp(base_name(exe), pm->exe) != 0 &&
 	    strcmp(base_name(exe), "postmaster") != 0) {
-		log_info("Process %d from postmaster.pid with executable file \"%s\" does not look like postgres",
+		log_info(
+		    "Process %d from postmaster.pid with executable file \"%s\" does not look like postgres",
 		    (int)e->pid, exe);
 		return false;
 	}
 	if (!proc_cwd(e->pid, cwd, sizeof cwd)) {
-		log_warn("Could not determine if process %d from postmaster.pid is correct postgres instance. Assuming it is",
+		log_warn(
+		    "Could not determine if process %d from postmaster.pid is correct postgres instance. Assuming it is",
 		    (int)e->pid);
 		return true;
 	}
@@ -144,7 +147,8 @@ looks_like_ours(struct postmaster *pm, const struct proc_entry *e)
 		text_set(real, sizeof real, pm->data_dir);
 	if (strcmp(cwd, real) == 0)
 		return true;
-	log_info("Process %d from postmaster.pid does not look like postgres because CWD=\"%s\" is not PGDATA=\"%s\"",
+	log_info(
+	    "Process %d from postmaster.pid does not look like postgres because CWD=\"%s\" is not PGDATA=\"%s\"",
 	    (int)e->pid, cwd, real);
 	return false;
 }
@@ -160,7 +164,8 @@ is_ours(struct postmaster *pm, const struct postmaster_file *f,
 	int64_t created, gap;
 
 	if (e->pid == getpid() || e->pid == getppid() || e->ppid == getpid()) {
-		log_info("Patroni (pid=%d, ppid=%d), \"fake postmaster\" (pid=%d, ppid=%d)",
+		log_info(
+		    "Patroni (pid=%d, ppid=%d), \"fake postmaster\" (pid=%d, ppid=%d)",
 		    (int)getpid(), (int)getppid(), (int)e->pid, (int)e->ppid);
 		return false;
 	}
@@ -250,7 +255,8 @@ postmaster_start(struct postmaster *pm, const char *const *argv)
 	long pid;
 
 	if (pm->stale_pid != 0) {
-		log_info("Telling pg_ctl that it is safe to ignore postmaster.pid for process %d",
+		log_info(
+		    "Telling pg_ctl that it is safe to ignore postmaster.pid for process %d",
 		    (int)pm->stale_pid);
 		snprintf(grandparent, sizeof grandparent,
 		    "PG_GRANDPARENT_PID=%d", (int)pm->stale_pid);
@@ -286,7 +292,8 @@ postmaster_signal(struct postmaster *pm, int sig)
 		return -1;
 	}
 	if (pm->single_user) {
-		log_warn("Cannot stop server; single-user server is running (PID: %d)",
+		log_warn(
+		    "Cannot stop server; single-user server is running (PID: %d)",
 		    (int)pm->proc.pid);
 		errno = EPERM;
 		return -1;
@@ -295,19 +302,17 @@ postmaster_signal(struct postmaster *pm, int sig)
 }
 
 /* Words that end in a blank in the title of an auxiliary process. */
-static const char *const auxiliary[] = {
-	"archiver", "startup", "autovacuum launcher", "autovacuum worker",
-	"checkpointer", "logger", "stats collector", "wal receiver",
-	"wal writer", "writer", "syslogger", "walreceiver",
-	"wal sender process", "walsender", "walwriter", "background writer",
-	"logical replication launcher",
+static const char *const auxiliary[] = { "archiver", "startup",
+	"autovacuum launcher", "autovacuum worker", "checkpointer", "logger",
+	"stats collector", "wal receiver", "wal writer", "writer", "syslogger",
+	"walreceiver", "wal sender process", "walsender", "walwriter",
+	"background writer", "logical replication launcher",
 	"logical replication worker for subscription",
 	"logical replication tablesync worker for subscription",
 	"logical replication parallel apply worker for subscription",
 	"logical replication apply worker for subscription",
 	"datachecksums launcher", "datachecksums worker", "slotsync worker",
-	"walsummarizer", "io worker", "bgworker:", NULL
-};
+	"walsummarizer", "io worker", "bgworker:", NULL };
 
 static bool
 auxiliary_at(const char *text)
@@ -380,8 +385,9 @@ postmaster_kill(struct postmaster *pm)
 		return;
 	v = calloc(PROC_MAX_CHILDREN, sizeof *v);
 	proc_pidfd_signal(pm->pidfd, SIGSTOP);
-	n = v != NULL ? proc_children(pm->proc.pid, true, v,
-	    PROC_MAX_CHILDREN) : 0;
+	n = v != NULL ?
+	    proc_children(pm->proc.pid, true, v, PROC_MAX_CHILDREN) :
+	    0;
 	proc_pidfd_signal(pm->pidfd, SIGKILL);
 	for (i = 0; i < n; i++)
 		proc_signal(&v[i], SIGKILL);

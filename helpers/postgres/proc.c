@@ -52,8 +52,8 @@ proc_read(pid_t pid, struct proc_entry *e)
 	if (p == NULL)
 		return false;
 	if (sscanf(p + 1,
-	    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-	    &state, &ppid, &ticks) != 3)
+		" %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		&state, &ppid, &ticks) != 3)
 		return false;
 	if (state == 'Z' || state == 'X')
 		return false;
@@ -168,7 +168,8 @@ proc_cwd(pid_t pid, char *buf, size_t size)
 }
 
 size_t
-proc_strays(const char *dir, const char *exe, struct proc_entry *out, size_t max)
+proc_strays(
+    const char *dir, const char *exe, struct proc_entry *out, size_t max)
 {
 	struct proc_entry *v;
 	char path[4096];

@@ -36,8 +36,8 @@ bool proc_cwd(pid_t, char *buf, size_t size);
  * Server processes whose working directory is dir and whose executable has
  * the base name exe: backends that outlived a killed postmaster.
  */
-size_t proc_strays(const char *dir, const char *exe, struct proc_entry *,
-    size_t max);
+size_t proc_strays(
+    const char *dir, const char *exe, struct proc_entry *, size_t max);
 /* Signal a process only if it is still the one described. 0 or -1/errno. */
 int proc_signal(const struct proc_entry *, int sig);
 /* pidfd of it, or -1 when it is gone; checked against reuse of the pid. */

@@ -19,24 +19,26 @@ fill_server(struct controller *c, struct msg_status *m)
 	m->in_recovery = s->in_recovery;
 	m->postmaster_running = postmaster_alive(&c->pm);
 	m->server_version = sql_connected(c->heartbeat) ?
-	    (uint32_t)sql_server_version(c->heartbeat) : 0;
+	    (uint32_t)sql_server_version(c->heartbeat) :
+	    0;
 	m->latest_end = s->latest_end;
 	if (s->sql_ok && !s->in_recovery)
 		m->xlog_location = p->wal_position;
 	m->received_location = s->written_lsn != 0 ? s->written_lsn :
-	    p->receive_lsn != 0 ? p->receive_lsn : p->replay_lsn;
+	    p->receive_lsn != 0			   ? p->receive_lsn :
+						     p->replay_lsn;
 	m->replayed_location = p->replay_lsn;
 	m->replayed_known = s->replay_known;
 	m->replay_paused = p->replay_paused;
 	m->timeline = s->in_recovery ? p->received_timeline : p->timeline;
 	m->pending_restart = tree_count(c->reasons) > 0;
-	m->dcs_last_seen = m->dcs_last_seen != 0 ? m->dcs_last_seen :
-	    c->dcs_last_seen;
+	m->dcs_last_seen =
+	    m->dcs_last_seen != 0 ? m->dcs_last_seen : c->dcs_last_seen;
 	m->cycles = c->cycles;
 	text_set(m->replication_state, sizeof m->replication_state,
 	    p->replication_state);
-	text_set(m->receiver_state, sizeof m->receiver_state,
-	    s->receiver_state);
+	text_set(
+	    m->receiver_state, sizeof m->receiver_state, s->receiver_state);
 	text_set(m->postmaster_start_time, sizeof m->postmaster_start_time,
 	    s->start_time);
 	text_set(m->replayed_timestamp, sizeof m->replayed_timestamp,
@@ -103,8 +105,8 @@ publish_status(struct controller *c)
 	if (tree_count(c->snap.slots) > 0)
 		tree_set(var, "slots", tree_copy(c->snap.slots));
 	if (tree_encode(var, &buf, &len))
-		(void)helper_send_newest(c->h, PROC_REST, MSG_STATUS, &m, buf,
-		    len);
+		(void)helper_send_newest(
+		    c->h, PROC_REST, MSG_STATUS, &m, buf, len);
 	free(buf);
 	tree_free(var);
 	publish_info(c);

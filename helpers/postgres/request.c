@@ -33,8 +33,8 @@ reply_journal(struct controller *c, enum proc from, uint64_t id,
 	struct tree *list;
 
 	/* without its own field the limit travels as the timeout */
-	list = journal_list(c->journal, m->timeout > 0 ?
-	    (uint32_t)m->timeout : 0);
+	list =
+	    journal_list(c->journal, m->timeout > 0 ? (uint32_t)m->timeout : 0);
 	reply(c, from, id, 200, "", list);
 	tree_free(list);
 }
@@ -101,8 +101,8 @@ request_message(struct controller *c, enum proc from, const struct ipc_msg *msg)
 	if (m->kind == REQUEST_RELOAD) {
 		struct msg_notify n = { .kind = NOTIFY_RELOAD };
 
-		(void)helper_send(c->h, PROC_MASTER, MSG_NOTIFY, &n, NULL, 0,
-		    -1);
+		(void)helper_send(
+		    c->h, PROC_MASTER, MSG_NOTIFY, &n, NULL, 0, -1);
 		reply(c, from, msg->hdr.id, 202, "reload scheduled", NULL);
 		return;
 	}
@@ -112,8 +112,8 @@ request_message(struct controller *c, enum proc from, const struct ipc_msg *msg)
 	}
 	p = free_slot(c);
 	if (p == NULL || c->ha == NULL || c->stopping) {
-		reply(c, from, msg->hdr.id, 503, p == NULL ?
-		    "too many requests" : "not running", NULL);
+		reply(c, from, msg->hdr.id, 503,
+		    p == NULL ? "too many requests" : "not running", NULL);
 		return;
 	}
 	if (msg->var != NULL)
@@ -133,8 +133,8 @@ request_message(struct controller *c, enum proc from, const struct ipc_msg *msg)
 }
 
 void
-request_answer(struct controller *c, uint64_t key,
-    const struct msg_request_reply *r)
+request_answer(
+    struct controller *c, uint64_t key, const struct msg_request_reply *r)
 {
 	int i;
 
@@ -143,8 +143,8 @@ request_answer(struct controller *c, uint64_t key,
 
 		if (p->key != key || key == 0)
 			continue;
-		(void)helper_reply_id(c->h, p->from, p->id, MSG_REQUEST_REPLY,
-		    r, NULL, 0);
+		(void)helper_reply_id(
+		    c->h, p->from, p->id, MSG_REQUEST_REPLY, r, NULL, 0);
 		memset(p, 0, sizeof *p);
 		return;
 	}

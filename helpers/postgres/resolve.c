@@ -95,13 +95,15 @@ look_up(const char *host)
 	hints.ai_socktype = SOCK_STREAM;
 	e = getaddrinfo(host, NULL, &hints, &res);
 	if (e != 0) {
-		dprintf(1, "! could not translate host name \"%s\" to address: %s\n",
+		dprintf(1,
+		    "! could not translate host name \"%s\" to address: %s\n",
 		    host, gai_strerror(e));
 		return;
 	}
 	for (a = res; a != NULL && n < MAX_ADDRESSES; a = a->ai_next)
 		if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text,
-		    NULL, 0, NI_NUMERICHOST) == 0 && is_address(text)) {
+			NULL, 0, NI_NUMERICHOST) == 0 &&
+		    is_address(text)) {
 			dprintf(1, "%s ", text);
 			n++;
 		}
@@ -163,8 +165,8 @@ answer(struct resolve *r, char *lines)
 			add(&hostaddr, word != NULL ? word : "");
 			add(&port, p);
 			found++;
-		} while (word != NULL && (word = strtok_r(NULL, " ", &save)) !=
-		    NULL);
+		} while (word != NULL &&
+		    (word = strtok_r(NULL, " ", &save)) != NULL);
 	}
 	memset(&a, 0, sizeof a);
 	a.ok = found > 0;

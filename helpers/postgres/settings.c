@@ -26,8 +26,8 @@ settings_facts(struct controller *c, enum pg_role role)
 	if (c->state == STATE_RUNNING && c->heartbeat != NULL &&
 	    sql_server_version(c->heartbeat) > 0)
 		f.version = (uint32_t)sql_server_version(c->heartbeat);
-	else if (c->binary_version != 0 && (c->major == 0 ||
-	    pgversion_major(c->binary_version) == c->major))
+	else if (c->binary_version != 0 &&
+	    (c->major == 0 || pgversion_major(c->binary_version) == c->major))
 		f.version = c->binary_version;
 	f.role = role;
 	f.umask = c->umask;
@@ -73,11 +73,11 @@ settings_build(struct controller *c, enum pg_role role)
 	}
 	/* fixed at process start (postgres.md 1.2) */
 	if (c->conf != NULL) {
-		text_set(conf->data_dir, sizeof conf->data_dir,
-		    c->conf->data_dir);
+		text_set(
+		    conf->data_dir, sizeof conf->data_dir, c->conf->data_dir);
 		text_set(conf->bin_dir, sizeof conf->bin_dir, c->conf->bin_dir);
-		text_set(conf->database, sizeof conf->database,
-		    c->conf->database);
+		text_set(
+		    conf->database, sizeof conf->database, c->conf->database);
 	}
 	if (c->previous == NULL)
 		c->previous = c->conf;
@@ -139,9 +139,8 @@ write_recovery(struct controller *c, const struct tree *recovery,
 }
 
 bool
-settings_write(struct controller *c, struct tree *params,
-    struct tree *recovery, enum pg_role role, bool signal_files,
-    struct pgerr *err)
+settings_write(struct controller *c, struct tree *params, struct tree *recovery,
+    enum pg_role role, bool signal_files, struct pgerr *err)
 {
 	struct pgfacts f = settings_facts(c, role);
 	bool ok;
@@ -156,8 +155,9 @@ settings_write(struct controller *c, struct tree *params,
 		c->written_at = clock_boot_ns();
 	}
 	ok = !signal_files || write_recovery(c, recovery, &f, err);
-	ok = ok && pgconf_write_conf(c->conf, c->params, c->recovery, &f,
-	    err) && pgconf_write_hba(c->conf, c->params, &f, err) &&
+	ok = ok &&
+	    pgconf_write_conf(c->conf, c->params, c->recovery, &f, err) &&
+	    pgconf_write_hba(c->conf, c->params, &f, err) &&
 	    pgconf_write_ident(c->conf, c->params, &f, err);
 	if (ok)
 		written(c);
@@ -233,12 +233,13 @@ reload_apply(struct reload *r, const struct pgreload *d)
 	c->params = r->after;
 	r->after = NULL;
 	if (c->custom_bootstrap) {
-		log_info("Skipping PostgreSQL configuration update while in custom bootstrap.");
+		log_info(
+		    "Skipping PostgreSQL configuration update while in custom bootstrap.");
 		return;
 	}
 	if (d->conf || r->force)
-		ok = pgconf_write_conf(c->conf, c->params, c->recovery, &f,
-		    &err);
+		ok = pgconf_write_conf(
+		    c->conf, c->params, c->recovery, &f, &err);
 	if (ok && (d->hba || r->force))
 		ok = pgconf_write_hba(c->conf, c->params, &f, &err);
 	if (ok && (d->ident || r->force))
@@ -252,7 +253,8 @@ reload_apply(struct reload *r, const struct pgreload *d)
 		if (settings_signal_reload(c, true))
 			pending_look(c);
 	} else {
-		log_info("No PostgreSQL configuration items changed, nothing to reload.");
+		log_info(
+		    "No PostgreSQL configuration items changed, nothing to reload.");
 	}
 }
 
@@ -357,8 +359,8 @@ reload_begin(struct controller *c, bool force,
 	tree_free(names);
 	param[0] = array;
 	if (array != NULL)
-		sent = sql_query(c->heartbeat, query, 1, param, QUERY_TIMEOUT,
-		    on_rows, r);
+		sent = sql_query(
+		    c->heartbeat, query, 1, param, QUERY_TIMEOUT, on_rows, r);
 	free(array);
 	if (sent == -1)
 		reload_end(r);
@@ -420,12 +422,14 @@ take_current(struct controller *c, const PGresult *res, bool standby)
 			if (c->recovery == NULL)
 				continue;
 			info = strcmp(name, "primary_conninfo") == 0 &&
-			    value[0] != '\0' ? conninfo_parse(value) : NULL;
-			tree_set(c->recovery, name, info != NULL ? info :
-			    tree_text(value));
+				value[0] != '\0' ?
+			    conninfo_parse(value) :
+			    NULL;
+			tree_set(c->recovery, name,
+			    info != NULL ? info : tree_text(value));
 		} else if (is_fixed(name)) {
-			const struct tree *t = tree_get_nocase(configured,
-			    name);
+			const struct tree *t =
+			    tree_get_nocase(configured, name);
 
 			if (t != NULL)
 				tree_set(c->params, name, tree_copy(t));
@@ -478,8 +482,8 @@ on_current(const struct sql_answer *a, void *arg)
 }
 
 void
-settings_attached(struct controller *c, void (*cb)(struct controller *, void *),
-    void *arg)
+settings_attached(
+    struct controller *c, void (*cb)(struct controller *, void *), void *arg)
 {
 	static const char query[] =
 	    "SELECT name, pg_catalog.current_setting(name)"
@@ -489,11 +493,11 @@ settings_attached(struct controller *c, void (*cb)(struct controller *, void *),
 	struct attach *a = calloc(1, sizeof *a);
 	char file[PATH_SIZE];
 	const char *params[2] = { file,
-	    "{max_connections,max_locks_per_transaction,max_worker_processes,"
-	    "max_prepared_transactions,wal_level,track_commit_timestamp,"
-	    "max_wal_senders,max_replication_slots,wal_log_hints,"
-	    "wal_keep_segments,wal_keep_size,hot_standby,listen_addresses,"
-	    "port,cluster_name}" };
+		"{max_connections,max_locks_per_transaction,max_worker_processes,"
+		"max_prepared_transactions,wal_level,track_commit_timestamp,"
+		"max_wal_senders,max_replication_slots,wal_log_hints,"
+		"wal_keep_segments,wal_keep_size,hot_standby,listen_addresses,"
+		"port,cluster_name}" };
 
 	if (a == NULL) {
 		cb(c, arg);
@@ -503,8 +507,8 @@ settings_attached(struct controller *c, void (*cb)(struct controller *, void *),
 	a->cb = cb;
 	a->arg = arg;
 	pgconf_config_file(c->conf, file);
-	if (sql_query(c->heartbeat, query, 2, params, QUERY_TIMEOUT,
-	    on_current, a) == -1)
+	if (sql_query(c->heartbeat, query, 2, params, QUERY_TIMEOUT, on_current,
+		a) == -1)
 		attach_end(a);
 }
 

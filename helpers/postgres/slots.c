@@ -66,8 +66,9 @@ on_statement(const struct sql_answer *a, void *arg)
 	w->waiting--;
 	if (a->outcome != SQL_OK) {
 		w->failed = true;
-		log_error("%s replication slot '%s': %s", s->drop ?
-		    "Failed to drop" : "Failed to change", s->name, a->message);
+		log_error("%s replication slot '%s': %s",
+		    s->drop ? "Failed to drop" : "Failed to change", s->name,
+		    a->message);
 	} else if (s->drop) {
 		dropped(s, a);
 	}
@@ -96,7 +97,7 @@ issue(struct slotwork *w, const char *text, const char *name, uint64_t lsn,
 	params[0] = name;
 	params[1] = number;
 	if (sql_query(w->c->heartbeat, text, lsn != 0 ? 2 : 1, params,
-	    STATEMENT_TIMEOUT, on_statement, s) == 0)
+		STATEMENT_TIMEOUT, on_statement, s) == 0)
 		w->waiting++;
 	else
 		free(s); /* the queue is full: the next cycle goes on */
@@ -106,31 +107,35 @@ static void
 create(struct slotwork *w, const struct pgslot *slot)
 {
 	/* from 9.6 on WAL is reserved at once */
-	issue(w, w->c->major >= 90600 ?
-	    "SELECT pg_catalog.pg_create_physical_replication_slot($1, true)"
-	    " WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots"
-	    " WHERE slot_type = 'physical' AND slot_name = $1)" :
-	    "SELECT pg_catalog.pg_create_physical_replication_slot($1)"
-	    " WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots"
-	    " WHERE slot_type = 'physical' AND slot_name = $1)", slot->name, 0,
-	    false);
+	issue(w,
+	    w->c->major >= 90600 ?
+		"SELECT pg_catalog.pg_create_physical_replication_slot($1, true)"
+		" WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots"
+		" WHERE slot_type = 'physical' AND slot_name = $1)" :
+		"SELECT pg_catalog.pg_create_physical_replication_slot($1)"
+		" WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots"
+		" WHERE slot_type = 'physical' AND slot_name = $1)",
+	    slot->name, 0, false);
 }
 
 static void
 drop(struct slotwork *w, const char *name)
 {
-	issue(w, "WITH slots AS (SELECT slot_name, active"
+	issue(w,
+	    "WITH slots AS (SELECT slot_name, active"
 	    " FROM pg_catalog.pg_replication_slots WHERE slot_name = $1),"
 	    " dropped AS (SELECT pg_catalog.pg_drop_replication_slot(slot_name),"
 	    " true AS dropped FROM slots WHERE not active)"
 	    " SELECT active, COALESCE(dropped, false) FROM slots"
-	    " FULL OUTER JOIN dropped ON true", name, 0, true);
+	    " FULL OUTER JOIN dropped ON true",
+	    name, 0, true);
 }
 
 static void
 advance(struct slotwork *w, const struct pgslot *slot)
 {
-	issue(w, "SELECT pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)",
+	issue(w,
+	    "SELECT pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)",
 	    slot->name, slot->lsn, false);
 }
 
@@ -152,7 +157,7 @@ slots_row(const struct tree *rows, const char *name)
 
 	for (i = 0; i < tree_count(rows); i++)
 		if (strcmp(tree_path_text(tree_child(rows, i), "name", ""),
-		    name) == 0)
+			name) == 0)
 			return tree_child(rows, i);
 	return NULL;
 }
@@ -162,15 +167,17 @@ slots_row_matches(const struct tree *row, const struct pgslot *s)
 {
 	bool logical = strcmp(tree_path_text(row, "type", ""), "logical") == 0;
 
-	return logical == s->logical && (!logical ||
-	    (strcmp(tree_path_text(row, "database", ""), s->database) == 0 &&
-	    strcmp(tree_path_text(row, "plugin", ""), s->plugin) == 0));
+	return logical == s->logical &&
+	    (!logical ||
+		(strcmp(tree_path_text(row, "database", ""), s->database) ==
+			0 &&
+		    strcmp(tree_path_text(row, "plugin", ""), s->plugin) == 0));
 }
 
 /* Step 5: unknown, lost, or of another type. */
 static void
-drop_unwanted(struct slotwork *w, const struct pgslots *d,
-    const struct tree *rows)
+drop_unwanted(
+    struct slotwork *w, const struct pgslots *d, const struct tree *rows)
 {
 	struct controller *c = w->c;
 	bool paused = ha_paused(c->ha);
@@ -180,27 +187,31 @@ drop_unwanted(struct slotwork *w, const struct pgslots *d,
 		const struct tree *r = tree_child(rows, i);
 		const char *name = tree_path_text(r, "name", "");
 		const char *type = tree_path_text(r, "type", "");
-		bool lost = strcmp(tree_path_text(r, "wal_status", ""),
-		    "lost") == 0;
+		bool lost =
+		    strcmp(tree_path_text(r, "wal_status", ""), "lost") == 0;
 		bool logical = strcmp(type, "logical") == 0;
 		const struct pgslot *s = wanted(d, name);
 
 		if (logical && tree_path_bool(r, "failover", false))
 			continue;
 		if (s == NULL || lost) {
-			if (paused || pgslots_ignored(c->dynamic, name, type,
-			    tree_path_text(r, "database", ""),
-			    tree_path_text(r, "plugin", "")))
+			if (paused ||
+			    pgslots_ignored(c->dynamic, name, type,
+				tree_path_text(r, "database", ""),
+				tree_path_text(r, "plugin", "")))
 				continue;
 			if (s == NULL)
-				log_info("Trying to drop unknown replication slot '%s'",
+				log_info(
+				    "Trying to drop unknown replication slot '%s'",
 				    name);
 			else
-				log_info("Trying to drop replication slot '%s' with wal_status=lost",
+				log_info(
+				    "Trying to drop replication slot '%s' with wal_status=lost",
 				    name);
 			drop(w, name);
 		} else if (!slots_row_matches(r, s)) {
-			log_info("Trying to drop replication slot '%s' because value is changing from %s%s%s to %s%s%s",
+			log_info(
+			    "Trying to drop replication slot '%s' because value is changing from %s%s%s to %s%s%s",
 			    name, type, logical ? " " : "",
 			    tree_path_text(r, "plugin", ""),
 			    s->logical ? "logical" : "physical",
@@ -232,14 +243,16 @@ keep(struct slotwork *w, const struct pgslot *s, const struct tree *row)
 	if (xmin[0] != '\0') {
 		if (!cleaning_allowed(c))
 			return;
-		log_warn("Dropping physical replication slot %s because of its xmin value %s",
+		log_warn(
+		    "Dropping physical replication slot %s because of its xmin value %s",
 		    s->name, xmin);
 		drop(w, s->name);
 		create(w, s);
 		return;
 	}
 	if (restart == 0) {
-		log_warn("Dropping physical replication slot %s because it has no restart_lsn. This slot was probably not created by Patroni, but by an external agent.",
+		log_warn(
+		    "Dropping physical replication slot %s because it has no restart_lsn. This slot was probably not created by Patroni, but by an external agent.",
 		    s->name);
 		drop(w, s->name);
 		return;
@@ -280,15 +293,16 @@ drop_failover(struct slotwork *w, const struct tree *rows)
 		if (!tree_path_bool(r, "failover", false) ||
 		    strcmp(tree_path_text(r, "type", ""), "logical") != 0)
 			continue;
-		log_info("Trying to drop logical replication slot '%s' with failover=true and synced=false",
+		log_info(
+		    "Trying to drop logical replication slot '%s' with failover=true and synced=false",
 		    name);
 		drop(w, name);
 	}
 }
 
 static void
-physical(struct slotwork *w, const struct pgslots *desired,
-    const struct tree *rows)
+physical(
+    struct slotwork *w, const struct pgslots *desired, const struct tree *rows)
 {
 	uint32_t i;
 
@@ -324,10 +338,13 @@ slots_sync(struct controller *c, uint64_t ask)
 		return;
 	}
 	w->ask = ask;
-	if (!slots_input(c, c->snap.sql_ok && c->snap.pg.is_primary &&
-	    c->role == ROLE_PRIMARY ? ROLE_PRIMARY : c->role, &in) ||
-	    !c->snap.sql_ok || c->major < 90400 ||
-	    c->state != STATE_RUNNING) {
+	if (!slots_input(c,
+		c->snap.sql_ok && c->snap.pg.is_primary &&
+			c->role == ROLE_PRIMARY ?
+		    ROLE_PRIMARY :
+		    c->role,
+		&in) ||
+	    !c->snap.sql_ok || c->major < 90400 || c->state != STATE_RUNNING) {
 		end(w);
 		return;
 	}

@@ -44,7 +44,7 @@ struct slotwork {
 	/* readiness */
 	struct sql *leader;
 	bool asking;
-	pid_t postmaster; /* whose slots are in the queue */
+	pid_t postmaster;  /* whose slots are in the queue */
 	char physical[64]; /* the slot that connects us to the primary */
 	struct slot_unverified queue[MAX_SLOTS];
 	uint32_t nqueue;
@@ -59,8 +59,8 @@ bool slots_row_matches(const struct tree *row, const struct pgslot *);
 
 /* ---- slots_logical.c ---- */
 
-void slots_logical(struct slotwork *, const struct pgslots *,
-    const struct pgslots_in *);
+void slots_logical(
+    struct slotwork *, const struct pgslots *, const struct pgslots_in *);
 /* Force hot_standby_feedback as the slots need it (17.8). */
 void slots_feedback(struct controller *, const struct pgslots_in *);
 

@@ -47,11 +47,12 @@ task_drop(struct slotwork *w, uint32_t i)
 }
 
 static void
-task_failed(struct slotwork *w, const struct slot_task *t,
-    const struct sql_answer *a)
+task_failed(
+    struct slotwork *w, const struct slot_task *t, const struct sql_answer *a)
 {
 	if (t->create) {
-		log_error("Failed to create logical replication slot '%s' plugin='%s': %s",
+		log_error(
+		    "Failed to create logical replication slot '%s' plugin='%s': %s",
 		    t->name, t->plugin, a->message);
 		return;
 	}
@@ -72,7 +73,8 @@ on_task(const struct sql_answer *a, void *arg)
 	w->running = false;
 	task_drop(w, 0);
 	if (a->outcome == SQL_LOST) {
-		log_error("Failed to advance replication slots in database %s: %s",
+		log_error(
+		    "Failed to advance replication slots in database %s: %s",
 		    t.database, a->message);
 		/* the next cycle asks again for what is still wanted */
 		w->ntasks = 0;
@@ -94,8 +96,8 @@ connect_database(struct slotwork *w, const char *database)
 		return true;
 	if (w->db == NULL)
 		w->db = sql_new(c->base, NULL);
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (w->db == NULL || info == NULL) {
 		tree_free_wiped(info);
 		return false;
@@ -138,9 +140,9 @@ next_task(struct slotwork *w)
 	    (unsigned)t->lsn);
 	params[0] = t->name;
 	params[1] = t->create ? t->plugin : lsn;
-	w->running = connect_database(w, t->database) && sql_query(w->db,
-	    t->create ? create : advance, 2, params, DATABASE_TIMEOUT, on_task,
-	    w) == 0;
+	w->running = connect_database(w, t->database) &&
+	    sql_query(w->db, t->create ? create : advance, 2, params,
+		DATABASE_TIMEOUT, on_task, w) == 0;
 	if (!w->running)
 		w->ntasks = 0;
 }
@@ -216,7 +218,8 @@ on_feedback(const struct sql_answer *a, void *arg)
 {
 	(void)arg;
 	if (a->outcome == SQL_OK && strcmp(sql_text(a->res, 0, 0), "on") != 0)
-		log_error("Logical slot failover requires \"hot_standby_feedback\". Please check postgresql.auto.conf");
+		log_error(
+		    "Logical slot failover requires \"hot_standby_feedback\". Please check postgresql.auto.conf");
 }
 
 /* True: nothing more to be waited for. */
@@ -234,12 +237,12 @@ verified(struct slotwork *w, struct slot_unverified *u, const PGresult *res,
 		u->known = true;
 		u->catalog_xmin = xmin;
 	}
-	if (!u->known || !xid_parse(tree_path_text(row, "catalog_xmin", ""),
-	    &xmin) || !xid_le(u->catalog_xmin, physical) ||
-	    !xid_le(physical, xmin))
+	if (!u->known ||
+	    !xid_parse(tree_path_text(row, "catalog_xmin", ""), &xmin) ||
+	    !xid_le(u->catalog_xmin, physical) || !xid_le(physical, xmin))
 		return false;
-	log_info("Logical slot %s is safe to be used after a failover",
-	    u->name);
+	log_info(
+	    "Logical slot %s is safe to be used after a failover", u->name);
 	return true;
 }
 
@@ -263,7 +266,8 @@ on_leader(const struct sql_answer *a, void *arg)
 		log_warn("Physical slot %s does not exist on the primary",
 		    w->physical);
 	} else if (!xid_parse(sql_text(a->res, row, 1), &physical)) {
-		(void)sql_query(c->heartbeat, "SELECT pg_catalog.current_setting('hot_standby_feedback')",
+		(void)sql_query(c->heartbeat,
+		    "SELECT pg_catalog.current_setting('hot_standby_feedback')",
 		    0, NULL, LOCAL_TIMEOUT, on_feedback, w);
 	} else if (c->snap.sql_ok) {
 		for (i = 0; i < w->nqueue; i++)
@@ -294,12 +298,13 @@ ask_leader(struct slotwork *w, const struct pgslots_in *in)
 		return;
 	if (w->leader == NULL)
 		w->leader = sql_new(c->base, NULL);
-	info = pgconf_connection(c->conf, PGCONN_LEADER, m, c->params,
-	    c->major);
+	info =
+	    pgconf_connection(c->conf, PGCONN_LEADER, m, c->params, c->major);
 	w->asking = w->leader != NULL && info != NULL &&
 	    pgconf_libpq_arrays(info, keys, values, 48) &&
-	    sql_target(w->leader, keys, values) && sql_query(w->leader, query,
-	    0, NULL, LEADER_TIMEOUT, on_leader, w) == 0;
+	    sql_target(w->leader, keys, values) &&
+	    sql_query(
+		w->leader, query, 0, NULL, LEADER_TIMEOUT, on_leader, w) == 0;
 	tree_free_wiped(info);
 }
 
@@ -321,20 +326,20 @@ fill_queue(struct slotwork *w, const struct tree *rows)
 		if (strcmp(tree_path_text(r, "type", ""), "logical") != 0 ||
 		    tree_path_bool(r, "failover", false) ||
 		    pgslots_ignored(c->dynamic, name, "logical",
-		    tree_path_text(r, "database", ""),
-		    tree_path_text(r, "plugin", "")))
+			tree_path_text(r, "database", ""),
+			tree_path_text(r, "plugin", "")))
 			continue;
 		memset(&w->queue[w->nqueue], 0, sizeof w->queue[0]);
-		(void)text_set(w->queue[w->nqueue++].name,
-		    sizeof w->queue[0].name, name);
+		(void)text_set(
+		    w->queue[w->nqueue++].name, sizeof w->queue[0].name, name);
 	}
 }
 
 /* ---- the sync ---- */
 
 static void
-on_primary(struct slotwork *w, const struct pgslots *desired,
-    const struct tree *rows)
+on_primary(
+    struct slotwork *w, const struct pgslots *desired, const struct tree *rows)
 {
 	uint32_t i;
 
@@ -367,7 +372,7 @@ on_standby(struct slotwork *w, const struct pgslots *desired,
 			names_add(&w->copy, s->name);
 		else if (slots_row_matches(row, s) &&
 		    (uint64_t)tree_path_int(row, "confirmed_flush_lsn", 0) <
-		    target)
+			target)
 			task_add(w, s, false, target);
 	}
 	w->broken.n = 0;
@@ -421,7 +426,8 @@ slots_promote(struct controller *c)
 		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s",
 		    i > 0 ? ", " : "", w->queue[i].name);
 	if (w->nqueue > 0)
-		log_warn("Logical replication slots that might be unsafe to use after promote: %s",
+		log_warn(
+		    "Logical replication slots that might be unsafe to use after promote: %s",
 		    names);
 	w->nqueue = 0;
 }
@@ -442,6 +448,6 @@ slots_to_copy(const struct controller *c, char *out, size_t size)
 
 	out[0] = '\0';
 	for (i = 0; i < l->n && n < size; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s%s",
-		    i > 0 ? ", " : "", l->v[i]);
+		n += (size_t)snprintf(
+		    out + n, size - n, "%s%s", i > 0 ? ", " : "", l->v[i]);
 }

@@ -30,9 +30,9 @@ struct sql {
 	char *keys[MAX_OPTIONS + 1], *values[MAX_OPTIONS + 1];
 	PGconn *conn;
 	struct resolve *resolve; /* names are being looked up before */
-	bool ready;   /* connection established */
-	bool sent;    /* head of the queue is with the server */
-	PGresult *res; /* last result of the running query */
+	bool ready;		 /* connection established */
+	bool sent;		 /* head of the queue is with the server */
+	PGresult *res;		 /* last result of the running query */
 	int server_version;
 	struct event *ev_io, *ev_timer, *ev_kick;
 	struct query *head, **tail;
@@ -233,8 +233,9 @@ start_connection(struct sql *s, const struct resolve_answer *a)
 	int i, n = 0;
 
 	for (i = 0; s->keys[i] != NULL; i++) {
-		if (a != NULL && (strcmp(s->keys[i], "host") == 0 ||
-		    strcmp(s->keys[i], "port") == 0))
+		if (a != NULL &&
+		    (strcmp(s->keys[i], "host") == 0 ||
+			strcmp(s->keys[i], "port") == 0))
 			continue;
 		keys[n] = s->keys[i];
 		values[n++] = s->values[i];
@@ -267,8 +268,9 @@ on_resolved(const struct resolve_answer *a, void *arg)
 	if (!a->ok)
 		lose(s, a->error);
 	else if (!start_connection(s, a) || !wait_io(s, EV_WRITE))
-		lose(s, s->conn != NULL ? PQerrorMessage(s->conn) :
-		    "out of memory");
+		lose(s,
+		    s->conn != NULL ? PQerrorMessage(s->conn) :
+				      "out of memory");
 }
 
 /* 1 ready, 0 wait, -1 failed */
@@ -419,8 +421,9 @@ drive(struct sql *s)
 			if (r == 0)
 				return;
 			if (r == -1) {
-				lose(s, s->conn != NULL ?
-				    PQerrorMessage(s->conn) : "out of memory");
+				lose(s,
+				    s->conn != NULL ? PQerrorMessage(s->conn) :
+						      "out of memory");
 				return;
 			}
 		}
@@ -613,7 +616,8 @@ const char *
 sql_text(const PGresult *r, int row, int col)
 {
 	return row < PQntuples(r) && col < PQnfields(r) ?
-	    PQgetvalue(r, row, col) : "";
+	    PQgetvalue(r, row, col) :
+	    "";
 }
 
 int64_t
@@ -622,7 +626,8 @@ sql_int(const PGresult *r, int row, int col)
 	int64_t v;
 
 	return text_to_int64(sql_text(r, row, col), INT64_MIN, INT64_MAX, &v) ?
-	    v : 0;
+	    v :
+	    0;
 }
 
 uint64_t
@@ -669,8 +674,8 @@ bool
 sql_quote(const char *text, char *buf, size_t size)
 {
 	/* with E'' a doubled backslash is right whatever the settings are */
-	return quote(text, '\'', strchr(text, '\\') != NULL ? " E'" : "'", buf,
-	    size);
+	return quote(
+	    text, '\'', strchr(text, '\\') != NULL ? " E'" : "'", buf, size);
 }
 
 bool

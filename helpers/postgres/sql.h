@@ -42,8 +42,8 @@ struct sql *sql_new(struct event_base *, const char *name);
 void sql_free(struct sql *);
 /* Keywords and values as for PQconnectStartParams, copied; false when memory
  * is short.  An open connection stays as it is until sql_close(). */
-bool sql_target(struct sql *, const char *const *keys,
-    const char *const *values);
+bool sql_target(
+    struct sql *, const char *const *keys, const char *const *values);
 /* Simple query when nparams is 0 (works on replication connections), else
  * text parameters.  0, or -1 when the queue is full or memory short. */
 int sql_query(struct sql *, const char *text, int nparams,

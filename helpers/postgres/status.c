@@ -19,10 +19,27 @@
 #define ATTEMPT_TIMEOUT (2500 * NS_PER_MS)
 
 enum column {
-	START_TIME, TIMELINE, WAL_POSITION, REPLAY, RECEIVE, PAUSED,
-	REPLAY_TIME, CONTROL_TIMELINE, RECEIVED_TLI, WRITTEN, LATEST_END,
-	SLOT_NAME, CONNINFO, RECEIVER_STATE, RESTORE_COMMAND, SYNC_COMMIT, SSN,
-	SENDERS, SLOTS, ARCHIVING, IN_RECOVERY
+	START_TIME,
+	TIMELINE,
+	WAL_POSITION,
+	REPLAY,
+	RECEIVE,
+	PAUSED,
+	REPLAY_TIME,
+	CONTROL_TIMELINE,
+	RECEIVED_TLI,
+	WRITTEN,
+	LATEST_END,
+	SLOT_NAME,
+	CONNINFO,
+	RECEIVER_STATE,
+	RESTORE_COMMAND,
+	SYNC_COMMIT,
+	SSN,
+	SENDERS,
+	SLOTS,
+	ARCHIVING,
+	IN_RECOVERY
 };
 
 struct request {
@@ -72,7 +89,9 @@ slots_sql(char *buf, size_t size, const struct pgfeatures *f)
 	    " LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.datoid"
 	    " WHERE %s AND %s)",
 	    f->fn_lsn_diff,
-	    f->wal_names ? "COALESCE(pg_catalog.pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0')::bigint, 0)" : "0",
+	    f->wal_names ?
+		"COALESCE(pg_catalog.pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0')::bigint, 0)" :
+		"0",
 	    f->slot_wal_status ? "COALESCE(s.wal_status, '')" : "''",
 	    f->failover_slots ? "s.failover" : "false",
 	    f->temporary_slots ? "NOT s.temporary" : "true",
@@ -102,23 +121,32 @@ status_sql(char *buf, size_t size, uint32_t version)
 	    " %s, %s, pg_catalog.current_setting('archive_mode') <> 'off' AND"
 	    " pg_catalog.current_setting('archive_command') NOT IN ('', '(disabled)'), r"
 	    " FROM (SELECT pg_catalog.pg_is_in_recovery() AS r) AS q%s",
-	    f.fn_walfile_name, f.fn_current_lsn,
-	    f.fn_lsn_diff, f.fn_flush_lsn,
-	    f.fn_lsn_diff, f.fn_replay_lsn,
-	    f.fn_lsn_diff, f.fn_receive_lsn,
+	    f.fn_walfile_name, f.fn_current_lsn, f.fn_lsn_diff, f.fn_flush_lsn,
+	    f.fn_lsn_diff, f.fn_replay_lsn, f.fn_lsn_diff, f.fn_receive_lsn,
 	    f.fn_replay_paused,
-	    f.control_functions ? "(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())" : "0",
-	    f.wal_receiver_view ? "CASE WHEN v.latest_end_lsn IS NULL THEN NULL ELSE v.received_tli END" : "NULL",
-	    f.written_lsn ? "pg_catalog.pg_wal_lsn_diff(v.written_lsn, '0/0')::bigint" : "NULL",
-	    f.wal_receiver_view ? (f.wal_names ?
-	    "pg_catalog.pg_wal_lsn_diff(v.latest_end_lsn, '0/0')::bigint" :
-	    "pg_catalog.pg_xlog_location_diff(v.latest_end_lsn, '0/0')::bigint") : "NULL",
+	    f.control_functions ?
+		"(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())" :
+		"0",
+	    f.wal_receiver_view ?
+		"CASE WHEN v.latest_end_lsn IS NULL THEN NULL ELSE v.received_tli END" :
+		"NULL",
+	    f.written_lsn ?
+		"pg_catalog.pg_wal_lsn_diff(v.written_lsn, '0/0')::bigint" :
+		"NULL",
+	    f.wal_receiver_view ?
+		(f.wal_names ?
+			"pg_catalog.pg_wal_lsn_diff(v.latest_end_lsn, '0/0')::bigint" :
+			"pg_catalog.pg_xlog_location_diff(v.latest_end_lsn, '0/0')::bigint") :
+		"NULL",
 	    f.wal_receiver_view ? "v.slot_name" : "NULL",
 	    f.wal_receiver_view ? "v.conninfo" : "NULL",
 	    f.wal_receiver_view ? "v.status" : "NULL",
-	    f.recovery_guc ? "pg_catalog.current_setting('restore_command')" : "NULL",
+	    f.recovery_guc ? "pg_catalog.current_setting('restore_command')" :
+			     "NULL",
 	    senders, slots,
-	    f.wal_receiver_view ? ", pg_catalog.pg_stat_get_wal_receiver() AS v" : "");
+	    f.wal_receiver_view ?
+		", pg_catalog.pg_stat_get_wal_receiver() AS v" :
+		"");
 	return n < size;
 }
 
@@ -156,8 +184,8 @@ add_sender(struct snapshot *s, char **f)
 
 	tree_set(m, "usename", tree_text(f[1]));
 	tree_set(m, "application_name", tree_text(f[2]));
-	tree_set(m, "client_addr", f[3][0] != '\0' ? tree_text(f[3]) :
-	    tree_null());
+	tree_set(
+	    m, "client_addr", f[3][0] != '\0' ? tree_text(f[3]) : tree_null());
 	tree_set(m, "state", tree_text(f[4]));
 	tree_set(m, "sync_state", tree_text(f[5]));
 	tree_set(m, "sync_priority", tree_int((int64_t)number(f[6])));
@@ -193,8 +221,8 @@ add_slot(struct snapshot *s, char **f)
 	tree_set(m, "wal_status", tree_text(f[9]));
 	tree_set(m, "failover", tree_bool(f[10][0] == 't'));
 	tree_append(s->slot_rows, m);
-	tree_set(s->slots, f[0],
-	    tree_int((int64_t)number(logical ? f[8] : f[4])));
+	tree_set(
+	    s->slots, f[0], tree_int((int64_t)number(logical ? f[8] : f[4])));
 }
 
 static void
@@ -229,7 +257,7 @@ timestamp(const char *text, char *out, size_t size)
 	if (dot == NULL || (zone = strpbrk(dot, "+-")) == NULL)
 		return;
 	head = strncmp(dot, ".000000", 7) == 0 ? (int)(dot - text) :
-	    (int)(zone - text);
+						 (int)(zone - text);
 	snprintf(out, size, "%.*s%s%s", head, text, zone,
 	    strchr(zone, ':') == NULL ? ":00" : "");
 }
@@ -251,8 +279,8 @@ read_row(struct controller *c, const PGresult *res)
 	p->timeline = (uint32_t)sql_int(res, 0, TIMELINE);
 	p->is_primary = !s->in_recovery;
 	p->archiving = sql_bool(res, 0, ARCHIVING);
-	timestamp(sql_text(res, 0, START_TIME), s->start_time,
-	    sizeof s->start_time);
+	timestamp(
+	    sql_text(res, 0, START_TIME), s->start_time, sizeof s->start_time);
 	text_set(p->postmaster_start_time, sizeof p->postmaster_start_time,
 	    s->start_time);
 	timestamp(sql_text(res, 0, REPLAY_TIME), s->replay_timestamp,
@@ -263,7 +291,8 @@ read_row(struct controller *c, const PGresult *res)
 	s->latest_end = sql_lsn(res, 0, LATEST_END);
 	p->receive_lsn = max_lsn(sql_lsn(res, 0, RECEIVE), s->written_lsn);
 	p->replay_paused = sql_bool(res, 0, PAUSED);
-	p->wal_position = p->is_primary ? sql_lsn(res, 0, WAL_POSITION) :
+	p->wal_position = p->is_primary ?
+	    sql_lsn(res, 0, WAL_POSITION) :
 	    max_lsn(p->receive_lsn, p->replay_lsn);
 	text_set(s->receiver_state, sizeof s->receiver_state,
 	    sql_text(res, 0, RECEIVER_STATE));
@@ -347,9 +376,9 @@ ask(struct request *r)
 		left = ATTEMPT_TIMEOUT;
 	/* the major version decides about the text, and it cannot change
 	 * while this data directory lives */
-	return status_sql(text, sizeof text, version != 0 ? version :
-	    c->major) && sql_query(c->heartbeat, text, 0, NULL, left, on_row,
-	    r) == 0;
+	return status_sql(
+		   text, sizeof text, version != 0 ? version : c->major) &&
+	    sql_query(c->heartbeat, text, 0, NULL, left, on_row, r) == 0;
 }
 
 /* A standby whose walreceiver is not there: the walsender protocol tells the
@@ -394,15 +423,15 @@ identify(struct request *r)
 	struct tree *info;
 	bool ok;
 
-	info = pgconf_connection(c->conf, PGCONN_LOCAL_REPLICATION, NULL,
-	    c->params, c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_LOCAL_REPLICATION, NULL, c->params, c->major);
 	if (info == NULL)
 		return false;
 	tree_set(info, "replication", tree_text("1"));
 	ok = pgconf_libpq_arrays(info, keys, values, 48) &&
 	    sql_target(c->local_repl, keys, values) &&
 	    sql_query(c->local_repl, "IDENTIFY_SYSTEM", 0, NULL,
-	    ATTEMPT_TIMEOUT, on_identified, r) == 0;
+		ATTEMPT_TIMEOUT, on_identified, r) == 0;
 	tree_free_wiped(info);
 	return ok;
 }
@@ -439,8 +468,8 @@ set_target(struct controller *c)
 
 	if (sql_connected(c->heartbeat))
 		return true;
-	info = pgconf_connection(c->conf, PGCONN_HEARTBEAT, NULL, c->params,
-	    c->major);
+	info = pgconf_connection(
+	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
 	if (info == NULL)
 		return false;
 	ok = pgconf_libpq_arrays(info, keys, values, 48) &&
@@ -463,8 +492,8 @@ take(struct controller *c, void *arg)
 	settings_major(c);
 	p->isready = postmaster_isready(&c->pm);
 	/* a server that refuses connections costs nothing to ask again */
-	if (p->isready == ISREADY_REJECTING || p->isready == ISREADY_NO_RESPONSE ||
-	    !set_target(c) || !ask(r)) {
+	if (p->isready == ISREADY_REJECTING ||
+	    p->isready == ISREADY_NO_RESPONSE || !set_target(c) || !ask(r)) {
 		p->query_connection_error = true;
 		finish(r);
 	}

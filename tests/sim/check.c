@@ -36,8 +36,10 @@ check_step(struct world *w)
 		if (w->failsafe && owner < 0 && n->granted > local_time(n))
 			continue;
 		if (owner != i && !bootstrapping(w))
-			violate(w, "%s accepts commits without the leader "
-			    "key (owner: %s)", n->name,
+			violate(w,
+			    "%s accepts commits without the leader "
+			    "key (owner: %s)",
+			    n->name,
 			    owner < 0 ? "nobody" : w->node[owner].name);
 		if (n->job.on && n->job.spec.kind == JOB_CLONE)
 			violate(w, "%s accepts commits while it is cloned",
@@ -79,9 +81,10 @@ check_peers(struct world *w, const struct node *n)
 		return;
 	for (i = 0; i < w->nnodes; i++)
 		if (peer_ahead(w, n, &w->node[i]))
-			violate(w, "%s takes the key at %llu while %s could "
-			    "be asked and has %llu", n->name,
-			    (unsigned long long)n->pg.wal.end,
+			violate(w,
+			    "%s takes the key at %llu while %s could "
+			    "be asked and has %llu",
+			    n->name, (unsigned long long)n->pg.wal.end,
 			    w->node[i].name,
 			    (unsigned long long)w->node[i].pg.wal.end);
 }
@@ -96,9 +99,10 @@ check_grant(struct node *n, int64_t lease_end)
 	n->granted = lease_end;
 	if (!w->failsafe && store_leader(w) == n->i &&
 	    end > w->store.leader_expires + 20 * MS)
-		violate(w, "%s grants a lease that ends %.3f s after the "
-		    "store's", n->name,
-		    (double)(end - w->store.leader_expires) / 1e9);
+		violate(w,
+		    "%s grants a lease that ends %.3f s after the "
+		    "store's",
+		    n->name, (double)(end - w->store.leader_expires) / 1e9);
 }
 
 /*
@@ -118,8 +122,10 @@ check_fence(struct node *n)
 	/* a hung helper takes the failsafe round's time as well */
 	if (w->failsafe && !process_ok(n, PROC_DCS))
 		return;
-	violate(w, "the keeper had to fence %s although its controller was "
-	    "well", n->name);
+	violate(w,
+	    "the keeper had to fence %s although its controller was "
+	    "well",
+	    n->name);
 }
 
 /* The key was just taken: by somebody who may? */
@@ -131,15 +137,17 @@ check_acquired(struct world *w, struct node *n)
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
 	check_peers(w, n);
-	(void)snprintf(id, sizeof(id), "%llu",
-	    (unsigned long long)n->pg.sysid);
+	(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)n->pg.sysid);
 	if (n->pg.data && strlen(w->store.initialize) >= 10 &&
 	    strcmp(id, w->store.initialize) != 0)
 		violate(w, "%s leads with another cluster's data", n->name);
-	if (w->check_timeline && w->store.nhistory > 0 && pg_tli(&n->pg) <
-	    w->store.history[w->store.nhistory - 1].timeline + 1)
-		violate(w, "%s on timeline %u takes the key, the cluster is "
-		    "beyond %u", n->name, pg_tli(&n->pg),
+	if (w->check_timeline && w->store.nhistory > 0 &&
+	    pg_tli(&n->pg) <
+		w->store.history[w->store.nhistory - 1].timeline + 1)
+		violate(w,
+		    "%s on timeline %u takes the key, the cluster is "
+		    "beyond %u",
+		    n->name, pg_tli(&n->pg),
 		    w->store.history[w->store.nhistory - 1].timeline);
 }
 
@@ -151,25 +159,27 @@ void
 check_promotion(struct world *w, struct node *n)
 {
 	uint64_t common = wal_common(&w->acked, &n->pg.wal);
-	uint64_t bound = (uint64_t)(w->maximum_lag +
-	    w->rate * (w->ttl + 5));
+	uint64_t bound = (uint64_t)(w->maximum_lag + w->rate * (w->ttl + 5));
 	uint64_t lost;
 
 	if (w->acked.n == 0)
 		return;
 	lost = w->acked.end > common ? w->acked.end - common : 0;
 	if (w->synced && lost > 0 && w->acked.end > w->acked_before) {
-		violate(w, "%s was promoted without %llu bytes that were "
-		    "acknowledged in synchronous mode", n->name,
-		    (unsigned long long)lost);
+		violate(w,
+		    "%s was promoted without %llu bytes that were "
+		    "acknowledged in synchronous mode",
+		    n->name, (unsigned long long)lost);
 		return;
 	}
 	if (!w->check_timeline)
 		bound *= 2;
 	if (lost > bound)
-		violate(w, "%s was promoted without %llu bytes that were "
-		    "acknowledged; %llu may be", n->name,
-		    (unsigned long long)lost, (unsigned long long)bound);
+		violate(w,
+		    "%s was promoted without %llu bytes that were "
+		    "acknowledged; %llu may be",
+		    n->name, (unsigned long long)lost,
+		    (unsigned long long)bound);
 }
 
 /* ---- when the faults are over ---- */
@@ -197,8 +207,10 @@ check_followers(struct world *w, int leader)
 			continue;
 		if (n->pg.run != PG_UP || n->pg.primary || !n->pg.streaming ||
 		    n->pg.follow != leader)
-			violate(w, "%s does not stream from %s (%s, follows "
-			    "%d, state %s)", n->name, w->node[leader].name,
+			violate(w,
+			    "%s does not stream from %s (%s, follows "
+			    "%d, state %s)",
+			    n->name, w->node[leader].name,
 			    n->pg.run == PG_UP ? "up" : "not up",
 			    n->pg.follow + 1, pg_state_name(n->state));
 	}

@@ -120,8 +120,9 @@ wait_start(struct node *n)
 
 	if (n->pg.run == PG_DOWN) {
 		set_state(n, STATE_START_FAILED);
-		done(n, j->cancelled || j->spec.timeout_ns > 0 ? JOB_FAILED :
-		    JOB_NOTHING);
+		done(n,
+		    j->cancelled || j->spec.timeout_ns > 0 ? JOB_FAILED :
+							     JOB_NOTHING);
 		return;
 	}
 	if (n->pg.run == PG_UP && !n->pg.hung) {
@@ -495,8 +496,7 @@ background(struct node *n, const struct ha_fx *fx)
 		n->pg.follow = t == NULL ? -1 : t->i;
 		break;
 	case JOB_SET_SSN:
-		trace(w, n, "  synchronous_standby_names = '%s'",
-		    fx->job.text);
+		trace(w, n, "  synchronous_standby_names = '%s'", fx->job.text);
 		if (!text_set(n->pg.ssn, sizeof(n->pg.ssn), fx->job.text))
 			violate(w, "%s: a very long SSN", n->name);
 		break;
@@ -511,9 +511,12 @@ background(struct node *n, const struct ha_fx *fx)
 	default:
 		return false;
 	}
-	e = at(w, w->now + (fx->job.kind == JOB_CHECKPOINT ?
-	    rnd_range(w, 100 * MS, 3 * SEC) : 2 * MS), on_background, n,
-	    PROC_POSTGRES);
+	e = at(w,
+	    w->now +
+		(fx->job.kind == JOB_CHECKPOINT ?
+			rnd_range(w, 100 * MS, 3 * SEC) :
+			2 * MS),
+	    on_background, n, PROC_POSTGRES);
 	e->id = fx->id;
 	e->arg = fx->job.kind;
 	return true;

@@ -103,12 +103,14 @@ run_seed(struct world *w, const struct options *o, uint64_t seed, bool tracing)
 	w->broken = o->broken;
 	choose(w, o);
 	w->end += w->now;
-	trace(w, NULL, "%d nodes, ttl %d, loop_wait %d, retry_timeout %d, "
+	trace(w, NULL,
+	    "%d nodes, ttl %d, loop_wait %d, retry_timeout %d, "
 	    "maximum_lag %lld, rate %lld/s, check_timeline %d, rewind %d, "
-	    "sync %d%s/%d, failsafe %d, PostgreSQL %u, intensity %d", w->nnodes, w->ttl, w->loop_wait,
-	    w->retry_timeout, (long long)w->maximum_lag, (long long)w->rate,
-	    w->check_timeline, w->use_rewind, w->sync,
-	    w->sync_strict ? " strict" : "", w->sync_count, w->failsafe, w->pg_version, w->intensity);
+	    "sync %d%s/%d, failsafe %d, PostgreSQL %u, intensity %d",
+	    w->nnodes, w->ttl, w->loop_wait, w->retry_timeout,
+	    (long long)w->maximum_lag, (long long)w->rate, w->check_timeline,
+	    w->use_rewind, w->sync, w->sync_strict ? " strict" : "",
+	    w->sync_count, w->failsafe, w->pg_version, w->intensity);
 	begin(w);
 	while (!w->violated && w->now < w->end && w->nheap > 0) {
 		engine_step(w);
@@ -207,7 +209,8 @@ prove(struct options *o, struct world *w)
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: sim [--seeds N] [--start S] [--hours H] "
+	fprintf(stderr,
+	    "usage: sim [--seeds N] [--start S] [--hours H] "
 	    "[--replay SEED] [--break RULE] [--prove] [--no-faults] "
 	    "[--quiet]\n");
 	return 2;
@@ -216,17 +219,15 @@ usage(void)
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "seeds", required_argument, NULL, 'n' },
+	static const struct option longs[] = { { "seeds", required_argument,
+						   NULL, 'n' },
 		{ "start", required_argument, NULL, 's' },
 		{ "hours", required_argument, NULL, 'h' },
 		{ "replay", required_argument, NULL, 'r' },
 		{ "break", required_argument, NULL, 'b' },
 		{ "prove", no_argument, NULL, 'p' },
 		{ "no-faults", no_argument, NULL, 'f' },
-		{ "quiet", no_argument, NULL, 'q' },
-		{ NULL, 0, NULL, 0 }
-	};
+		{ "quiet", no_argument, NULL, 'q' }, { NULL, 0, NULL, 0 } };
 	struct options o = { .seeds = 200, .start = 1, .hours = 3 };
 	struct world *w = malloc(sizeof(*w));
 	int c;

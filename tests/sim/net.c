@@ -116,7 +116,7 @@ on_deadline(struct world *w, struct ev *e)
 		a->outcome = OUTCOME_FAILED;
 	else if (a->type == FX_DCS)
 		a->outcome = a->flag && a->op == OP_TOUCH ? OUTCOME_FAILED :
-		    OUTCOME_UNKNOWN;
+							    OUTCOME_UNKNOWN;
 	on_answer(w, e);
 }
 
@@ -266,8 +266,8 @@ asks_lost(struct node *n)
 			continue;
 		view_free(a->view);
 		a->view = NULL;
-		a->outcome = a->type == FX_LOAD ? OUTCOME_FAILED :
-		    OUTCOME_UNKNOWN;
+		a->outcome =
+		    a->type == FX_LOAD ? OUTCOME_FAILED : OUTCOME_UNKNOWN;
 		at_ask(a, n->w->now, on_answer, PROC_POSTGRES);
 	}
 }
@@ -308,7 +308,7 @@ fill_peer(struct node *p, struct peer_status *s)
 
 /* ---- POST /failsafe: the peer's own core answers ---- */
 
-#define REQUEST_ID(asker, index, id)                                           \
+#define REQUEST_ID(asker, index, id) \
 	((uint64_t)(asker) << 56 | (uint64_t)(index) << 48 | (id))
 
 static void
@@ -335,8 +335,7 @@ post_failsafe(struct ask *a, struct node *p, int index)
 static void
 on_accepted(struct world *w, struct ev *e)
 {
-	struct ask *a = ask_find(e->n, e->id,
-	    e->n->proc[PROC_POSTGRES].gen);
+	struct ask *a = ask_find(e->n, e->id, e->n->proc[PROC_POSTGRES].gen);
 	int index = (int)(e->arg >> 8);
 
 	if (a == NULL || a->answered || a->type != FX_FAILSAFE_POST)
@@ -358,8 +357,8 @@ ask_reply(struct node *p, const struct ha_fx *fx)
 		return;
 	e = at(w, w->now + travel(w), on_accepted, &w->node[asker], PROC_DCS);
 	e->id = fx->request & UINT64_C(0xffffffffffff);
-	e->arg = (int64_t)(fx->request >> 48 & 0xff) << 8 |
-	    (fx->reply.code == 200);
+	e->arg =
+	    (int64_t)(fx->request >> 48 & 0xff) << 8 | (fx->reply.code == 200);
 }
 
 static void
@@ -408,8 +407,8 @@ ask_poll(struct node *n, const struct ha_fx *fx)
 	for (i = 0; i < fx->npeers; i++) {
 		(void)text_set(a->peers[i].name, sizeof(a->peers[i].name),
 		    fx->peers[i].name);
-		at_ask(a, w->now + rnd_range(w, MS, 15 * MS), on_peer,
-		    PROC_DCS)->arg |= (int64_t)i << 32;
+		at_ask(a, w->now + rnd_range(w, MS, 15 * MS), on_peer, PROC_DCS)
+		    ->arg |= (int64_t)i << 32;
 	}
 	/* connect and read: two seconds */
 	at_ask(a, w->now + (n->proc[PROC_DCS].up ? 2 * SEC : MS), on_poll_end,

@@ -66,8 +66,8 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		ask_store(n, fx);
 		break;
 	case FX_PG_STATUS:
-		ask_local(n, fx, n->pg.hung ? 5 * SEC :
-		    rnd_range(w, MS, 10 * MS));
+		ask_local(
+		    n, fx, n->pg.hung ? 5 * SEC : rnd_range(w, MS, 10 * MS));
 		break;
 	case FX_CONTROL:
 	case FX_RECOVERY_DIFF:
@@ -113,8 +113,9 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		    (uint64_t)++n->timer_version;
 		break;
 	case FX_LOG:
-		trace(w, n, "%s%s%s%s", fx->text, fx->rule[0] != '\0' ?
-		    " [" : "", fx->rule, fx->rule[0] != '\0' ? "]" : "");
+		trace(w, n, "%s%s%s%s", fx->text,
+		    fx->rule[0] != '\0' ? " [" : "", fx->rule,
+		    fx->rule[0] != '\0' ? "]" : "");
 		break;
 	case FX_JOURNAL:
 		w->cycles++;
@@ -162,8 +163,8 @@ configure(struct node *n, struct ha_config *c)
 	(void)text_set(c->scope, sizeof(c->scope), "sim");
 	(void)snprintf(c->conn_url, sizeof(c->conn_url),
 	    "postgres://%s:5432/postgres", n->name);
-	(void)snprintf(c->api_url, sizeof(c->api_url),
-	    "http://%s:8008/patroni", n->name);
+	(void)snprintf(
+	    c->api_url, sizeof(c->api_url), "http://%s:8008/patroni", n->name);
 	c->tags.failover_priority = 1;
 	c->tags.sync_priority = 1;
 	c->watchdog_mode = WATCHDOG_OFF;
@@ -175,8 +176,7 @@ configure(struct node *n, struct ha_config *c)
 	c->remove_data_on_rewind_failure = true;
 	c->pg_ctl_timeout = 60;
 #ifdef HA_TEST_BREAK
-	c->test_break = w->broken == BREAK_NONE ? 0 :
-	    UINT64_C(1) << w->broken;
+	c->test_break = w->broken == BREAK_NONE ? 0 : UINT64_C(1) << w->broken;
 #endif
 }
 
@@ -195,15 +195,14 @@ dynamic(const struct world *w)
 	tree_set(t, "check_timeline", tree_bool(w->check_timeline));
 	tree_set(t, "failsafe_mode", tree_bool(w->failsafe));
 	if (w->sync != 0) {
-		tree_set(t, "synchronous_mode", w->sync == 2 ?
-		    tree_text("quorum") : tree_bool(true));
-		tree_set(t, "synchronous_mode_strict",
-		    tree_bool(w->sync_strict));
-		tree_set(t, "synchronous_node_count",
-		    tree_int(w->sync_count));
+		tree_set(t, "synchronous_mode",
+		    w->sync == 2 ? tree_text("quorum") : tree_bool(true));
+		tree_set(
+		    t, "synchronous_mode_strict", tree_bool(w->sync_strict));
+		tree_set(t, "synchronous_node_count", tree_int(w->sync_count));
 	}
-	tree_set(t, "primary_start_timeout",
-	    tree_int(w->primary_start_timeout));
+	tree_set(
+	    t, "primary_start_timeout", tree_int(w->primary_start_timeout));
 	return t;
 }
 
@@ -243,7 +242,8 @@ on_attach(struct world *w, struct ev *e)
 		abort();
 	tree_free(doc);
 	n->state = n->pg.run == PG_DOWN ? STATE_STOPPED :
-	    n->pg.run == PG_UP ? STATE_RUNNING : STATE_STARTING;
+	    n->pg.run == PG_UP		? STATE_RUNNING :
+					  STATE_STARTING;
 	n->state_since = local_time(n);
 	n->role = found_role(n);
 	n->arm_answered = 0;

@@ -75,7 +75,7 @@ struct pg {
 	uint32_t checkpoint_tli;
 	int follow; /* node or -1 */
 	bool streaming;
-	char ssn[512]; /* synchronous_standby_names */
+	char ssn[512];	/* synchronous_standby_names */
 	bool safepoint; /* stopping: no session is left */
 	bool shut;	/* stopping: shutdown checkpoint is written */
 	uint32_t gen;	/* of the postmaster */
@@ -103,7 +103,7 @@ struct job {
 
 struct keeper {
 	enum { KEEPER_IDLE, KEEPER_ARMED, KEEPER_QUIT } stage;
-	uint32_t pg_gen; /* postmaster armed for */
+	uint32_t pg_gen;   /* postmaster armed for */
 	int64_t sent, end; /* this node's clock */
 	uint64_t version;
 };
@@ -121,9 +121,9 @@ struct node {
 	int64_t state_since;
 	enum pg_role role;
 	bool machine_up;
-	bool odd; /* started with data of its own */
+	bool odd;	 /* started with data of its own */
 	bool bootstraps; /* a new cluster, not yet published */
-	bool stopping; /* asked to end by SIGTERM */
+	bool stopping;	 /* asked to end by SIGTERM */
 	int64_t timer_version;
 	uint64_t arm_answered; /* newest ARM that the core got an answer to */
 	/* clock: now = offset + t * (1 + drift) */
@@ -132,8 +132,8 @@ struct node {
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
 	int64_t robbed_until; /* its key was deleted, its lease is not over */
-	int64_t granted; /* end of the lease last granted, own clock */
-	int64_t well_since; /* the controller runs without a break */
+	int64_t granted;      /* end of the lease last granted, own clock */
+	int64_t well_since;   /* the controller runs without a break */
 	struct msg_dcs_settings settings;
 };
 
@@ -183,7 +183,7 @@ struct ask {
 	enum ha_dcs_op op;
 	int64_t deadline; /* true time, 0 none */
 	int64_t sent;	  /* node's clock */
-	bool flying; /* between node and store */
+	bool flying;	  /* between node and store */
 	bool applied, answered;
 	enum outcome outcome;
 	struct view *view;
@@ -252,7 +252,7 @@ struct world {
 	struct fault faults[MAX_FAULTS];
 	bool quiet;
 	int64_t quiet_since, disturbed; /* last begin or end of a fault */
-	int intensity; /* 0: no faults */
+	int intensity;			/* 0: no faults */
 	bool tracing;
 	enum sim_break broken;
 	bool violated;
@@ -270,7 +270,7 @@ int64_t rnd_range(struct world *, int64_t low, int64_t high); /* inclusive */
 bool chance(struct world *, int percent);
 struct ev *at(struct world *, int64_t when,
     void (*fn)(struct world *, struct ev *), struct node *, enum proc);
-void engine_step(struct world *); /* carry out the next event */
+void engine_step(struct world *);	     /* carry out the next event */
 void process_stop(struct node *, enum proc); /* crash: work is lost */
 void process_resume(struct node *, enum proc);
 bool process_ok(const struct node *, enum proc);
@@ -298,8 +298,8 @@ void ask_close(struct world *, struct ask *);
 void ask_store(struct node *, const struct ha_fx *);
 void ask_poll(struct node *, const struct ha_fx *);
 void ask_reply(struct node *, const struct ha_fx *); /* to a peer */
-void asks_lost(struct node *); /* the dcs helper died */
-void asks_drop(struct node *); /* the controller died */
+void asks_lost(struct node *);			     /* the dcs helper died */
+void asks_drop(struct node *);			     /* the controller died */
 void ask_local(struct node *, const struct ha_fx *, int64_t delay);
 
 /* ---- postgres.c ---- */

@@ -118,8 +118,8 @@ op_leader(struct world *w, struct ask *a)
 
 			s->has_failsafe = true;
 			for (i = 0; i < w->nnodes; i++)
-				s->failsafe[i] = tree_get(a->doc,
-				    w->node[i].name) != NULL;
+				s->failsafe[i] =
+				    tree_get(a->doc, w->node[i].name) != NULL;
 		}
 		return OUTCOME_OK;
 	case OP_TAKE:
@@ -142,8 +142,8 @@ op_initialize(struct world *w, struct ask *a)
 
 	if (a->flag && s->has_initialize)
 		return OUTCOME_REFUSED;
-	trace(w, NULL, "store: initialize \"%s\" by %s", a->text[0],
-	    a->n->name);
+	trace(
+	    w, NULL, "store: initialize \"%s\" by %s", a->text[0], a->n->name);
 	s->has_initialize = true;
 	memcpy(s->initialize, a->text[0], sizeof(s->initialize));
 	s->revision++;
@@ -181,8 +181,8 @@ write_history(struct world *w, struct ask *a)
 		v->timeline = l->seg[i].tli;
 		v->elements = 5;
 		v->lsn = l->seg[i + 1].begin;
-		(void)text_set(v->new_leader, sizeof(v->new_leader),
-		    a->n->name);
+		(void)text_set(
+		    v->new_leader, sizeof(v->new_leader), a->n->name);
 	}
 }
 
@@ -224,8 +224,8 @@ op_sync(struct world *w, struct ask *a)
 	memcpy(s->sync_leader, a->text[0], sizeof(s->sync_leader));
 	s->sync_quorum = a->quorum;
 	s->nsync = 0;
-	for (i = 0; a->doc != NULL && i < tree_count(a->doc) &&
-	    i < MAX_NODES; i++)
+	for (i = 0; a->doc != NULL && i < tree_count(a->doc) && i < MAX_NODES;
+	     i++)
 		(void)text_set(s->sync_standby[s->nsync++], NAME_SIZE,
 		    tree_child(a->doc, i)->u.s);
 	trace(w, NULL, "store: sync leader %s, %u voters (%s %s), quorum %u",
@@ -288,8 +288,8 @@ need(void *p)
 }
 
 static void
-view_of_member(const struct world *w, const struct node *n,
-    struct view_member *m)
+view_of_member(
+    const struct world *w, const struct node *n, struct view_member *m)
 {
 	const struct store_member *s = &w->store.members[n->i];
 	const struct msg_dcs_touch *t = &s->data;
@@ -309,7 +309,8 @@ view_of_member(const struct world *w, const struct node *n,
 	m->replay_lsn = t->replay_lsn;
 	m->timeline = t->timeline;
 	m->checkpoint_after_promote = t->role != ROLE_PRIMARY ? CAP_UNKNOWN :
-	    t->checkpoint_pending ? CAP_PENDING : CAP_DONE;
+	    t->checkpoint_pending			      ? CAP_PENDING :
+								CAP_DONE;
 	m->pause = t->pause != 0;
 	m->tags.failover_priority = 1;
 	m->tags.sync_priority = 1;
@@ -324,8 +325,8 @@ view_members(const struct world *w, struct view *v)
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.members[i].there &&
 		    w->store.members[i].expires > w->now)
-			view_of_member(w, &w->node[i],
-			    &v->members[v->nmembers++]);
+			view_of_member(
+			    w, &w->node[i], &v->members[v->nmembers++]);
 }
 
 static void
@@ -340,11 +341,10 @@ view_failsafe(const struct world *w, struct view *v)
 	v->failsafe = need(calloc(MAX_NODES, sizeof(*v->failsafe)));
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.failsafe[i]) {
-			struct view_failsafe *f =
-			    &v->failsafe[v->nfailsafe++];
+			struct view_failsafe *f = &v->failsafe[v->nfailsafe++];
 
-			(void)text_set(f->name, sizeof(f->name),
-			    w->node[i].name);
+			(void)text_set(
+			    f->name, sizeof(f->name), w->node[i].name);
 			(void)text_set(f->api_url, sizeof(f->api_url),
 			    w->store.members[i].data.api_url);
 		}
@@ -379,8 +379,8 @@ make_view(const struct world *w, const struct node *n)
 	memcpy(v->initialize, s->initialize, sizeof(v->initialize));
 	v->has_leader = owner >= 0;
 	if (owner >= 0)
-		(void)text_set(v->leader, sizeof(v->leader),
-		    w->node[owner].name);
+		(void)text_set(
+		    v->leader, sizeof(v->leader), w->node[owner].name);
 	v->leader_token = s->revision;
 	if (s->config != NULL) {
 		v->has_config = 1;
@@ -396,8 +396,8 @@ make_view(const struct world *w, const struct node *n)
 	v->has_history = s->has_history;
 	if (s->nhistory > 0) {
 		v->history = need(calloc(s->nhistory, sizeof(*v->history)));
-		memcpy(v->history, s->history,
-		    s->nhistory * sizeof(*v->history));
+		memcpy(
+		    v->history, s->history, s->nhistory * sizeof(*v->history));
 		v->nhistory = s->nhistory;
 		v->timeline = s->history[s->nhistory - 1].timeline + 1;
 	}

@@ -46,14 +46,15 @@ test_starting_times_out(void **state)
 	    "PostgreSQL is still starting up, 0 seconds until timeout");
 	w->pg.state_since = w->now + 10 * NS_PER_SEC - 300 * NS_PER_SEC;
 	w_tick(w);
-	assert_string_equal(w->result, "primary start has timed out, but "
+	assert_string_equal(w->result,
+	    "primary start has timed out, but "
 	    "continuing to wait because failover is not possible");
 	w_member(w, "b", "replica", "running");
 	w_peer(w, "b", 1000);
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "stopped PostgreSQL because of startup timeout");
+	assert_string_equal(
+	    w->result, "stopped PostgreSQL because of startup timeout");
 	w_follows(w->order, "stop", "release");
 	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_IMMEDIATE);
 	w_free(w);
@@ -69,7 +70,8 @@ test_starting_loses_lock(void **state)
 	w->op_outcome[OP_UPDATE] = OUTCOME_REFUSED;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result, "stopped PostgreSQL while starting up "
+	assert_string_equal(w->result,
+	    "stopped PostgreSQL while starting up "
 	    "because leader key was lost");
 	assert_null(strstr(w->order, "release"));
 	w_free(w);
@@ -231,16 +233,17 @@ test_crash_recovery_times_out(void **state)
 	w->pg.has_recovery_files = true; /* so it is not started as primary */
 	w->hold_job[JOB_CRASH_RECOVERY] = w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "doing crash recovery in a single user mode");
+	assert_string_equal(
+	    w->result, "doing crash recovery in a single user mode");
 	w_tick(w);
-	assert_string_equal(w->result, "updated leader lock during doing "
+	assert_string_equal(w->result,
+	    "updated leader lock during doing "
 	    "crash recovery in a single user mode");
 	w->now += 300 * NS_PER_SEC;
 	w_wake(w);
 	w_job_done(w, JOB_CRASH_RECOVERY, JOB_CANCELLED);
-	assert_string_equal(w->result,
-	    "terminated crash recovery because of startup timeout");
+	assert_string_equal(
+	    w->result, "terminated crash recovery because of startup timeout");
 	w_follows(w->order, "job-cancel", "stop");
 	assert_non_null(strstr(w->order, "release"));
 	w_free(w);
@@ -257,8 +260,8 @@ test_crash_recovery_once(void **state)
 	w_postgres(w, false, false);
 	w->hold_job[JOB_CRASH_RECOVERY] = w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "doing crash recovery in a single user mode");
+	assert_string_equal(
+	    w->result, "doing crash recovery in a single user mode");
 	w_clear(w);
 	w_job_done(w, JOB_CRASH_RECOVERY, JOB_FAILED);
 	assert_string_equal(w->result, "starting as a secondary");
@@ -317,8 +320,8 @@ test_watchdog_required_primary(void **state)
 	w->wd.fence_armed = 0;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_attach(w, ROLE_PRIMARY);
-	assert_string_equal(w->result,
-	    "Demoting self because watchdog could not be activated");
+	assert_string_equal(
+	    w->result, "Demoting self because watchdog could not be activated");
 	w_follows(w->order, "arm stop", "release");
 	w_free(w);
 }
@@ -405,8 +408,8 @@ tagged(const char *replicatefrom, bool nostream)
 	struct world *w = w_standby("b", "a");
 
 	w_member(w, "c", "replica", "running");
-	(void)snprintf(w->conf.tags.replicatefrom, NAME_SIZE, "%s",
-	    replicatefrom);
+	(void)snprintf(
+	    w->conf.tags.replicatefrom, NAME_SIZE, "%s", replicatefrom);
 	w->conf.tags.nostream = nostream;
 	ha_free(w->h);
 	w_attach(w, ROLE_REPLICA);
@@ -437,8 +440,8 @@ test_restart_to_follow(void **state)
 	w_tick(w);
 	assert_string_equal(w->rule, "replica.no-action");
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "changing primary_conninfo and restarting in progress");
+	assert_string_equal(
+	    w->result, "changing primary_conninfo and restarting in progress");
 	w_free(w);
 }
 
@@ -488,8 +491,8 @@ test_diverged_reinitializes(void **state)
 	w->divergence.leader_timeline = 2;
 	w->hold_job[JOB_STOP] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "reinitializing due to diverged timelines");
+	assert_string_equal(
+	    w->result, "reinitializing due to diverged timelines");
 	w_free(w);
 }
 
@@ -507,11 +510,13 @@ test_backoff(void **state)
 	w->pg.receiver_streaming = true;
 	w->pg.wal_position = 1001;
 	w_tick(w);
-	assert_string_equal(w->result, "My (b) wal position moved since last "
+	assert_string_equal(w->result,
+	    "My (b) wal position moved since last "
 	    "heart beat loop, 25 seconds until leader race");
 	w->pg.wal_position = 1002;
 	w_tick(w);
-	assert_string_equal(w->result, "My (b) wal position moved since last "
+	assert_string_equal(w->result,
+	    "My (b) wal position moved since last "
 	    "heart beat loop, 15 seconds until leader race");
 	/* the old primary went silent: no need to wait for all of it */
 	w_tick(w);

@@ -11,8 +11,8 @@ test_leader_no_action(void **state)
 
 	(void)state;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	assert_string_equal(w->rule, "leader.no-action");
 	assert_string_equal(w->order, "load update grant slots touch");
 	assert_int_equal(w->grant_end, w->now + 30 * NS_PER_SEC);
@@ -63,8 +63,8 @@ test_bootstrap(void **state)
 	assert_string_equal(w->view->initialize, SYSID);
 	assert_int_equal(ha_role(w->h), ROLE_PRIMARY);
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	w_free(w);
 }
 
@@ -178,11 +178,9 @@ test_clone(void **state)
 	w->hold_job[JOB_CLONE] = true;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_attach(w, ROLE_UNINITIALIZED);
-	assert_string_equal(w->result,
-	    "trying to bootstrap from leader 'a'");
+	assert_string_equal(w->result, "trying to bootstrap from leader 'a'");
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "bootstrap from leader 'a' in progress");
+	assert_string_equal(w->result, "bootstrap from leader 'a' in progress");
 	w->pg.datadir = DATADIR_OK;
 	w_job_done(w, JOB_CLONE, JOB_OK);
 	assert_non_null(strstr(w->log, "bootstrapped from leader 'a'"));
@@ -209,8 +207,7 @@ test_clone_fails(void **state)
 	w_clear(w);
 	w_job_done(w, JOB_CLONE, JOB_FAILED);
 	assert_non_null(strstr(w->log, "failed to bootstrap from leader 'a'"));
-	assert_string_equal(w->result,
-	    "trying to bootstrap from leader 'a'");
+	assert_string_equal(w->result, "trying to bootstrap from leader 'a'");
 	assert_non_null(strstr(w->order, "remove"));
 	w_free(w);
 }
@@ -227,10 +224,11 @@ test_failover(void **state)
 	w->hold_job[JOB_PROMOTE] = true;
 	w_leader(w, "");
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "promoted self to leader by acquiring session lock");
+	assert_string_equal(
+	    w->result, "promoted self to leader by acquiring session lock");
 	/* the keeper is armed before the promotion is ordered */
-	assert_string_equal(w->order, "load poll acquire grant load arm "
+	assert_string_equal(w->order,
+	    "load poll acquire grant load arm "
 	    "grant promote slots touch");
 	w_tick(w);
 	assert_string_equal(w->result, "updated leader lock during promote");
@@ -240,8 +238,8 @@ test_failover(void **state)
 	w->pg.timeline = 2;
 	w_job_done(w, JOB_PROMOTE, JOB_OK);
 	assert_int_equal(ha_role(w->h), ROLE_PRIMARY);
-	assert_string_equal(w->result,
-	    "no action. I am (b), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (b), the leader with the lock");
 	assert_int_equal(w->op[OP_SET_HISTORY].dcs.history_of, 2);
 	w_free(w);
 }
@@ -257,7 +255,8 @@ test_race_lost(void **state)
 	w->op_set[OP_ACQUIRE] = true;
 	w->op_outcome[OP_ACQUIRE] = OUTCOME_REFUSED;
 	w_wake(w);
-	assert_string_equal(w->result, "following new leader after trying "
+	assert_string_equal(w->result,
+	    "following new leader after trying "
 	    "and failing to obtain lock");
 	w_free(w);
 }
@@ -295,7 +294,8 @@ test_other_leader(void **state)
 	w_leader(w, "b");
 	w->hold_job[JOB_FOLLOW] = true;
 	w_wake(w);
-	assert_string_equal(w->result, "demoting self because I do not have "
+	assert_string_equal(w->result,
+	    "demoting self because I do not have "
 	    "the lock and I was a leader");
 	assert_string_equal(w->last_job[JOB_FOLLOW].job.node.name, "b");
 	w_free(w);
@@ -313,7 +313,8 @@ test_dcs_down(void **state)
 	w->load_outcome = OUTCOME_FAILED;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result, "demoted self because DCS is not "
+	assert_string_equal(w->result,
+	    "demoted self because DCS is not "
 	    "accessible and I was a leader");
 	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_FAST);
 	/* the fast stop may not outlast the lease */
@@ -361,8 +362,8 @@ test_crash_restart(void **state)
 	assert_string_equal(w->order, "arm grant");
 	w_postgres(w, true, true);
 	w_job_done(w, JOB_START_PRIMARY, JOB_OK);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	w_free(w);
 }
 
@@ -381,7 +382,8 @@ test_crash_start_fails(void **state)
 	w_clear(w);
 	w->pg.state = STATE_START_FAILED;
 	w_job_done(w, JOB_START_PRIMARY, JOB_FAILED);
-	assert_string_equal(w->result, "removed leader key after trying and "
+	assert_string_equal(w->result,
+	    "removed leader key after trying and "
 	    "failing to start postgres");
 	assert_non_null(strstr(w->order, "release"));
 	w_free(w);
@@ -405,8 +407,8 @@ test_crash_failover(void **state)
 	before = w->now;
 	w_clear(w);
 	w_event(w, &gone);
-	assert_string_equal(w->result,
-	    "stopped PostgreSQL to fail over after a crash");
+	assert_string_equal(
+	    w->result, "stopped PostgreSQL to fail over after a crash");
 	assert_non_null(strstr(w->order, "update grant poll disarm stop"));
 	assert_non_null(strstr(w->order, "release"));
 	assert_int_equal(w->now, before); /* no delay of our own */
@@ -449,8 +451,8 @@ test_switchover(void **state)
 	assert_string_equal(w->result, "switchover: demoting myself");
 	assert_true(w->last_job[JOB_STOP].job.checkpoint);
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "updated leader lock during switchover: demote");
+	assert_string_equal(
+	    w->result, "updated leader lock during switchover: demote");
 	w_clear(w);
 	w_job_progress(w, JOB_STOP, PROGRESS_SAFEPOINT);
 	assert_string_equal(w->order, "disarm");
@@ -600,8 +602,8 @@ test_shutdown_paused(void **state)
 	(void)state;
 	w_option(w, "pause", tree_bool(true));
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "PAUSE: no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "PAUSE: no action. I am (a), the leader with the lock");
 	w_clear(w);
 	w_event(w, &ev);
 	assert_true(w->exited);
@@ -620,7 +622,8 @@ test_sysid_mismatch(void **state)
 	w_tick(w);
 	assert_true(w->exited);
 	assert_int_equal(w->exit_code, 1);
-	assert_non_null(strstr(w->log, "system ID mismatch, node a belongs "
+	assert_non_null(strstr(w->log,
+	    "system ID mismatch, node a belongs "
 	    "to a different cluster: 7000000000000000000 != " SYSID));
 	w_free(w);
 }

@@ -45,7 +45,8 @@ primary(const char *names)
 static void
 assert_demoted(struct world *w)
 {
-	assert_string_equal(w->result, "demoted self because DCS is not "
+	assert_string_equal(w->result,
+	    "demoted self because DCS is not "
 	    "accessible and I was a leader");
 	assert_non_null(strstr(w->order, "stop"));
 	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_FAST);
@@ -54,7 +55,8 @@ assert_demoted(struct world *w)
 static void
 assert_continues(struct world *w)
 {
-	assert_string_equal(w->result, "continue to run as a leader because "
+	assert_string_equal(w->result,
+	    "continue to run as a leader because "
 	    "failsafe mode is enabled and all members are accessible");
 	assert_null(strstr(w->order, "stop"));
 	assert_true(ha_trusted_until(w->h) > w->now);
@@ -369,8 +371,8 @@ post(struct world *w, const char *name, const char *slots)
 	(void)snprintf(r.name, sizeof(r.name), "%s", name);
 	(void)snprintf(r.conn_url, sizeof(r.conn_url),
 	    "postgres://new-%s:5432/postgres", name);
-	(void)snprintf(r.api_url, sizeof(r.api_url), "http://new-%s:8008",
-	    name);
+	(void)snprintf(
+	    r.api_url, sizeof(r.api_url), "http://new-%s:8008", name);
 	if (slots != NULL)
 		assert_true(tree_set(map, slots, tree_int(777)));
 	assert_true(tree_set(doc, "slots", map));

@@ -19,7 +19,8 @@ test_leader(void **state)
 	w_tick(w);
 	assert_string_equal(w->effects, "update lock");
 	assert_string_equal(w->reasons, "");
-	assert_string_equal(w->inputs, "role=primary state=running leader=a "
+	assert_string_equal(w->inputs,
+	    "role=primary state=running leader=a "
 	    "lease=30.0 lsn=0/3E8 timeline=1 optime=0/0 cluster_timeline=0 "
 	    "members=1 action=-");
 	w_free(w);
@@ -37,7 +38,8 @@ test_not_healthiest(void **state)
 	w_leader(w, "");
 	w_tick(w);
 	assert_string_equal(w->rule, "race.unhealthy");
-	assert_non_null(strstr(w->reasons, "a did not answer; "
+	assert_non_null(strstr(w->reasons,
+	    "a did not answer; "
 	    "c answered: position 0/3E9, timeline 1; "
 	    "Wal position of c is ahead of my wal position"));
 	assert_null(strstr(w->effects, "acquire"));
@@ -53,8 +55,8 @@ test_lagging(void **state)
 	w->view->optime = 1000 + 1048576 + 1;
 	w_leader(w, "");
 	w_tick(w);
-	assert_string_equal(w->reasons,
-	    "My wal position exceeds maximum replication lag");
+	assert_string_equal(
+	    w->reasons, "My wal position exceeds maximum replication lag");
 	w->view->optime--;
 	w_tick(w);
 	assert_null(strstr(w->reasons, "exceeds"));
@@ -88,7 +90,8 @@ test_demoted(void **state)
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
 	assert_string_equal(w->rule, "dcs.demote");
-	assert_non_null(strstr(w->reasons, "Error communicating with DCS; "
+	assert_non_null(strstr(w->reasons,
+	    "Error communicating with DCS; "
 	    "demoting self because DCS is not accessible and I was a leader; "
 	    "Demoting self (offline)"));
 	assert_string_equal(w->effects, "stop, role demoted, follow");
@@ -118,8 +121,8 @@ test_between_cycles(void **state)
 	w_tick(w);
 	assert_non_null(strstr(w->reasons, "b answered"));
 	assert_non_null(strstr(w->reasons, "Leader key released"));
-	assert_int_equal(strncmp(w->effects, "release lock, role demoted", 26),
-	    0);
+	assert_int_equal(
+	    strncmp(w->effects, "release lock, role demoted", 26), 0);
 	w_tick(w); /* told once */
 	assert_null(strstr(w->effects, "release"));
 	w_free(w);
@@ -209,8 +212,8 @@ check_source(const char *path, bool *used)
 			continue;
 		r = ha_rule_find(id);
 		if (r == NULL)
-			fail_msg("%s: rule %s is not in ha_rules.def", path,
-			    id);
+			fail_msg(
+			    "%s: rule %s is not in ha_rules.def", path, id);
 		for (i = 0; ha_rule(i) != r; i++)
 			;
 		used[i] = true;
@@ -221,7 +224,7 @@ static void
 test_code(void **state)
 {
 	DIR *d = opendir(SOURCES);
-	bool used[1024] = {false};
+	bool used[1024] = { false };
 	const struct ha_rule *r;
 	struct dirent *e;
 	char path[512];
@@ -235,8 +238,7 @@ test_code(void **state)
 		n = strlen(e->d_name);
 		if (n < 3 || strcmp(e->d_name + n - 2, ".c") != 0)
 			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", SOURCES,
-		    e->d_name);
+		(void)snprintf(path, sizeof(path), "%s/%s", SOURCES, e->d_name);
 		check_source(path, used);
 	}
 	(void)closedir(d);

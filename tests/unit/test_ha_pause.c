@@ -38,8 +38,8 @@ test_primary(void **state)
 	struct world *w = paused_primary();
 
 	(void)state;
-	assert_string_equal(w->result,
-	    "PAUSE: no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "PAUSE: no action. I am (a), the leader with the lock");
 	assert_non_null(strstr(w->order, "disarm"));
 	assert_int_equal(w->op[OP_TOUCH].dcs.u.touch.pause, 1);
 	w_tick(w); /* no activation of the watchdog */
@@ -54,8 +54,8 @@ test_resume_arms(void **state)
 
 	(void)state;
 	resume(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	assert_non_null(strstr(w->order, "arm"));
 	w_free(w);
 }
@@ -69,7 +69,8 @@ test_lock_refused(void **state)
 	w->op_set[OP_UPDATE] = true;
 	w->op_outcome[OP_UPDATE] = OUTCOME_REFUSED;
 	w_tick(w);
-	assert_string_equal(w->result, "PAUSE: continue to run as primary "
+	assert_string_equal(w->result,
+	    "PAUSE: continue to run as primary "
 	    "after failing to update leader lock in DCS");
 	assert_null(strstr(w->order, "stop"));
 	w_free(w);
@@ -96,7 +97,8 @@ test_primary_down(void **state)
 	(void)state;
 	w_postgres(w, false, false);
 	w_tick(w);
-	assert_string_equal(w->result, "PAUSE: removed leader lock because "
+	assert_string_equal(w->result,
+	    "PAUSE: removed leader lock because "
 	    "postgres is not running");
 	assert_null(strstr(w->order, "start"));
 	w_tick(w);
@@ -130,12 +132,13 @@ test_empty_datadir(void **state)
 	w->pg.datadir = DATADIR_EMPTY;
 	w->pg.sysid[0] = '\0';
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "PAUSE: running with empty data directory");
+	assert_string_equal(
+	    w->result, "PAUSE: running with empty data directory");
 	assert_null(strstr(w->order, "clone"));
 	w_leader(w, "b");
 	w_tick(w);
-	assert_string_equal(w->result, "PAUSE: released leader key "
+	assert_string_equal(w->result,
+	    "PAUSE: released leader key "
 	    "voluntarily as data dir empty and currently leader");
 	w_free(w);
 }
@@ -146,17 +149,18 @@ test_sysid_differs(void **state)
 	struct world *w = paused_primary();
 
 	(void)state;
-	(void)snprintf(w->pg.sysid, sizeof(w->pg.sysid),
-	    "7999999999999999999");
+	(void)snprintf(w->pg.sysid, sizeof(w->pg.sysid), "7999999999999999999");
 	w_tick(w);
-	assert_string_equal(w->result, "PAUSE: released leader key "
+	assert_string_equal(w->result,
+	    "PAUSE: released leader key "
 	    "voluntarily due to the system ID mismatch");
-	assert_non_null(strstr(w->log, "system ID has changed while in paused "
+	assert_non_null(strstr(w->log,
+	    "system ID has changed while in paused "
 	    "mode. Patroni will exit when resuming unless system ID is reset"));
 	assert_false(w->exited);
 	w_tick(w); /* and it does not take it again */
-	assert_string_equal(w->result,
-	    "PAUSE: continue to run as primary without lock");
+	assert_string_equal(
+	    w->result, "PAUSE: continue to run as primary without lock");
 	resume(w);
 	assert_true(w->exited);
 	assert_int_equal(w->exit_code, 1);
@@ -191,8 +195,8 @@ test_primary_takes_lock(void **state)
 	w->pg.timeline = 1;
 	w->view->timeline = 7; /* not compared */
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "PAUSE: acquired session lock as a leader");
+	assert_string_equal(
+	    w->result, "PAUSE: acquired session lock as a leader");
 	w_free(w);
 }
 
@@ -205,12 +209,13 @@ test_second_primary(void **state)
 	w_member(w, "b", "primary", "running");
 	w_leader(w, "b");
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "PAUSE: continue to run as primary without lock");
+	assert_string_equal(
+	    w->result, "PAUSE: continue to run as primary without lock");
 	assert_null(strstr(w->order, "stop"));
 	w->hold_job[JOB_FOLLOW] = true;
 	resume(w);
-	assert_string_equal(w->result, "demoting self because I do not have "
+	assert_string_equal(w->result,
+	    "demoting self because I do not have "
 	    "the lock and I was a leader");
 	w_free(w);
 }
@@ -244,8 +249,8 @@ test_candidate_races(void **state)
 	/* the candidate stays in the request until it is primary */
 	assert_string_equal(w->view->failover_member, "b");
 	assert_string_equal(w->view->failover_leader, "");
-	assert_non_null(strstr(w->log,
-	    "Updating failover key after acquiring leader lock..."));
+	assert_non_null(strstr(
+	    w->log, "Updating failover key after acquiring leader lock..."));
 	w_free(w);
 }
 
@@ -276,13 +281,14 @@ test_waiting_to_promote(void **state)
 	w->view->has_failover = 1;
 	(void)snprintf(w->view->failover_member, NAME_SIZE, "b");
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "PAUSE: waiting to become primary after promote...");
+	assert_string_equal(
+	    w->result, "PAUSE: waiting to become primary after promote...");
 	assert_null(strstr(w->order, "update"));
 	w->view->failover_member[0] = '\0';
 	w->view->has_failover = 0;
 	w_tick(w);
-	assert_string_equal(w->result, "PAUSE: removed leader lock because "
+	assert_string_equal(w->result,
+	    "PAUSE: removed leader lock because "
 	    "postgres is not running as primary");
 	w_free(w);
 }
@@ -298,7 +304,8 @@ test_switchover_needs_candidate(void **state)
 	w->view->has_failover = 1;
 	(void)snprintf(w->view->failover_leader, NAME_SIZE, "a");
 	w_tick(w);
-	assert_non_null(strstr(w->log, "Switchover is possible only to a "
+	assert_non_null(strstr(w->log,
+	    "Switchover is possible only to a "
 	    "specific candidate in a paused state"));
 	assert_string_equal(w->view->failover_leader, "");
 	(void)snprintf(w->view->failover_leader, NAME_SIZE, "a");

@@ -27,9 +27,10 @@ won(struct world *w)
 {
 	w_wake(w);
 	if (strcmp(w->result,
-	    "promoted self to leader by acquiring session lock") == 0)
+		"promoted self to leader by acquiring session lock") == 0)
 		return true;
-	assert_string_equal(w->result, "following a different leader because "
+	assert_string_equal(w->result,
+	    "following a different leader because "
 	    "i am not the healthiest node");
 	assert_null(strstr(w->order, "acquire"));
 	return false;
@@ -47,8 +48,8 @@ test_lag(void **state)
 	w = race_world(1000, 0);
 	w->view->optime = 1000 + MIB + 1;
 	assert_false(won(w));
-	assert_non_null(strstr(w->log,
-	    "My wal position exceeds maximum replication lag"));
+	assert_non_null(
+	    strstr(w->log, "My wal position exceeds maximum replication lag"));
 	assert_int_equal(w->polls, 0);
 	w_free(w);
 }
@@ -63,8 +64,8 @@ test_peer_ahead(void **state)
 	w_free(w);
 	w = race_world(1000, 1001);
 	assert_false(won(w));
-	assert_non_null(strstr(w->log,
-	    "Wal position of c is ahead of my wal position"));
+	assert_non_null(
+	    strstr(w->log, "Wal position of c is ahead of my wal position"));
 	w_free(w);
 }
 
@@ -107,7 +108,8 @@ test_priority(void **state)
 	(void)state;
 	w->peers[0].tags.failover_priority = 2;
 	assert_false(won(w));
-	assert_non_null(strstr(w->log, "c has equally tolerable WAL position "
+	assert_non_null(strstr(w->log,
+	    "c has equally tolerable WAL position "
 	    "and priority 2, while this node has priority 1"));
 	w_free(w);
 	w = race_world(1001, 1000); /* priority decides only ties */
@@ -125,7 +127,8 @@ test_former_priority(void **state)
 	w_peer(w, "a", 1000);
 	w->peers[1].tags.failover_priority = 9;
 	assert_true(won(w));
-	assert_non_null(strstr(w->log, "Ignoring former leader a having "
+	assert_non_null(strstr(w->log,
+	    "Ignoring former leader a having "
 	    "priority 9 higher than this nodes 1 priority"));
 	w_free(w);
 }
@@ -144,8 +147,8 @@ test_check_timeline(void **state)
 	w_option(w, "check_timeline", tree_bool(true));
 	w->view->timeline = 2; /* one behind */
 	assert_false(won(w));
-	assert_non_null(strstr(w->log,
-	    "My timeline 1 is behind last known cluster timeline 2"));
+	assert_non_null(strstr(
+	    w->log, "My timeline 1 is behind last known cluster timeline 2"));
 	w_free(w);
 	/* a peer that stands back itself for its timeline holds back nobody */
 	w = race_world(1000, 2000);
@@ -186,7 +189,8 @@ test_nofailover(void **state)
 	w_postgres(w, true, false);
 	w_member(w, "b", "replica", "running");
 	w_attach(w, ROLE_REPLICA);
-	assert_string_equal(w->result, "following a different leader because "
+	assert_string_equal(w->result,
+	    "following a different leader because "
 	    "I am not allowed to promote");
 	assert_null(strstr(w->order, "acquire"));
 	w_free(w);
@@ -229,8 +233,8 @@ test_silent_primary_keeps_key(void **state)
 	w->pg.query_ok = false;
 	w->pg.has_recovery_files = false;
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "no action. I am (b), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (b), the leader with the lock");
 	assert_null(strstr(w->order, "promote"));
 	assert_null(strstr(w->order, "release"));
 	w_free(w);
@@ -262,10 +266,10 @@ test_primary_old_timeline(void **state)
 	w->view->timeline = 2;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "demoting self because i am not the healthiest node");
-	assert_non_null(strstr(w->log,
-	    "My timeline 1 is behind last known cluster timeline 2"));
+	assert_string_equal(
+	    w->result, "demoting self because i am not the healthiest node");
+	assert_non_null(strstr(
+	    w->log, "My timeline 1 is behind last known cluster timeline 2"));
 	w_free(w);
 }
 
@@ -297,7 +301,8 @@ test_watchdog_refuses(void **state)
 	w->wd.activation_failed = 1;
 	w->wd.fence_armed = 0;
 	w_wake(w);
-	assert_non_null(strstr(w->log, "Not promoting self because watchdog "
+	assert_non_null(strstr(w->log,
+	    "Not promoting self because watchdog "
 	    "could not be activated"));
 	assert_null(strstr(w->order, "promote"));
 	assert_non_null(strstr(w->order, "release"));
@@ -318,8 +323,8 @@ test_keeper_gone(void **state)
 	w_event(w, &ev);
 	w->wd_no_answer = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	w_free(w);
 }
 
@@ -374,14 +379,15 @@ test_pre_promote_fails(void **state)
 	w_job_progress(w, JOB_PROMOTE, PROGRESS_PRE_PROMOTE_FAILED);
 	w_clear(w);
 	w_job_done(w, JOB_PROMOTE, JOB_FAILED);
-	assert_string_equal(w->result, "Promotion cancelled because the "
+	assert_string_equal(w->result,
+	    "Promotion cancelled because the "
 	    "pre-promote script failed");
 	w_tick(w);
 	assert_non_null(strstr(w->log, "backoff: skip leader race"));
 	w->now += 31 * NS_PER_SEC;
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "promoted self to leader by acquiring session lock");
+	assert_string_equal(
+	    w->result, "promoted self to leader by acquiring session lock");
 	w_free(w);
 }
 
@@ -413,8 +419,8 @@ test_candidate(void **state)
 	w->view->has_failover = 1;
 	(void)snprintf(w->view->failover_member, NAME_SIZE, "b");
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "promoted self to leader by acquiring session lock");
+	assert_string_equal(
+	    w->result, "promoted self to leader by acquiring session lock");
 	assert_string_equal(w->view->failover_member, "");
 	w_free(w);
 	w = race_world(1000, 1000);
@@ -445,10 +451,11 @@ test_switchover_refused(void **state)
 	(void)snprintf(w->view->failover_leader, NAME_SIZE, "a");
 	w_wake(w);
 	assert_non_null(strstr(w->log, "Member b is not allowed to promote"));
-	assert_non_null(strstr(w->log, "switchover: no healthy members "
+	assert_non_null(strstr(w->log,
+	    "switchover: no healthy members "
 	    "found, switchover is not possible"));
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	assert_string_equal(w->view->failover_leader, "");
 	w_free(w);
 }
@@ -470,8 +477,8 @@ test_scheduled(void **state)
 	w->view->failover_at_us = wall + 5000000;
 	w->hold_job[JOB_STOP] = true;
 	w_wake(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	/* the next cycle comes at the second, not at the next loop */
 	assert_int_equal(w->timer, w->now + 5 * NS_PER_SEC);
 	w_tick(w);
@@ -570,8 +577,10 @@ test_slot_name(void **state)
 	assert_string_equal(out, "au0032b");
 	ha_slot_name("\xc3\xa9", out);
 	assert_string_equal(out, "u0233");
-	ha_slot_name("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	    "aaaaaaaaaa", out);
+	ha_slot_name(
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaa",
+	    out);
 	assert_int_equal(strlen(out), 63);
 }
 

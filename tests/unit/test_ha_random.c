@@ -52,8 +52,8 @@ shake(struct world *w)
 	(void)snprintf(w->view->failover_leader, NAME_SIZE, "%s",
 	    w->view->has_failover ? "a" : "");
 	w_option(w, "pause", tree_bool(rnd(10) == 0));
-	w_option(w, "synchronous_mode", rnd(3) == 0 ? tree_text("quorum") :
-	    tree_bool(rnd(2) == 0));
+	w_option(w, "synchronous_mode",
+	    rnd(3) == 0 ? tree_text("quorum") : tree_bool(rnd(2) == 0));
 	w_option(w, "failsafe_mode", tree_bool(rnd(3) == 0));
 	w_option(w, "primary_start_timeout", tree_int(rnd(2) * 300));
 }
@@ -113,8 +113,8 @@ test_random(void **state)
 			if (strstr(w->log, "BUG") != NULL ||
 			    strstr(w->log, "Exception") != NULL ||
 			    strstr(w->log, "Unexpected") != NULL)
-				fail_msg("run %u step %u: %s", run, step,
-				    w->log);
+				fail_msg(
+				    "run %u step %u: %s", run, step, w->log);
 			assert_false(w->bad_promotion);
 		}
 		w_free(w);

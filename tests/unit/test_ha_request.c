@@ -36,8 +36,8 @@ test_restart_primary(void **state)
 	r.timeout = 7;
 	w_request(w, &r, NULL);
 	assert_int_equal(w->reply.code, 0); /* the caller waits */
-	assert_int_equal(w->last_job[JOB_RESTART].job.timeout_ns,
-	    7 * NS_PER_SEC);
+	assert_int_equal(
+	    w->last_job[JOB_RESTART].job.timeout_ns, 7 * NS_PER_SEC);
 	w_tick(w);
 	assert_string_equal(w->result, "updated leader lock during restart");
 	assert_int_equal(w->op[OP_UPDATE].dcs.u.update.with_status, 0);
@@ -70,8 +70,8 @@ refused(struct world *w, const struct msg_request *r, const char *why)
 	w_clear(w);
 	w_request(w, r, NULL);
 	assert_int_equal(w->reply.code, 503);
-	assert_string_equal(w->reply.text,
-	    "restart conditions are not satisfied");
+	assert_string_equal(
+	    w->reply.text, "restart conditions are not satisfied");
 	w_follows(w->log, "not proceeding with the restart: ", why);
 	assert_null(strstr(w->order, "restart"));
 }
@@ -204,7 +204,8 @@ test_scheduled_happened(void **state)
 	(void)state;
 	(void)snprintf(w->pg.postmaster_start_time, WORD_SIZE, "now");
 	w_wake(w);
-	assert_non_null(strstr(w->log, "Cancelling scheduled restart: "
+	assert_non_null(strstr(w->log,
+	    "Cancelling scheduled restart: "
 	    "postgres restart has already happened at now"));
 	assert_false(has_schedule(w));
 	w_free(w);
@@ -254,8 +255,8 @@ test_schedule_stale(void **state)
 	w_free(w);
 	w = scheduled(-15000001);
 	w_wake(w);
-	assert_non_null(strstr(w->log,
-	    "Found a stale restart value, cleaning up: soon"));
+	assert_non_null(
+	    strstr(w->log, "Found a stale restart value, cleaning up: soon"));
 	assert_null(strstr(w->order, "restart"));
 	assert_false(has_schedule(w));
 	w_free(w);
@@ -274,8 +275,8 @@ test_switchover_schedule_bad(void **state)
 	w->view->failover_scheduled = w->view->failover_schedule_bad = 1;
 	(void)snprintf(w->view->failover_at, WORD_SIZE, "2030-01-01 00:00");
 	w_tick(w);
-	assert_non_null(strstr(w->log,
-	    "Incorrect value of scheduled_at: 2030-01-01 00:00"));
+	assert_non_null(strstr(
+	    w->log, "Incorrect value of scheduled_at: 2030-01-01 00:00"));
 	assert_string_equal(w->view->failover_leader, "");
 	assert_string_equal(w->rule, "leader.no-action");
 	w_free(w);
@@ -306,15 +307,16 @@ static void
 test_requests_refused(void **state)
 {
 	(void)state;
-	cleaned("x", "b",
-	    "switchover: leader name does not match: x != a");
+	cleaned("x", "b", "switchover: leader name does not match: x != a");
 	cleaned("a", "a",
 	    "switchover: I am already the leader, no need to switchover");
 	cleaned("", "a",
 	    "manual failover: I am already the leader, no need to failover");
-	cleaned("a", "b", "switchover: no healthy members found, switchover "
+	cleaned("a", "b",
+	    "switchover: no healthy members found, switchover "
 	    "is not possible");
-	cleaned("", "b", "manual failover: no healthy members found, failover "
+	cleaned("", "b",
+	    "manual failover: no healthy members found, failover "
 	    "is not possible");
 	cleaned("a", "gone", "Switchover: candidates list is empty");
 }
@@ -384,15 +386,15 @@ test_reinitialize_refused(void **state)
 	w_leader(w, "");
 	r.force = 0;
 	w_request(w, &r, NULL);
-	assert_string_equal(w->reply.text,
-	    "Cluster has no leader, can not reinitialize");
+	assert_string_equal(
+	    w->reply.text, "Cluster has no leader, can not reinitialize");
 	w_free(w);
 
 	w = w_primary("a");
 	w_tick(w);
 	w_request(w, &r, NULL);
-	assert_string_equal(w->reply.text,
-	    "I am the leader, can not reinitialize");
+	assert_string_equal(
+	    w->reply.text, "I am the leader, can not reinitialize");
 	assert_null(strstr(w->order, "stop"));
 	w_free(w);
 }
@@ -408,8 +410,8 @@ test_copy_slots(void **state)
 	(void)snprintf(w->pg.slots_to_copy, TEXT_SIZE, "['x', 'y']");
 	w->hold_job[JOB_COPY_SLOTS] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "Copying logical slots ['x', 'y'] from the primary");
+	assert_string_equal(
+	    w->result, "Copying logical slots ['x', 'y'] from the primary");
 	assert_string_equal(w->last_job[JOB_COPY_SLOTS].job.node.name, "a");
 	w_tick(w);
 	assert_string_equal(w->result, "copy_logical_slots in progress");

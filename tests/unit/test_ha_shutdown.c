@@ -305,7 +305,8 @@ test_shutdown_leaves_store_down(void **state)
 	w_shutdown(w);
 	assert_true(w->exited);
 	assert_int_equal(w->now, begin);
-	assert_non_null(strstr(w->log, "Could not get cluster state, "
+	assert_non_null(strstr(w->log,
+	    "Could not get cluster state, "
 	    "skipping synchronous standby disable"));
 	w_free(w);
 }
@@ -374,7 +375,8 @@ test_restart_leaves_publish_fails(void **state)
 	w->op_outcome[OP_TOUCH] = OUTCOME_FAILED;
 	w->hold_job[JOB_RESTART] = true;
 	w_request(w, &r, NULL);
-	assert_non_null(strstr(w->log, "Updating member state failed, "
+	assert_non_null(strstr(w->log,
+	    "Updating member state failed, "
 	    "skipping synchronous standby disable"));
 	assert_false(published_nosync(w));
 	assert_non_null(strstr(w->order, "restart"));
@@ -431,8 +433,8 @@ bootstrap_ssn(bool strict, const char *mode)
 	static char text[4096];
 
 	assert_true(tree_set(doc, "synchronous_mode", tree_text(mode)));
-	assert_true(tree_set(doc, "synchronous_mode_strict",
-	    tree_bool(strict)));
+	assert_true(
+	    tree_set(doc, "synchronous_mode_strict", tree_bool(strict)));
 	w->conf.dynamic = doc;
 	w_postgres(w, false, false);
 	w->pg.datadir = DATADIR_EMPTY;
@@ -450,8 +452,8 @@ bootstrap_ssn(bool strict, const char *mode)
 	w_job_done(w, JOB_BOOTSTRAP, JOB_OK);
 	w_job_done(w, JOB_POST_BOOTSTRAP, JOB_OK);
 	assert_string_equal(w->result, "initialized a new cluster");
-	(void)snprintf(text, sizeof(text), "%s",
-	    w->last_job[JOB_SET_SSN].job.text);
+	(void)snprintf(
+	    text, sizeof(text), "%s", w->last_job[JOB_SET_SSN].job.text);
 	tree_free(doc);
 	w_free(w);
 	return text;

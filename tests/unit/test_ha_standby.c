@@ -34,8 +34,8 @@ test_leader_no_action(void **state)
 	(void)state;
 	assert_int_equal(ha_role(w->h), ROLE_STANDBY_LEADER);
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the standby leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the standby leader with the lock");
 	assert_string_equal(w->order, "load update grant load slots touch");
 	assert_null(strstr(w->order, "arm"));
 	w_free(w);
@@ -50,12 +50,14 @@ test_becomes_leader(void **state)
 	(void)state;
 	standby_cluster(w, "remote", 0);
 	w_tick(w);
-	assert_string_equal(w->result, "no action. I am (a), a secondary, and "
+	assert_string_equal(w->result,
+	    "no action. I am (a), a secondary, and "
 	    "following a standby leader (b)");
 	w->diff = DIFF_RELOAD;
 	w_leader(w, "");
 	w_tick(w);
-	assert_string_equal(w->result, "promoted self to a standby leader by "
+	assert_string_equal(w->result,
+	    "promoted self to a standby leader by "
 	    "acquiring session lock");
 	assert_null(strstr(w->order, "promote"));
 	assert_int_equal(ha_role(w->h), ROLE_STANDBY_LEADER);
@@ -77,9 +79,9 @@ test_remote_port(void **state)
 	assert_string_equal(w->last_job[JOB_FOLLOW].job.node.conn_url,
 	    "postgres://remote:6432/postgres");
 	assert_int_equal(strncmp(w->last_job[JOB_FOLLOW].job.node.name,
-	    "remote_member:", 14), 0);
-	assert_int_equal(w->last_job[JOB_FOLLOW].job.role,
-	    ROLE_STANDBY_LEADER);
+			     "remote_member:", 14),
+	    0);
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
 	w_free(w);
 }
 
@@ -127,7 +129,8 @@ test_lock_refused(void **state)
 	w->op_set[OP_UPDATE] = true;
 	w->op_outcome[OP_UPDATE] = OUTCOME_REFUSED;
 	w_tick(w);
-	assert_string_equal(w->result, "not promoting because failed to "
+	assert_string_equal(w->result,
+	    "not promoting because failed to "
 	    "update leader lock in DCS");
 	assert_null(strstr(w->order, "stop"));
 	w_free(w);
@@ -169,8 +172,8 @@ test_old_leader_followed(void **state)
 	w->view->members[1].conn_url[0] = '\0';
 	w->diff = DIFF_RESTART;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "continue following the old known standby leader");
+	assert_string_equal(
+	    w->result, "continue following the old known standby leader");
 	assert_null(strstr(w->order, "follow"));
 	w_free(w);
 }
@@ -203,15 +206,17 @@ test_recovers_as_leader(void **state)
 	w->control.state = CONTROL_SHUT_DOWN_IN_RECOVERY;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result, "starting as a standby leader because "
+	assert_string_equal(w->result,
+	    "starting as a standby leader because "
 	    "i had the session lock");
-	assert_int_equal(w->last_job[JOB_FOLLOW].job.timeout_ns,
-	    300 * NS_PER_SEC);
+	assert_int_equal(
+	    w->last_job[JOB_FOLLOW].job.timeout_ns, 300 * NS_PER_SEC);
 	assert_true(w->last_job[JOB_FOLLOW].job.node_remote);
 	w_postgres(w, false, false);
 	w_clear(w);
 	w_job_done(w, JOB_FOLLOW, JOB_FAILED);
-	assert_string_equal(w->result, "removed leader key after trying and "
+	assert_string_equal(w->result,
+	    "removed leader key after trying and "
 	    "failing to start postgres");
 	w_free(w);
 }
@@ -227,7 +232,8 @@ test_recovers_without_leader(void **state)
 	w_leader(w, "");
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result, "trying to follow a remote member "
+	assert_string_equal(w->result,
+	    "trying to follow a remote member "
 	    "because standby cluster is unhealthy");
 	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_REPLICA);
 	w_free(w);
@@ -249,8 +255,8 @@ demoting(bool archiving)
 	w->hold_job[JOB_FOLLOW] = true;
 	w->hold_job[JOB_ARCHIVE_CHECKPOINT] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "cannot be a real primary in standby cluster");
+	assert_string_equal(
+	    w->result, "cannot be a real primary in standby cluster");
 	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_FAST);
 	assert_false(w->last_job[JOB_STOP].job.checkpoint);
 	return w;
@@ -286,14 +292,13 @@ test_demote_archiving(void **state)
 	w_clear(w);
 	w_job_done(w, JOB_ARCHIVE_CHECKPOINT, JOB_OK);
 	assert_non_null(strstr(w->order, "follow"));
-	assert_int_equal(w->last_job[JOB_FOLLOW].job.role,
-	    ROLE_STANDBY_LEADER);
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
 	assert_true(w->last_job[JOB_FOLLOW].job.node_remote);
 	w_postgres(w, true, false);
 	w_clear(w);
 	w_job_done(w, JOB_FOLLOW, JOB_OK);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the standby leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the standby leader with the lock");
 	w_free(w);
 }
 
@@ -307,8 +312,7 @@ test_demote_archive_fails(void **state)
 	stopped(w);
 	w_job_done(w, JOB_ARCHIVE_CHECKPOINT, JOB_FAILED);
 	assert_non_null(strstr(w->order, "follow"));
-	assert_int_equal(w->last_job[JOB_FOLLOW].job.role,
-	    ROLE_STANDBY_LEADER);
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
 	w_free(w);
 }
 
@@ -343,11 +347,11 @@ test_demote_keeps_key(void **state)
 	w_job_progress(w, JOB_STOP, PROGRESS_SHUT_DOWN);
 	assert_null(strstr(w->order, "release"));
 	stopped(w);
-	assert_non_null(strstr(w->log, "Not archiving latest checkpoint WAL "
+	assert_non_null(strstr(w->log,
+	    "Not archiving latest checkpoint WAL "
 	    "file. Archiving is not configured."));
 	w_follows(w->order, "update", "follow");
-	assert_int_equal(w->last_job[JOB_FOLLOW].job.role,
-	    ROLE_STANDBY_LEADER);
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
 	assert_string_equal(w->view->leader, "a");
 	w_free(w);
 }
@@ -380,8 +384,8 @@ test_demote_stop_fails(void **state)
 	w_clear(w);
 	w_job_done(w, JOB_STOP, JOB_FAILED);
 	/* tried again, with the lock */
-	assert_string_equal(w->result,
-	    "cannot be a real primary in standby cluster");
+	assert_string_equal(
+	    w->result, "cannot be a real primary in standby cluster");
 	w_follows(w->order, "update", "stop");
 	w_free(w);
 }
@@ -414,8 +418,8 @@ test_demote_without_lock(void **state)
 	w->hold_job[JOB_STOP] = true;
 	w->hold_job[JOB_FOLLOW] = true;
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "cannot be a real primary in a standby cluster");
+	assert_string_equal(
+	    w->result, "cannot be a real primary in a standby cluster");
 	stopped(w);
 	assert_null(strstr(w->order, "update"));
 	assert_null(strstr(w->order, "release"));
@@ -463,8 +467,11 @@ test_past_leader_rewinds(void **state)
 	w->divergence.leader_timeline = 1;
 	w->hold_job[JOB_REWIND] = true;
 	w_tick(w);
-	assert_int_equal(strncmp(w->result, "running pg_rewind from "
-	    "remote_member:", 37), 0);
+	assert_int_equal(strncmp(w->result,
+			     "running pg_rewind from "
+			     "remote_member:",
+			     37),
+	    0);
 	assert_true(w->last_job[JOB_REWIND].job.node_remote);
 	w_free(w);
 }
@@ -516,8 +523,8 @@ test_bootstrap(void **state)
 	w->view->initialize[0] = '\0';
 	w->hold_job[JOB_CLONE] = true;
 	w_attach(w, ROLE_UNINITIALIZED);
-	assert_string_equal(w->result,
-	    "trying to bootstrap a new standby leader");
+	assert_string_equal(
+	    w->result, "trying to bootstrap a new standby leader");
 	assert_true(w->last_job[JOB_CLONE].job.node_remote);
 	w_tick(w);
 	assert_string_equal(w->result, "bootstrap_standby_leader in progress");
@@ -532,8 +539,8 @@ test_bootstrap(void **state)
 	assert_int_equal(ha_role(w->h), ROLE_STANDBY_LEADER);
 	assert_string_equal(w->view->initialize, SYSID);
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "no action. I am (a), the standby leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the standby leader with the lock");
 	w_free(w);
 }
 
@@ -562,8 +569,8 @@ test_bootstrap_waits(void **state)
 
 	(void)state;
 	w_attach(w, ROLE_UNINITIALIZED);
-	assert_string_equal(w->result,
-	    "waiting for standby_leader to bootstrap");
+	assert_string_equal(
+	    w->result, "waiting for standby_leader to bootstrap");
 	w_free(w);
 }
 
@@ -577,8 +584,7 @@ test_clone_from_standby_leader(void **state)
 	w_leader(w, "b");
 	w->hold_job[JOB_CLONE] = true;
 	w_attach(w, ROLE_UNINITIALIZED);
-	assert_string_equal(w->result,
-	    "trying to bootstrap from leader 'b'");
+	assert_string_equal(w->result, "trying to bootstrap from leader 'b'");
 	w_free(w);
 }
 

@@ -45,8 +45,7 @@ static const struct row rows[] = {
 	    "sync 2 bc;quorum a 0 bc" },
 	{ __LINE__, "a", 1, "bcd", 2, "bcd", 1, "b", 2,
 	    "sync 2 bc;quorum a 0 b;sync 1 b" },
-	{ __LINE__, "a", 1, "bcd", 2, "bcd", 0, "", 2,
-	    "quorum a 0 ;sync 0 " },
+	{ __LINE__, "a", 1, "bcd", 2, "bcd", 0, "", 2, "quorum a 0 ;sync 0 " },
 	{ __LINE__, "a", 1, "bcd", 2, "bcd", 2, "bcd", 3, "sync 3 bcd" },
 	{ __LINE__, "a", 1, "bcd", 3, "bcd", 3, "bcd", 3, "quorum a 0 bcd" },
 	{ __LINE__, "a", 1, "bcd", 2, "bcd", 2, "bcd", 1,
@@ -71,8 +70,8 @@ resolve(const struct row *row, char *out, size_t size)
 
 	memset(&r, 0, sizeof(r));
 	(void)snprintf(r.leader, sizeof(r.leader), "a");
-	(void)snprintf(r.wanted_leader, sizeof(r.wanted_leader), "%s",
-	    row->leader);
+	(void)snprintf(
+	    r.wanted_leader, sizeof(r.wanted_leader), "%s", row->leader);
 	r.q = row->q;
 	r.n = row->n;
 	r.confirmed = row->confirmed;
@@ -86,11 +85,11 @@ resolve(const struct row *row, char *out, size_t size)
 		const struct transition *t = &r.transitions[i];
 
 		names_text(&t->names, "", names, sizeof(names));
-		used += (size_t)snprintf(out + used, size - used, "%s",
-		    i == 0 ? "" : ";");
+		used += (size_t)snprintf(
+		    out + used, size - used, "%s", i == 0 ? "" : ";");
 		if (t->kind == TRANSITION_RESTART)
-			used += (size_t)snprintf(out + used, size - used,
-			    "restart");
+			used += (size_t)snprintf(
+			    out + used, size - used, "restart");
 		else if (t->kind == TRANSITION_SYNC)
 			used += (size_t)snprintf(out + used, size - used,
 			    "sync %d %s", (int)t->n, names);
@@ -110,8 +109,8 @@ test_resolver_table(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		resolve(&rows[i], out, sizeof(out));
 		if (strcmp(out, rows[i].out) != 0) {
-			print_error("line %d: \"%s\" != \"%s\"\n",
-			    rows[i].line, out, rows[i].out);
+			print_error("line %d: \"%s\" != \"%s\"\n", rows[i].line,
+			    out, rows[i].out);
 			bad++;
 		}
 	}
@@ -216,11 +215,11 @@ test_priority_order(void **state)
 	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "b");
 	(void)snprintf(w->pg.senders[0].sync_state, WORD_SIZE, "sync");
 	w_tick(w);
-	assert_non_null(strstr(w->log,
-	    "Synchronous standby status assigned to b"));
+	assert_non_null(
+	    strstr(w->log, "Synchronous standby status assigned to b"));
 	assert_string_equal(w->voters, "b");
-	assert_string_equal(w->result,
-	    "no action. I am (a), the leader with the lock");
+	assert_string_equal(
+	    w->result, "no action. I am (a), the leader with the lock");
 	w_free(w);
 }
 
@@ -240,8 +239,8 @@ test_priority_leaves(void **state)
 	(void)snprintf(w->view->sync_standby[0], NAME_SIZE, "b");
 	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "b");
 	w_tick(w);
-	assert_non_null(strstr(w->log,
-	    "Updating /sync key temporarily from b to "));
+	assert_non_null(
+	    strstr(w->log, "Updating /sync key temporarily from b to "));
 	assert_non_null(strstr(w->order, "sync ssn"));
 	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, "");
 	w_free(w);
@@ -256,9 +255,9 @@ test_strict(void **state)
 	w_option(w, "synchronous_mode", tree_bool(true));
 	w_option(w, "synchronous_mode_strict", tree_bool(true));
 	w_tick(w);
-	assert_string_equal(w->last_job[JOB_SET_SSN].job.text,
-	    SSN_PLACEHOLDER);
-	assert_non_null(strstr(w->log, "No active replication connections "
+	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, SSN_PLACEHOLDER);
+	assert_non_null(strstr(w->log,
+	    "No active replication connections "
 	    "from Patroni members and synchronous_mode_strict is requested. "
 	    "Commits will be delayed."));
 	w_free(w);
@@ -318,7 +317,8 @@ test_promotion_postponed(void **state)
 	w->op_set[OP_SET_SYNC] = true;
 	w->op_outcome[OP_SET_SYNC] = OUTCOME_REFUSED;
 	w_tick(w);
-	assert_string_equal(w->result, "Postponing promotion because "
+	assert_string_equal(w->result,
+	    "Postponing promotion because "
 	    "synchronous replication state was updated by somebody else");
 	assert_null(strstr(w->order, "promote"));
 	w_free(w);

@@ -244,7 +244,8 @@ test_names(void **state)
 	for (i = 0; hosts[i] != NULL; i++) {
 		s = open_sql(hosts[i], srv->port);
 		assert_int_equal(sql_query(s, "SELECT 7", 0, NULL,
-		    5 * NS_PER_SEC, on_answer, &seen), 0);
+				     5 * NS_PER_SEC, on_answer, &seen),
+		    0);
 		run_until(&seen, i + 1);
 		assert_string_equal(seen.message, "");
 		assert_string_equal(seen.value, "7");
@@ -316,8 +317,7 @@ main(void)
 		cmocka_unit_test(test_timeout), cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_free_in_callback),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_silent),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_quote) };
+		cmocka_unit_test(test_names), cmocka_unit_test(test_quote) };
 
 	base = event_base_new();
 	return cmocka_run_group_tests(tests, pg_server_start, pg_server_stop);
