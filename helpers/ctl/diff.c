@@ -195,7 +195,7 @@ add_block(struct diff *d, struct block b)
 	if (last != NULL && last->a + last->n == b.a &&
 	    last->b + last->n == b.b)
 		last->n += b.n;
-	else
+	else /* NOLINTNEXTLINE: array() does not give NULL */
 		d->blocks[d->nblocks++] = b;
 }
 
@@ -208,7 +208,7 @@ struct range {
 static void
 find_blocks(struct diff *d)
 {
-	struct range *stack = array((size_t)(3 * (d->a.n + 2)), sizeof(*stack)),
+	struct range *stack = array(3 * ((size_t)d->a.n + 2), sizeof(*stack)),
 		     r;
 	struct block m;
 	int n = 0;

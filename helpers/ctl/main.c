@@ -39,7 +39,7 @@ value_of(
 	if (strcmp(word, longname) != 0 &&
 	    (shortname == NULL || strcmp(word, shortname) != 0))
 		return NULL;
-	if (*i + 1 >= argc)
+	if (*i + 1 >= argc || argv[*i + 1] == NULL)
 		usage_error(NULL, "Option '%s' requires an argument.", word);
 	return argv[++*i];
 }
