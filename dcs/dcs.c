@@ -557,13 +557,57 @@ dcs_set_config(struct dcs *d, const char *json, size_t len, bool with_token,
 	    with_token, token, deadline, done, arg);
 }
 
+/* What the stored history says of that line: its time and leader. */
+static const struct view_history *
+stored_line(const struct view *v, const struct tree *line)
+{
+	const struct tree *timeline = tree_child(line, 0);
+	const struct tree *lsn = tree_child(line, 1);
+	uint32_t i;
+
+	if (v == NULL || tree_count(line) != 3 ||
+	    timeline->type != TREE_INT || lsn->type != TREE_INT)
+		return NULL;
+	for (i = 0; i < v->nhistory; i++)
+		if (v->history[i].elements == 5 &&
+		    v->history[i].timeline == timeline->u.i &&
+		    v->history[i].lsn == (uint64_t)lsn->u.i)
+			return &v->history[i];
+	return NULL;
+}
+
+/* Only the newest line is known to its writer: the older ones keep the time
+ * and the leader that are stored (spec/dcs.md 2.10).  New text or NULL. */
+static char *
+encode_history(const struct tree *lines, const struct view *stored)
+{
+	struct tree *all = tree_copy(lines);
+	const struct view_history *h;
+	char *text = NULL;
+	uint32_t i;
+
+	for (i = 0; i < tree_count(all); i++) {
+		struct tree *line = tree_child(all, i);
+
+		if ((h = stored_line(stored, line)) != NULL &&
+		    (!tree_append(line, tree_text(h->timestamp)) ||
+			!tree_append(line, tree_text(h->new_leader))))
+			goto out;
+	}
+	if (all != NULL)
+		text = encode_tree(all);
+out:
+	tree_free(all);
+	return text;
+}
+
 void
 dcs_set_history(struct dcs *d, const struct tree *lines, int64_t deadline,
     dcs_done_cb done, void *arg)
 {
 	write_value(d, DCS_OP_WRITE, DCS_KEY_HISTORY,
-	    lines == NULL ? strdup("[]") : encode_tree(lines), false, false, 0,
-	    deadline, done, arg);
+	    lines == NULL ? strdup("[]") : encode_history(lines, d->last),
+	    false, false, 0, deadline, done, arg);
 }
 
 void

@@ -356,6 +356,8 @@ def test_history(healthy):
     assert rows and [r["TL"] for r in rows] == list(range(1, len(rows) + 1))
     assert all(set(r) == {"TL", "LSN", "Reason", "Timestamp", "New Leader"} for r in rows)
     assert rows[-1]["New Leader"] == healthy.wait_leader().name
+    # those of earlier leaders are kept
+    assert len(rows) > 2 and all(r["Timestamp"] and r["New Leader"] for r in rows)
 
 
 # -- query and dsn
