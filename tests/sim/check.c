@@ -64,6 +64,9 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 		return false;
 	if (w->check_timeline && pg_tli(&p->pg) < pg_tli(&n->pg))
 		return false;
+	/* the former leader's surplus was never acknowledged (spec 11.2) */
+	if (w->synced && strcmp(p->name, w->store.sync_leader) == 0)
+		return false;
 	if (w->failsafe && w->store.has_failsafe && !w->store.failsafe[p->i])
 		return false;
 	return p->pg.wal.end > n->pg.wal.end;
