@@ -36,7 +36,8 @@ refused(struct rest *r, struct httpd_request *q, bool failsafe)
 
 /* Spec 3.3.  0 and *body (a map), or the status of an error page. */
 static int
-read_body(struct httpd_request *q, bool mandatory, struct tree **body)
+read_body(struct rest *r, struct httpd_request *q, bool mandatory,
+    struct tree **body)
 {
 	char why[128];
 
@@ -52,7 +53,8 @@ read_body(struct httpd_request *q, bool mandatory, struct tree **body)
 	}
 	*body = tree_from_json(q->body, q->body_len, why, sizeof(why));
 	if (*body == NULL) {
-		log_error("Bad request: %s", why);
+		if (httpd_log_rate(&r->bad_requests, clock_boot_ns()))
+			log_error("Bad request: %s", why);
 		return 400;
 	}
 	if ((*body)->type != TREE_MAP ||
@@ -87,7 +89,7 @@ action_with_body(struct rest *r, struct httpd_request *q, bool mandatory)
 	struct tree *body;
 	int code;
 
-	if ((code = read_body(q, mandatory, &body)) != 0) {
+	if ((code = read_body(r, q, mandatory, &body)) != 0) {
 		httpd_error(q, code, NULL);
 		return NULL;
 	}

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -23,6 +24,7 @@
 #include "httpd_conn.h"
 
 #define MAX_CONNS 4096
+#define MANY_CONNS 256
 #define SPARE_FDS 64			/* links, listeners, the loop itself */
 #define MAX_BUFFERED (32 * 1024 * 1024) /* request bytes of all connections */
 #define FIRST_BUFFER 4096
@@ -514,6 +516,8 @@ conn_handshake(struct httpd_conn *c)
 	case SSL_ERROR_WANT_WRITE:
 		conn_watch(c, EV_WRITE);
 		return;
+	case SSL_ERROR_SSL: /* a mere end is a port check */
+		c->server->stats.handshakes++;
 	}
 	if (log_enabled(LOG_LVL_DEBUG)) {
 		httpd_peer_text(&c->req, peer, sizeof(peer));
@@ -693,6 +697,18 @@ server_accept(evutil_socket_t fd, short what, void *arg)
 
 /* ---- deadlines ---- */
 
+/* After a flood of connections: memory goes back to the system. */
+static void
+give_back(struct httpd_server *s)
+{
+	if (s->stats.connections > s->peak)
+		s->peak = s->stats.connections;
+	if (s->peak < MANY_CONNS || s->stats.connections > s->peak / 4)
+		return;
+	s->peak = s->stats.connections;
+	malloc_trim(0);
+}
+
 static void
 server_scan(evutil_socket_t fd, short what, void *arg)
 {
@@ -709,11 +725,14 @@ server_scan(evutil_socket_t fd, short what, void *arg)
 		next = TAILQ_NEXT(c, entry);
 		if (c->deadline == 0 || c->deadline > s->now)
 			continue;
+		if (c->state != CONN_READING || c->in_len > 0)
+			s->stats.slow += c->state != CONN_LINGER;
 		s->stats.timeouts++;
 		c->broken = true;
 		conn_free(c);
 	}
-	if (s->stats.connections > 0)
+	give_back(s);
+	if (httpd_report(s) || s->stats.connections > 0)
 		event_add(s->scan, &second);
 }
 

@@ -36,6 +36,7 @@ typedef void (*httpd_handler)(struct httpd_request *, void *arg);
 
 struct httpd_stats {
 	uint64_t requests, accepted, refused, timeouts, errors;
+	uint64_t slow, handshakes; /* of timeouts: not merely idle; failed */
 	uint32_t connections, buffered;
 };
 
@@ -53,6 +54,14 @@ void httpd_set_tls(struct httpd_server *, SSL_CTX *);
 void httpd_set_headers(
     struct httpd_server *, const char *server, const char *extra);
 const struct httpd_stats *httpd_stats(const struct httpd_server *);
+
+/* For lines about what clients send: at most ten in ten seconds, then their
+ * number.  Start with zeroes; false: leave the line out. */
+struct httpd_log_rate {
+	int64_t since_ns;
+	uint32_t lines;
+};
+bool httpd_log_rate(struct httpd_log_rate *, int64_t now);
 
 /* Status line alone (HEAD, OPTIONS, liveness, readiness). */
 void httpd_reply_bare(struct httpd_request *, int code);

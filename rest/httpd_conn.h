@@ -56,14 +56,15 @@ struct httpd_server {
 	struct event *scan;
 	SSL_CTX *tls;
 	int64_t now;
-	struct httpd_stats stats;
+	struct httpd_stats stats, reported;
+	int64_t reported_ns;
 	struct {
 		int fd;
 		struct event *ev;
 	} listen[HTTP_MAX_LISTEN];
 	uint32_t nlisten;
 	bool accept_paused;
-	uint32_t max_conns;
+	uint32_t max_conns, peak;
 	char *server_header, *extra_headers;
 	struct buf reply; /* the answer being put together */
 	time_t date_at;
@@ -73,5 +74,6 @@ struct httpd_server {
 
 void conn_answer(struct httpd_conn *, const struct buf *);
 void conn_free(struct httpd_conn *);
+bool httpd_report(struct httpd_server *);
 
 #endif

@@ -63,6 +63,7 @@ struct rest {
 		size_t len;
 	} pem[TLS_FILE_COUNT];
 	uint64_t restarts;
+	struct httpd_log_rate bad_requests;
 
 	/* what postgres and dcs told last */
 	struct snapshot snap;
