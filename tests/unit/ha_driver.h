@@ -595,6 +595,18 @@ w_request(struct world *w, const struct msg_request *r, const struct tree *doc)
 	w_event(w, &ev);
 }
 
+/* A walsender of the primary. */
+__attribute__((unused)) static void
+w_sender(struct world *w, const char *name, const char *state, uint64_t lsn)
+{
+	struct ha_sender *s = &w->pg.senders[w->pg.nsenders++];
+
+	memset(s, 0, sizeof(*s));
+	(void)snprintf(s->name, sizeof(s->name), "%s", name);
+	(void)snprintf(s->sync_state, sizeof(s->sync_state), "%s", state);
+	s->write_lsn = s->flush_lsn = s->replay_lsn = lsn;
+}
+
 /* Strings that must follow one another in a text. */
 __attribute__((unused)) static void
 w_follows(const char *text, const char *first, const char *second)
