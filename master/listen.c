@@ -16,6 +16,13 @@
 
 #include "master.h"
 
+/*
+ * request_queue_size is meant for a server with few threads and is 5 unless
+ * set.  Connections are taken at once here, and a burst that overflows so
+ * short a queue would cost a health check a second.
+ */
+#define LEAST_BACKLOG 128
+
 bool
 listen_split(const char *text, char *host, size_t size, int *port)
 {
@@ -82,7 +89,7 @@ bind_to(const struct addrinfo *ai, bool wildcard, int backlog, int *error)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ==
 		    -1) ||
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) == -1 ||
-	    listen(fd, backlog) == -1) {
+	    listen(fd, backlog < LEAST_BACKLOG ? LEAST_BACKLOG : backlog) == -1) {
 		*error = errno;
 		close(fd);
 		return -1;

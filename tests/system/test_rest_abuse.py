@@ -20,7 +20,7 @@ IDLE = int(os.environ.get("IDLE", "3000"))
 
 @pytest.fixture(scope="module")
 def node():
-    with Cluster(1, dcs=TIMING, extra={"restapi": {"request_queue_size": 1024}}) as cluster:
+    with Cluster(1, dcs=TIMING) as cluster:
         node = cluster.start().nodes[0]
         rest = node.helper("rest")
         yield node
@@ -193,8 +193,7 @@ def test_wrong_tls(node):
     served(node)
     ca = Authority(node.dir)
     cert, key = ca.issue("server")
-    node.write_config(extra={"restapi": {"certfile": cert, "keyfile": key,
-                                         "request_queue_size": 1024}})
+    node.write_config(extra={"restapi": {"certfile": cert, "keyfile": key}})
     node.rest("/reload", "POST", {})
 
     def plain_refused():
