@@ -365,6 +365,9 @@ may_queue(struct ha *h, const struct ha_ev *ev)
 {
 	uint32_t i, requests = 0;
 
+	/* the one answer that the run waits for is used up at once */
+	if (ev->id != 0 && ev->id == h->waiting)
+		return h->nqueue <= MAX_QUEUE;
 	for (i = 0; i < h->nqueue; i++)
 		if (h->queue[i]->ev.type == EV_REQUEST)
 			requests++;
@@ -399,8 +402,11 @@ is_awaited(const struct ha *h, const struct ha_ev *ev)
 
 	if (id == 0 || ev->type == EV_WATCHDOG || ev->type == EV_REQUEST)
 		return true;
-	return h->run != RUN_NONE || id == h->s.action.job ||
-	    id == h->s.checkpoint_job;
+	if (id == h->s.action.job || id == h->s.checkpoint_job)
+		return true;
+	/* of a run: what it has asked itself, or the action's at its start */
+	return h->run != RUN_NONE &&
+	    (id > h->base.next_id || id == h->base.action.job);
 }
 
 void

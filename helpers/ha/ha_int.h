@@ -308,7 +308,7 @@ struct ha {
 	struct event *answers[MAX_ANSWERS];
 	/* events that wait */
 	uint32_t nqueue;
-	struct event *queue[MAX_QUEUE];
+	struct event *queue[MAX_QUEUE + 1];
 	bool tick, wake, gone, shutdown;
 	bool finished;
 	int64_t now;

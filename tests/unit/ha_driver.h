@@ -43,6 +43,8 @@ struct world {
 	uint64_t held_job[JOB_KIND_COUNT]; /* id of the held one */
 	uint64_t held;			   /* id of another held ask */
 	struct ha_fx held_fx;
+	struct ha_fx held_all[W_PENDING]; /* all that were not jobs */
+	uint32_t nheld;
 	struct ha_fx last_job[JOB_KIND_COUNT];
 	struct msg_wd_state wd;
 	bool wd_no_answer;
@@ -472,6 +474,8 @@ w_take(struct world *w, const struct ha_fx *fx)
 	if (hold) {
 		w->held = fx->id;
 		w->held_fx = *fx;
+		if (fx->type != FX_JOB && w->nheld < W_PENDING)
+			w->held_all[w->nheld++] = *fx;
 		return;
 	}
 	assert_true(w->npending < W_PENDING);
@@ -579,6 +583,19 @@ w_let_go(struct world *w)
 	struct ha_fx fx = w->held_fx;
 
 	w_answer(w, &fx);
+}
+
+/* All that was ever held back, in order; late answers must not matter. */
+__attribute__((unused)) static void
+w_let_all_go(struct world *w)
+{
+	static struct ha_fx all[W_PENDING];
+	uint32_t i, n = w->nheld;
+
+	memcpy(all, w->held_all, n * sizeof(all[0]));
+	w->nheld = 0;
+	for (i = 0; i < n; i++)
+		w_answer(w, &all[i]);
 }
 
 /* An operator's request. */

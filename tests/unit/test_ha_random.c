@@ -13,6 +13,15 @@ rnd(uint32_t n)
 	return (seed >> 8) % n;
 }
 
+static struct tree *
+remote(void)
+{
+	struct tree *t = tree_map();
+
+	assert_true(tree_set(t, "host", tree_text("remote")));
+	return t;
+}
+
 static void
 shake(struct world *w)
 {
@@ -29,6 +38,11 @@ shake(struct world *w)
 		w->job_result[i] = rnd(4) == 0 ? rnd(5) : JOB_OK;
 	}
 	w->hold_delay = true; /* time passes between the steps only */
+	w->hold_load = rnd(8) == 0;
+	w->hold_poll = rnd(8) == 0;
+	w->hold_pg = rnd(12) == 0;
+	for (i = 1; i <= OP_SET_STATUS; i++)
+		w->hold_op[i] = rnd(16) == 0;
 	w_leader(w, leaders[rnd(3)]);
 	w_postgres(w, rnd(4) != 0, rnd(2) == 0);
 	w->pg.datadir = rnd(20) == 0 ? DATADIR_EMPTY : DATADIR_OK;
@@ -56,6 +70,50 @@ shake(struct world *w)
 	    rnd(3) == 0 ? tree_text("quorum") : tree_bool(rnd(2) == 0));
 	w_option(w, "failsafe_mode", tree_bool(rnd(3) == 0));
 	w_option(w, "primary_start_timeout", tree_int(rnd(2) * 300));
+	w_option(w, "standby_cluster", rnd(6) == 0 ? remote() : tree_null());
+	w->pg.archiving = rnd(2) == 0;
+	(void)snprintf(w->pg.slots_to_copy, TEXT_SIZE, "%s",
+	    rnd(4) == 0 ? "['x']" : "");
+}
+
+static void
+ask(struct world *w)
+{
+	struct msg_request r;
+
+	memset(&r, 0, sizeof(r));
+	r.kind = 1 + rnd(6);
+	r.timeout = -1;
+	r.force = rnd(2);
+	r.schedule_us = w->wall + w->now / 1000;
+	(void)snprintf(r.schedule, sizeof(r.schedule), "now");
+	(void)snprintf(r.name, sizeof(r.name), "b");
+	w_request(w, &r, NULL);
+}
+
+/*
+ * Whatever was going on, the daemon ends once everything that was asked has
+ * been answered: with an error, or by its deadline.
+ */
+static void
+end(struct world *w, uint32_t run)
+{
+	uint32_t i, k;
+
+	w_clear(w);
+	w_shutdown(w);
+	for (i = 0; i < 40 && !w->exited; i++) {
+		w->hold_load = w->hold_poll = w->hold_pg = false;
+		memset(w->hold_op, 0, sizeof(w->hold_op));
+		memset(w->hold_job, 0, sizeof(w->hold_job));
+		w_let_all_go(w);
+		for (k = 0; k < JOB_KIND_COUNT; k++)
+			if (w->held_job[k] != 0)
+				w_job_done(w, k, JOB_CANCELLED);
+		w->now += NS_PER_SEC;
+	}
+	if (!w->exited)
+		fail_msg("run %u does not end: %s", run, w->order);
 }
 
 static void
@@ -64,10 +122,12 @@ act(struct world *w)
 	struct ha_ev ev = w_ev(EV_POSTMASTER_GONE, 0);
 	uint32_t k = rnd(JOB_KIND_COUNT);
 
-	switch (rnd(7)) {
+	switch (rnd(8)) {
 	case 6:
-		ev = w_ev(EV_DELAY, w->held);
-		w_event(w, &ev);
+		w_let_all_go(w);
+		return;
+	case 7:
+		ask(w);
 		return;
 	case 0:
 		w_wake(w);
@@ -117,6 +177,8 @@ test_random(void **state)
 				    "run %u step %u: %s", run, step, w->log);
 			assert_false(w->bad_promotion);
 		}
+		if (!w->exited)
+			end(w, run);
 		w_free(w);
 	}
 }
