@@ -539,3 +539,84 @@ def test_configure(shared, tmp_path):
     done = subprocess.run([str(BUILD / "patronictl"), "-c", str(path), "list", "byhand"],
                           capture_output=True, text=True, timeout=20)
     assert done.returncode == 0 and "byhand" in done.stdout
+
+
+def test_half_written_keys(shared):
+    """Keys of other versions and keys that are not what they should be."""
+    def put(key, value):
+        shared.etcd.put("/service/half/" + key, value)
+    assert ctl(shared, "show-config", "half") == ""
+    assert ctl(shared, "history", "half", "-f", "json") == "[]\n"
+    assert refused(shared, "edit-config", "half", "-s", "a=1") == \
+        "The config key does not exist in the cluster half"
+    put("initialize", "")
+    put("config", "{broken")
+    put("leader", "old")
+    put("history", "{}")
+    put("failover", "nonsense")
+    put("sync", "[1]")
+    put("status", "x")
+    put("members/broken", "{")
+    put("members/empty", "")
+    put("members/old", json.dumps({
+        "conn_url": "postgres://10.0.0.1:5432/postgres", "api_url": "http://127.0.0.1:1/patroni",
+        "state": "running", "role": "master", "xlog_location": 100, "version": "2.1.4"}))
+    put("members/poor", json.dumps({"state": "stopped"}))
+    pretty = ctl(shared, "list", "half")
+    assert pretty.startswith("+ Cluster: half (initializing) ")
+    assert re.search(r"^\| old +\| 10\.0\.0\.1 \| Leader +\| running ", pretty, re.M)
+    assert re.search(r"^\| poor +\| +\| Replica \| stopped ", pretty, re.M)
+    for fmt in ("tsv", "json", "yaml"):
+        assert "old" in ctl(shared, "list", "half", "-f", fmt)
+    assert "+ poor" in ctl(shared, "topology", "half")
+    assert ctl(shared, "history", "half", "-f", "tsv") == \
+        "TL\tLSN\tReason\tTimestamp\tNew Leader\n"
+    assert ctl(shared, "show-config", "half") == "{}\n\n"
+    assert ctl(shared, "dsn", "half") == "host=10.0.0.1 port=5432\n"
+    assert ctl(shared, "dsn", "half", "-r", "master") == "host=10.0.0.1 port=5432\n"
+    assert refused(shared, "dsn", "half", "-m", "poor") == "Can not find a suitable member"
+    assert refused(shared, "pause", "half") == "Can not find accessible cluster member"
+    out = ctl(shared, "version", "half")
+    assert "old: failed to get version: " in out and "poor" not in out
+    out = run(shared, "switchover", "half", "--candidate", "poor", "--force")
+    assert out.returncode == 0 and "falling back to DCS" in out.stdout
+    assert json.loads(shared.etcd.get("/service/half/failover")[0]) == \
+        {"leader": "old", "member": "poor"}
+    ctl(shared, "edit-config", "half", "-s", "ttl=30", "--force")
+    assert shared.etcd.get("/service/half/config")[0] == '{"ttl":30}'
+
+
+def test_credentials_and_certificates(tmp_path):
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", str(key), "-out", str(certificate)],
+                   check=True, capture_output=True)
+    rest = {"certfile": str(certificate), "keyfile": str(key),
+            "authentication": {"username": "me", "password": "secret"}}
+    with Cluster(1, extra={"restapi": rest}) as cluster:
+        node = cluster["a"].start()
+        wait_for("the leader key", lambda: cluster.etcd.get("/service/test/leader")[0] == "a", 90)
+        wait_for("its api_url", lambda: "https://" in cluster.etcd.get(
+            "/service/test/members/a")[0])
+        wait_for("the configuration", lambda: config(cluster))
+        document = json.loads(node.config.read_text())
+
+        def reload(**options):
+            changed = dict(document, **options)
+            path = tmp_path / "ctl.yml"
+            path.write_text(json.dumps(changed))
+            return subprocess.run([str(BUILD / "patronictl"), "-c", str(path)]
+                                  + (["-k"] if options.get("scope") else [])
+                                  + ["reload", "test", "--force"],
+                                  capture_output=True, text=True, timeout=60)
+        unknown = reload()
+        assert unknown.returncode == 1 and "certificate" in unknown.stderr.lower()
+        trusted = reload(ctl={"cacert": str(certificate)})
+        assert "request received for member a" in trusted.stdout, trusted.stderr
+        careless = reload(scope="test")
+        assert "request received for member a" in careless.stdout, careless.stderr
+        wrong = reload(ctl={"insecure": True,
+                            "authentication": {"username": "me", "password": "guess"}})
+        assert "Failed: reload for member a, status code=401, (" in wrong.stdout
+        assert wrong.returncode == 0
