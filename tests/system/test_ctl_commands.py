@@ -142,6 +142,13 @@ def test_failover(healthy):
         "Aborting failover"
     out = ctl(healthy, "failover", "--candidate", replicas[0], "--force")
     assert f'Successfully failed over to "{replicas[0]}"' in out
+    # an empty candidate lets the node choose
+    healthy.wait_healthy()
+    leader, replicas = names(healthy)
+    out = ctl(healthy, "switchover", text="\n\n\ny\n")
+    assert f"Are you sure you want to switchover cluster test, demoting current leader {leader}?" \
+        in out
+    assert "Successfully switched over to " in out
 
 
 def test_scheduled_switchover_and_flush(healthy):

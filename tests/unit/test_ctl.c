@@ -233,6 +233,98 @@ test_circle(void **state)
 	view_free(v);
 }
 
+/* What a box hides because it is long, and a scheduled restart. */
+static void
+test_extras(void **state)
+{
+	struct view *v = busy();
+	struct view_member *m = &v->members[0];
+	struct tree *p = tree_map();
+	char *buf = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&buf, &len);
+
+	(void)state;
+	tree_set(m->pending_restart_reason, "shared_preload_libraries", p);
+	tree_set(p, "old_value", tree_text(""));
+	tree_set(p, "new_value", tree_text("pg_stat_statements,auto_explain"));
+	m->scheduled_restart = tree_map();
+	tree_set(m->scheduled_restart, "schedule",
+	    tree_text("2026-12-01T03:00:00+00:00"));
+	tree_set(m->scheduled_restart, "postgres_version", tree_text("15.9"));
+	members_print(&no_ctl, v, "orders", FMT_PRETTY, false, f);
+	members_print(&no_ctl, v, "orders", FMT_TSV, false, f);
+	members_print(&no_ctl, v, "orders", FMT_JSON, true, f);
+	members_print(&no_ctl, v, "orders", FMT_YAML, false, f);
+	fclose(f);
+	assert_non_null(strstr(buf,
+	    "| shared_preload_libraries: [hidden - too long] |"));
+	assert_non_null(strstr(buf,
+	    "\t*\tmax_connections: 100->200\nshared_preload_libraries: "
+	    "->pg_stat_statements,auto_explain\t"
+	    "2026-12-01T03:00:00+00:00 if version < 15.9\t"
+	    "{nofailover: true, zone: b}\n"));
+	assert_non_null(strstr(buf, "\"Pending restart\": \"*\", "
+	    "\"Pending restart reason\": \"max_connections: 100->200\\n"
+	    "shared_preload_libraries: ->pg_stat_statements,auto_explain\", "
+	    "\"Scheduled restart\": "
+	    "\"2026-12-01T03:00:00+00:00 if version < 15.9\", "
+	    "\"Tags\": {"));
+	assert_non_null(strstr(buf, "  Pending restart: '*'\n"
+	    "  Pending restart reason: 'max_connections: 100->200\n\n"
+	    "    shared_preload_libraries: "
+	    "->pg_stat_statements,auto_explain'\n"));
+	assert_non_null(strstr(buf, "  Tags:\n    nofailover: true\n"
+	    "    zone: b\n"));
+	free(buf);
+	view_free(v);
+}
+
+/* A group of a Citus cluster: in the title of boxes, a column elsewhere. */
+static void
+test_citus(void **state)
+{
+	const struct ctl group = { .group = 1 };
+	struct view *v = orders();
+	char *buf = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&buf, &len);
+
+	(void)state;
+	members_print(&group, v, "orders", FMT_PRETTY, false, f);
+	members_print(&group, v, "orders", FMT_JSON, false, f);
+	fclose(f);
+	assert_non_null(strstr(buf,
+	    "+ Citus cluster: orders (group: 1, 7480031112223334445) "));
+	assert_null(strstr(buf, "Group |"));
+	assert_non_null(strstr(buf,
+	    "{\"Cluster\": \"orders\", \"Group\": 1, \"Member\": \"db1\", "));
+	free(buf);
+	view_free(v);
+}
+
+/* In one line of text a value must not look like the end of another. */
+static void
+test_flow(void **state)
+{
+	struct view *v = orders();
+	struct view_member *m = &v->members[0];
+	char *buf = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&buf, &len);
+
+	(void)state;
+	m->tags_doc = tree_map();
+	tree_set(m->tags_doc, "b", tree_text("x, y"));
+	tree_set(m->tags_doc, "a", tree_text("on"));
+	tree_set(m->tags_doc, "c", tree_list());
+	members_print(&no_ctl, v, "orders", FMT_TSV, false, f);
+	fclose(f);
+	assert_non_null(strstr(buf, "\t{a: 'on', b: 'x, y', c: []}\n"));
+	free(buf);
+	view_free(v);
+}
+
 static void
 test_unknown(void **state)
 {
@@ -327,6 +419,9 @@ main(void)
 		cmocka_unit_test(test_multiline),
 		cmocka_unit_test(test_topology),
 		cmocka_unit_test(test_circle),
+		cmocka_unit_test(test_extras),
+		cmocka_unit_test(test_citus),
+		cmocka_unit_test(test_flow),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_ports_and_lag),
 		cmocka_unit_test(test_wide),
