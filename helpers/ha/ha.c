@@ -89,6 +89,9 @@ run_end(struct ha *h)
 {
 	uint32_t i;
 
+	/* claimed, but the run broke off before anything was begun */
+	if (busy(h) && h->s.action.job == 0)
+		action_end(h, false);
 	for (i = 0; i < h->nanswers; i++) {
 		struct event *e = h->answers[i];
 
@@ -195,7 +198,7 @@ run_may_be_cut(const struct ha *h)
 static void
 run_cut(struct ha *h)
 {
-	const struct action *a = &h->s.action;
+	struct action *a = &h->s.action;
 
 	if (!run_may_be_cut(h))
 		return;
@@ -204,8 +207,11 @@ run_cut(struct ha *h)
 		h->s.lock_unknown = true;
 	h->emitted = 0; /* what follows is no repetition of a pass */
 	h->p.now = h->now;
-	if (h->run == RUN_REQUEST)
+	if (h->run == RUN_REQUEST) {
 		reply(h, h->input->ev.request, 503, "shutting down");
+		if (a->request == h->input->ev.request)
+			a->request = 0;
+	}
 	/* its job has ended, and what was to follow was not begun */
 	if (h->run == RUN_ACTION && busy(h) && a->job == h->input->ev.id &&
 	    h->input->ev.type != EV_JOB_PROGRESS)

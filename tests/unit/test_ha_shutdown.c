@@ -401,6 +401,29 @@ test_restart_stays(void **state)
 	w_free(w);
 }
 
+/* ... or one that was claimed, but has not begun. */
+static void
+test_shutdown_during_claim(void **state)
+{
+	struct world *w = sync_standby();
+	struct msg_request r;
+
+	(void)state;
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_RESTART;
+	r.timeout = -1;
+	w->hold_op[OP_TOUCH] = true;
+	w_request(w, &r, NULL);
+	w->hold_op[OP_TOUCH] = false;
+	w_sync(w, "");
+	w_shutdown(w);
+	assert_true(w->exited);
+	assert_int_equal(w->reply.code, 503);
+	assert_string_equal(w->reply.text, "shutting down");
+	assert_null(strstr(w->order, "restart"));
+	w_free(w);
+}
+
 /* The shutdown finds a restart that still waits to leave. */
 static void
 test_shutdown_during_leave(void **state)
@@ -492,6 +515,7 @@ main(void)
 		cmocka_unit_test(test_restart_leaves_bounded),
 		cmocka_unit_test(test_restart_leaves_publish_fails),
 		cmocka_unit_test(test_restart_stays),
+		cmocka_unit_test(test_shutdown_during_claim),
 		cmocka_unit_test(test_shutdown_during_leave),
 		cmocka_unit_test(test_bootstrap_strict),
 	};
