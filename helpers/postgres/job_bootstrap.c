@@ -392,6 +392,16 @@ begin_roles(struct controller *c)
 		post_failed(c, "could not create the users");
 }
 
+static const char *
+script_command(const struct controller *c)
+{
+	const char *s =
+	    tree_path_text(c->conf->root, "bootstrap.post_bootstrap", NULL);
+
+	return s != NULL ? s :
+	    tree_path_text(c->conf->root, "bootstrap.post_init", NULL);
+}
+
 static bool
 begin_script(struct controller *c)
 {
@@ -404,11 +414,7 @@ begin_script(struct controller *c)
 	bool written = false, ok;
 	char *conn;
 
-	command =
-	    tree_path_text(c->conf->root, "bootstrap.post_bootstrap", NULL);
-	if (command == NULL)
-		command =
-		    tree_path_text(c->conf->root, "bootstrap.post_init", NULL);
+	command = script_command(c);
 	if (command == NULL)
 		return false;
 	j->phase = SCRIPT;
@@ -444,11 +450,7 @@ begin_script(struct controller *c)
 static void
 script_or_roles(struct controller *c)
 {
-	bool configured =
-	    tree_path(c->conf->root, "bootstrap.post_bootstrap") != NULL ||
-	    tree_path(c->conf->root, "bootstrap.post_init") != NULL;
-
-	if (!configured)
+	if (script_command(c) == NULL)
 		begin_roles(c);
 	else if (!begin_script(c))
 		post_failed(c, "post_init script could not be run");
@@ -519,8 +521,9 @@ post_step(struct controller *c)
 		return;
 	case SCRIPT:
 		if (!j->end.started || j->end.code != 0) {
-			log_error("post_init script returned non-zero code %d",
-			    j->end.code);
+			log_error(
+			    "post_init script %s returned non-zero code %d",
+			    script_command(c), j->end.code);
 			job_fail(c, "post_init script failed");
 			return;
 		}
