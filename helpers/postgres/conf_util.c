@@ -253,7 +253,7 @@ file_customised(const struct pgconf *c, const struct tree *params,
 
 	if (!path_join(dflt, c->config_dir, file))
 		return false;
-	if (!tree_truthy(v) || v->type != TREE_TEXT)
+	if (v == NULL || v->type != TREE_TEXT || !tree_truthy(v))
 		return false;
 	return path_join(value, c->config_dir, v->u.s) &&
 	    strcmp(value, dflt) != 0;

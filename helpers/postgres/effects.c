@@ -150,7 +150,7 @@ store_ask(struct ask *a, uint16_t type, const void *body, uint8_t *var,
 	a->var_len = var_len;
 	if (!msg_sizes(type, &a->body_len, &max, &fd))
 		fatal("message %u is unknown", type);
-	if (a->body_len > 0) {
+	if (body != NULL && a->body_len > 0) {
 		if ((a->body = malloc(a->body_len)) == NULL)
 			fatal("out of memory");
 		memcpy(a->body, body, a->body_len);
