@@ -565,8 +565,8 @@ stored_line(const struct view *v, const struct tree *line)
 	const struct tree *lsn = tree_child(line, 1);
 	uint32_t i;
 
-	if (v == NULL || tree_count(line) != 3 ||
-	    timeline->type != TREE_INT || lsn->type != TREE_INT)
+	if (v == NULL || tree_count(line) != 3 || timeline->type != TREE_INT ||
+	    lsn->type != TREE_INT)
 		return NULL;
 	for (i = 0; i < v->nhistory; i++)
 		if (v->history[i].elements == 5 &&

@@ -89,7 +89,8 @@ bind_to(const struct addrinfo *ai, bool wildcard, int backlog, int *error)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ==
 		    -1) ||
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) == -1 ||
-	    listen(fd, backlog < LEAST_BACKLOG ? LEAST_BACKLOG : backlog) == -1) {
+	    listen(fd, backlog < LEAST_BACKLOG ? LEAST_BACKLOG : backlog) ==
+		-1) {
 		*error = errno;
 		close(fd);
 		return -1;

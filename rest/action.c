@@ -36,8 +36,8 @@ refused(struct rest *r, struct httpd_request *q, bool failsafe)
 
 /* Spec 3.3.  0 and *body (a map), or the status of an error page. */
 static int
-read_body(struct rest *r, struct httpd_request *q, bool mandatory,
-    struct tree **body)
+read_body(
+    struct rest *r, struct httpd_request *q, bool mandatory, struct tree **body)
 {
 	char why[128];
 

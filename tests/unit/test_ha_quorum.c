@@ -125,8 +125,7 @@ test_quorum_starts(void **state)
 	w->hold_delay = true;
 	w_tick(w);
 	assert_non_null(strstr(w->log, "Enabled synchronous replication"));
-	assert_string_equal(w->last_job[JOB_SET_SSN].job.text,
-	    "ANY 1 (b,c,d)");
+	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, "ANY 1 (b,c,d)");
 	assert_string_equal(w->voters, ""); /* nobody is confirmed yet */
 	w->hold_delay = false;
 	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "ANY 1 (b,c,d)");
@@ -136,8 +135,8 @@ test_quorum_starts(void **state)
 	w_let_go(w);
 	assert_string_equal(w->voters, "b,c,d");
 	assert_int_equal(w->view->sync_quorum, 2);
-	assert_non_null(strstr(w->log,
-	    "Setting leader to a, quorum to 2 of (b, c, d)"));
+	assert_non_null(
+	    strstr(w->log, "Setting leader to a, quorum to 2 of (b, c, d)"));
 	w_tick(w); /* steady */
 	assert_null(strstr(w->order, "sync"));
 	assert_null(strstr(w->order, "ssn"));
@@ -178,8 +177,8 @@ test_quorum_conflict(void **state)
 	w->op_set[OP_SET_SYNC] = true;
 	w->op_outcome[OP_SET_SYNC] = OUTCOME_REFUSED;
 	w_tick(w);
-	assert_non_null(strstr(w->log,
-	    "Synchronous replication key updated by someone else."));
+	assert_non_null(strstr(
+	    w->log, "Synchronous replication key updated by someone else."));
 	assert_string_equal(w->rule, "leader.no-action");
 	w_free(w);
 }
@@ -283,8 +282,7 @@ test_before_promotion(void **state)
 	w_tick(w);
 	assert_string_equal(w->rule, "race.won");
 	/* {a,b,c,d} - b, n = 4 - 1 - 1 */
-	assert_string_equal(w->last_job[JOB_SET_SSN].job.text,
-	    "ANY 2 (a,c,d)");
+	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, "ANY 2 (a,c,d)");
 	w_follows(w->order, "ssn", "promote");
 	assert_null(strstr(w->order, "sync"));
 	w_free(w);
@@ -316,8 +314,8 @@ test_switchover_quorum(void **state)
 
 	(void)state;
 	w_tick(w);
-	assert_non_null(strstr(w->log,
-	    "Quorum requirement 1 can not be reached"));
+	assert_non_null(
+	    strstr(w->log, "Quorum requirement 1 can not be reached"));
 	assert_string_equal(w->rule, "leader.no-action");
 	w_free(w);
 	w = switchover("");

@@ -72,8 +72,8 @@ shake(struct world *w)
 	w_option(w, "primary_start_timeout", tree_int(rnd(2) * 300));
 	w_option(w, "standby_cluster", rnd(6) == 0 ? remote() : tree_null());
 	w->pg.archiving = rnd(2) == 0;
-	(void)snprintf(w->pg.slots_to_copy, TEXT_SIZE, "%s",
-	    rnd(4) == 0 ? "['x']" : "");
+	(void)snprintf(
+	    w->pg.slots_to_copy, TEXT_SIZE, "%s", rnd(4) == 0 ? "['x']" : "");
 }
 
 static void
