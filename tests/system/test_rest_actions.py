@@ -301,6 +301,19 @@ def test_requests():
         check_switchover(cluster, leader, replica)
 
 
+def leaves_for_its_restart(node):
+    """While a synchronous standby asks to be released, it says so."""
+    wait_for("it to be synchronous", lambda: node.patroni().get("sync_standby"), 40)
+    thread = threading.Thread(target=lambda: node.rest("/restart", "POST", {}, timeout=60))
+    thread.start()
+    try:
+        wait_for("its tags", lambda: node.patroni().get("tags") == {
+            "nosync": True, "sync_priority": 0}, 20)
+    finally:
+        thread.join()
+    wait_for("no tags", lambda: "tags" not in node.patroni(), 20)
+
+
 def test_requests_wait_for_nobody():
     """Two at once: one works, one is told so; peers answer meanwhile."""
     with Cluster(3, dcs=dict(TIMING, synchronous_mode=True)) as cluster:
@@ -320,6 +333,8 @@ def test_requests_wait_for_nobody():
         assert answers == [(200, "restarted successfully")]
         assert (status, text) in ((503, "restart already in progress"),
                                   (200, "restarted successfully"))
+        cluster.wait_healthy()
+        leaves_for_its_restart(sync)
         cluster.wait_healthy()
         # a failover may go to a node that is not synchronous
         posts(other, "/failover", ({"candidate": other.name}, 200,
