@@ -398,7 +398,8 @@ script_command(const struct controller *c)
 	const char *s =
 	    tree_path_text(c->conf->root, "bootstrap.post_bootstrap", NULL);
 
-	return s != NULL ? s :
+	return s != NULL ?
+	    s :
 	    tree_path_text(c->conf->root, "bootstrap.post_init", NULL);
 }
 
