@@ -19,7 +19,7 @@ give_password(char *buf, int size, int rwflag, void *arg)
 	(void)rwflag;
 	if (len > (size_t)size)
 		return -1;
-	if (len > 0)
+	if (len > 0) /* NOLINTNEXTLINE: OpenSSL takes the length, not a NUL */
 		memcpy(buf, password, len);
 	return (int)len;
 }
