@@ -302,7 +302,7 @@ a_lease_that_ends_ends_the_postmaster(void **state)
 
 	(void)state;
 	assert_true(arm(&k, f.pid, f.pidfd, false).fence_armed);
-	end = grant(&k, 2000 * MS);
+	(void)grant(&k, 2000 * MS);
 	assert_false(family_gone(&f, 1000));
 	end = grant(&k, 2000 * MS); /* renewed */
 	assert_false(family_gone(&f, 1000));
