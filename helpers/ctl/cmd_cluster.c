@@ -310,7 +310,7 @@ cmd_remove(struct ctl *ctl, const struct parsed *p)
 	const char *cluster = p->args[0];
 	struct store *store;
 	struct view *v;
-	char *answer;
+	const char *answer;
 
 	config_group(ctl, p, false);
 	if (config_citus(ctl) && ctl->group < 0)
@@ -322,14 +322,12 @@ cmd_remove(struct ctl *ctl, const struct parsed *p)
 	answer = prompt_text(NULL, "Please confirm the cluster name to remove");
 	if (strcmp(answer, cluster) != 0)
 		ctl_error("Cluster names specified do not match");
-	free(answer);
 	answer = prompt_text(NULL,
 	    "You are about to remove all information "
 	    "in DCS for %s, please type: \"Yes I am aware\"",
 	    cluster);
 	if (strcmp(answer, "Yes I am aware") != 0)
 		ctl_error("You did not exactly type \"Yes I am aware\"");
-	free(answer);
 	if (v->leader[0] != '\0') {
 		answer = prompt_text(NULL,
 		    "This cluster currently is healthy. "
@@ -337,7 +335,6 @@ cmd_remove(struct ctl *ctl, const struct parsed *p)
 		if (strcmp(answer, v->leader) != 0)
 			ctl_error("You did not specify the current leader of "
 				  "the cluster");
-		free(answer);
 	}
 	if (store_remove(store) != OUTCOME_OK)
 		log_error("Failed to remove cluster %s: %s", cluster,

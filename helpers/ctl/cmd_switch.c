@@ -15,7 +15,7 @@ struct plan {
 	bool force;
 	struct store *store;
 	struct view *view;
-	const char *leader;    /* S; allocated or argv */
+	const char *leader;    /* S */
 	const char *candidate; /* NULL: not given, "": none */
 	char at[DATE_SIZE];    /* "" = now */
 };
@@ -147,13 +147,12 @@ choose_time(struct plan *pl)
 {
 	const char *text = parsed_text(pl->p, "--scheduled");
 	char example[DATE_SIZE];
-	char *typed = NULL;
 
 	if (text == NULL && pl->force)
 		return;
 	if (text == NULL) {
 		date_example(example, sizeof(example));
-		text = typed = prompt_text("now",
+		text = prompt_text("now",
 		    "When should the switchover "
 		    "take place (e.g. %s ) ",
 		    example);
@@ -164,7 +163,6 @@ choose_time(struct plan *pl)
 		    text);
 	if (pl->at[0] != '\0' && view_paused(pl->view))
 		ctl_error("Can't schedule switchover in the paused state");
-	free(typed);
 }
 
 static void

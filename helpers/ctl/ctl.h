@@ -224,11 +224,12 @@ const struct target *select_has(const struct targets *, const char *name);
 /* ---- prompt.c (8) ---- */
 
 bool prompt_confirm(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Line typed; with a default (may be "") that one for an empty line.  The
- * caller frees it. */
-char *prompt_text(const char *dflt, const char *fmt, ...)
+/* Line typed; with a default (may be "") that one for an empty line.  It lives
+ * until the program ends. */
+const char *prompt_text(const char *dflt, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 int prompt_integer(const char *text);
+/* The caller wipes and frees it. */
 char *prompt_password(const char *text);
 /* "Aborted!" and exit 1. */
 void prompt_abort(void) __attribute__((noreturn));

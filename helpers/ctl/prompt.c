@@ -86,9 +86,31 @@ prompt_confirm(const char *fmt, ...)
 	}
 }
 
-char *
+/* Answers stay: what is asked for is used until the program ends. */
+struct answer {
+	struct answer *next;
+	char text[];
+};
+static struct answer *answers;
+
+static const char *
+keep(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	struct answer *a = malloc(sizeof(*a) + size);
+
+	if (a == NULL)
+		ctl_error("out of memory");
+	memcpy(a->text, text, size);
+	a->next = answers;
+	answers = a;
+	return a->text;
+}
+
+const char *
 prompt_text(const char *dflt, const char *fmt, ...)
 {
+	const char *text;
 	va_list ap;
 	char *line;
 
@@ -101,34 +123,28 @@ prompt_text(const char *dflt, const char *fmt, ...)
 		else
 			fputs(": ", stdout);
 		line = read_line(stdin);
-		if (line[0] != '\0')
-			return line;
+		text = line[0] != '\0' ? keep(line) :
+		    dflt != NULL ? keep(dflt) : NULL;
 		free(line);
-		if (dflt == NULL)
-			continue;
-		if ((line = strdup(dflt)) == NULL)
-			ctl_error("out of memory");
-		return line;
+		if (text != NULL)
+			return text;
 	}
 }
 
 int
 prompt_integer(const char *text)
 {
+	char digits[WORD_SIZE];
+	const char *line, *s;
 	int64_t value;
-	char *line;
-	const char *s;
 
 	for (;;) {
 		line = prompt_text(NULL, "%s", text);
-		s = trim(line);
-		if (text_to_int64(
-			s[0] == '+' ? s + 1 : s, 0, INT32_MAX, &value)) {
-			free(line);
+		s = text_set(digits, sizeof(digits), line) ? trim(digits) : "";
+		if (text_to_int64(s[0] == '+' ? s + 1 : s, 0, INT32_MAX,
+			&value))
 			return (int)value;
-		}
 		printf("Error: '%s' is not a valid integer.\n", line);
-		free(line);
 	}
 }
 

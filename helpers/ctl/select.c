@@ -127,7 +127,7 @@ ask_for_one(const struct selection *s, struct targets *t)
 {
 	char names[(MAX_MEMBERS + 1) * (NAME_SIZE + 2)];
 	const struct target *one;
-	char *name;
+	const char *name;
 
 	if (s->force) {
 		t->n = 0; /* without names nothing is forced */
@@ -140,7 +140,6 @@ ask_for_one(const struct selection *s, struct targets *t)
 		ctl_error("%s is not a member of cluster", name);
 	t->v[0] = *one;
 	t->n = 1;
-	free(name);
 }
 
 void
