@@ -266,6 +266,7 @@ get_array(struct reader *r, uint32_t max, size_t size, void *array)
 		return 0;
 	}
 	memcpy(array, &p, sizeof(p));
+	/* cppcheck-suppress memleak; the array has it */
 	return n;
 }
 
@@ -323,11 +324,12 @@ view_encode(const struct view *v, uint8_t **out, size_t *len)
 struct view *
 view_decode(const uint8_t *buf, size_t len)
 {
-	struct reader r = { .p = buf, .end = buf + len };
+	struct reader r;
 	struct view *v;
 
 	if (buf == NULL || (v = view_new()) == NULL)
 		return NULL;
+	r = (struct reader){ .p = buf, .end = buf + len };
 	v->loaded_wall_us = (int64_t)read_u64(&r);
 	v->loaded_ns = (int64_t)read_u64(&r);
 	get_head(&r, v);

@@ -259,6 +259,7 @@ add_members(struct buf *b, const struct view *v)
 
 	for (i = 0; i < n; i++)
 		sorted[i] = &v->members[i];
+	/* cppcheck-suppress uninitvar; pointers, of which n are set */
 	qsort(sorted, n, sizeof(sorted[0]), by_name);
 	for (i = 0; i < n; i++) {
 		if (i > 0)
