@@ -11,7 +11,7 @@ printf '%s\n' $cfiles | xargs -P "$(nproc)" -n 4 sh -c \
 	'clang-tidy --quiet --warnings-as-errors="*" "$@" -- '"$flags"' 2>/dev/null' sh || bad=1
 # cppcheck sees the programs only: cmocka's assertions, which do not return, are
 # nothing to it.  autoVariables: where a caller's struct is filled for a call.
-# shellcheck disable=SC2086
+# shellcheck disable=SC2046,SC2086
 cppcheck --quiet -j "$(nproc)" --error-exitcode=1 --inline-suppr --std=c11 \
 	--enable=warning,portability --suppress=missingIncludeSystem \
 	--suppress=autoVariables --include=tests/tools/cppcheck.h -D_GNU_SOURCE -I. \
