@@ -12,8 +12,8 @@
  *	    (ttl - loop_wait)/2), at least 0.5 s
  *
  * The second and third bound keep the fence behind the controller's own
- * demotion, which ends at loop_wait + retry_timeout at the latest, since
- * 2 * retry_timeout <= ttl - loop_wait.  Once it has begun a fence is carried
+ * demotion: its requests to the store end a third of the ttl before the lease
+ * does (dcs_timeout() of the core).  Once it has begun a fence is carried
  * through: a later grant cannot call the SIGQUIT back.
  */
 #ifndef WATCHDOG_KEEPER_H
