@@ -14,6 +14,7 @@ SIZE(msg_descriptor, 8 + PATH_SIZE);
 SIZE(msg_ready, 16 + TEXT_SIZE);
 SIZE(msg_stopped, 8);
 SIZE(msg_notify, 8);
+SIZE(msg_restarts, 4 * PROC_COUNT);
 SIZE(msg_dcs_settings, 16);
 SIZE(msg_dcs_update, 16);
 SIZE(msg_dcs_initialize, 8 + WORD_SIZE);

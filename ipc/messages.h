@@ -99,6 +99,11 @@ struct msg_device_open {
 	char path[PATH_SIZE];
 };
 
+/* How often each helper was restarted; for /metrics. */
+struct msg_restarts {
+	uint32_t count[PROC_COUNT]; /* by enum proc */
+};
+
 enum notify_kind {
 	NOTIFY_READY = 1,	/* READY=1 again (spec/config.md 9) */
 	NOTIFY_RELOAD = 2,	/* REST: reload as for SIGHUP */

@@ -256,6 +256,19 @@ supervise_start_all(struct master *m)
 }
 
 static void
+tell_restarts(struct master *m)
+{
+	struct msg_restarts msg;
+	int p;
+
+	memset(&msg, 0, sizeof(msg));
+	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
+		msg.count[p] = m->helpers[p].restarts;
+	(void)supervise_send(
+	    m, PROC_REST, MSG_RESTARTS, 0, 0, 0, &msg, NULL, 0, -1);
+}
+
+static void
 start_again(struct master *m, enum proc proc)
 {
 	struct helper_proc *h = &m->helpers[proc];
@@ -269,6 +282,7 @@ start_again(struct master *m, enum proc proc)
 	for (i = 0; i < NPAIRS; i++)
 		if (pairs[i][0] == proc || pairs[i][1] == proc)
 			link_pair(m, pairs[i][0], pairs[i][1]);
+	tell_restarts(m);
 	master_progress(m);
 }
 

@@ -18,7 +18,7 @@ struct document_names {
 
 /* The manager's own figures for /metrics. */
 struct own_metrics {
-	uint64_t restarts;	 /* of this helper */
+	const uint32_t *restarts; /* of each process, by enum proc */
 	size_t queued;		 /* unsent bytes on links */
 	int64_t view_latency_ns; /* last live read, 0 = none */
 	const struct httpd_stats *http;

@@ -258,6 +258,11 @@ app_message(
 	case MSG_DCS_VIEW:
 		take_view(a, m);
 		break;
+	case MSG_RESTARTS:
+		memcpy(a->rest->restarts,
+		    ((const struct msg_restarts *)m->body)->count,
+		    sizeof(a->rest->restarts));
+		break;
 	}
 	if (m->fd != -1)
 		close(m->fd);
@@ -271,6 +276,7 @@ app_config(
 	const char *error;
 
 	(void)h;
+	(void)m;
 	error = rest_configure(a->rest, conf);
 	tree_free_wiped(conf);
 	if (error != NULL) {
@@ -278,7 +284,6 @@ app_config(
 		drop_pending(a);
 		return error;
 	}
-	a->rest->restarts = m->restarts;
 	serve_pending(a);
 	return NULL;
 }

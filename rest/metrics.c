@@ -57,6 +57,20 @@ seconds(struct out *o, const char *name, const char *help, int64_t ns)
 	buf_printf(o->b, "%.6f\n", (double)ns / 1e9);
 }
 
+/* One line for each helper: the common labels and its name. */
+static void
+restarts(struct out *o, const uint32_t *count)
+{
+	static const char name[] = "patroni_manager_helper_restarts_total";
+	int labels = (int)strlen(o->labels) - 1; /* without the brace */
+
+	buf_printf(o->b, "# HELP %s Restarts of the helper.\n# TYPE %s counter\n",
+	    name, name);
+	for (int p = PROC_DCS; p <= PROC_WATCHDOG; p++)
+		buf_printf(o->b, "%s%.*s,process=\"%s\"} %" PRIu32 "\n", name,
+		    labels, o->labels, proc_name((enum proc)p), count[p]);
+}
+
 /*
  * "YYYY-MM-DD HH:MM:SS[.ffffff]+HH:MM" to epoch seconds in its shortest
  * decimal form; "0" when there is none.
@@ -285,8 +299,7 @@ manager_metrics(struct out *o, const struct snapshot *snap,
 	seconds(o, "patroni_manager_dcs_read_seconds",
 	    "Duration of the last live read of the store.",
 	    own->view_latency_ns);
-	counter(o, "patroni_manager_rest_restarts_total",
-	    "Restarts of the REST helper.", own->restarts);
+	restarts(o, own->restarts);
 	gauge(o, "patroni_manager_ipc_queue_bytes",
 	    "Unsent bytes on the links of the REST helper.",
 	    (int64_t)own->queued);

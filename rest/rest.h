@@ -62,7 +62,7 @@ struct rest {
 		char *text;
 		size_t len;
 	} pem[TLS_FILE_COUNT];
-	uint64_t restarts;
+	uint32_t restarts[PROC_COUNT];
 	struct httpd_log_rate bad_requests;
 
 	/* what postgres and dcs told last */

@@ -79,6 +79,7 @@ def test_helper_killed_under_load(loaded, name):
     wait_for("two more cycles", lambda: len(leader.logged(
         r"no action\. I am \(\w+\), the leader with the lock", cycles)) >= 2, 60)
     assert_untouched(cluster, leader, before, load)
+    assert f'process="{name}"}} {KILLS}\n' in leader.rest("/metrics")[1]
     assert cluster.wait_healthy() is leader
 
 
