@@ -270,7 +270,9 @@ bootstrap_wait(struct ha *h)
 {
 	struct ha_job job;
 
-	if (!is_primary(h))
+	/* the server itself must say so: a custom method may end in recovery,
+	 * without hot standby, and its last step has no recovery files */
+	if (!h->p.pg.query_ok || !is_primary(h))
 		return say(h, "bootstrap.recovery",
 		    "waiting for end of recovery after bootstrap");
 	set_role(h, ROLE_PRIMARY, false);

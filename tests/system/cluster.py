@@ -48,7 +48,7 @@ def wait_for(what, condition, timeout=60, every=0.05):
             if value:
                 return value
             last = value
-        except (OSError, psycopg2.Error, ValueError, KeyError,
+        except (OSError, psycopg2.Error, ValueError, LookupError,
                 http.client.HTTPException) as error:
             last = error
         if time.monotonic() > deadline:

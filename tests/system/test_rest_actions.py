@@ -195,7 +195,7 @@ def check_scheduled_restart(node):
         members = json.loads(node.rest("/cluster")[1])["members"]
         return next(m for m in members if m["name"] == node.name).get("scheduled_restart")
 
-    assert in_cluster()
+    wait_for("the member", in_cluster, 10)
     assert node.rest("/restart", "DELETE") == (200, "scheduled restart deleted")
     assert node.rest("/restart", "DELETE") == (404, "no restarts are scheduled")
     wait_for("its end", lambda: published() is None and in_cluster() is None, 10)
@@ -334,6 +334,10 @@ def test_requests_wait_for_nobody():
         assert (status, text) in ((503, "restart already in progress"),
                                   (200, "restarted successfully"))
         cluster.wait_healthy()
+        # the restart of the leader may have given the part to the other one
+        sync = wait_for("a synchronous standby", lambda: next(
+            (n for n in cluster.nodes if n.patroni().get("sync_standby")), None), 40)
+        other = next(n for n in cluster.nodes if n not in (leader, sync))
         leaves_for_its_restart(sync)
         cluster.wait_healthy()
         # a failover may go to a node that is not synchronous
