@@ -186,10 +186,11 @@ def check_scheduled_restart(node):
 
     wait_for("the document", published, 10)
     assert list(published().items()) == list(shown.items())
-    member = json.loads(node.cluster.etcd.get(f"/service/test/members/{node.name}")[0])
-    assert member["scheduled_restart"].pop("postmaster_start_time") == \
-        node.patroni()["postmaster_start_time"]
-    assert member["scheduled_restart"] == shown
+    key = f"/service/test/members/{node.name}"
+    stored = wait_for("the member key", lambda: json.loads(
+        node.cluster.etcd.get(key)[0]).get("scheduled_restart"), 10)
+    assert stored.pop("postmaster_start_time") == node.patroni()["postmaster_start_time"]
+    assert stored == shown
 
     def in_cluster():
         members = json.loads(node.rest("/cluster")[1])["members"]
