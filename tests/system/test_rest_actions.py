@@ -252,7 +252,8 @@ def check_switchover(cluster, leader, replica):
     at = later(3600)
     assert replica.rest("/switchover", "POST", {"leader": replica.name, "scheduled_at": at}) == (
         202, "Switchover scheduled")
-    shown = json.loads(leader.rest("/cluster")[1])["scheduled_switchover"]
+    shown = wait_for("the plan on the other node", lambda: json.loads(
+        leader.rest("/cluster")[1])["scheduled_switchover"], 10)
     assert shown == {"at": at, "from": replica.name}
     assert leader.rest("/switchover", "DELETE") == (200, "scheduled switchover deleted")
     assert leader.rest("/switchover", "DELETE") == (404, "no switchover is scheduled")
