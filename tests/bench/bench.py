@@ -49,6 +49,12 @@ class PythonNode(Node):
     def helpers(self):
         return {}
 
+    def streams(self):
+        """Older versions do not tell the state of replication; that the
+        primary has the walsender is checked beside this."""
+        document = self.patroni()
+        return document["state"] == "running" and document["role"] == "replica"
+
 
 def manager_pids(node):
     """The master and its helpers, or Python's process tree, without PostgreSQL."""
@@ -196,6 +202,7 @@ def measure(name):
                 ("node lost, s", lambda n: n.kill_tree())):
             pauses = [measure_pause(cluster, act) for _ in range(options.repeat)]
             result[text] = pauses
+    print(name, result, file=sys.stderr, flush=True)
     return result
 
 
