@@ -140,7 +140,7 @@ check-long: deps-dev
 build-acts-programs: $(PROGRAMS)
 bench: deps-check
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/http_load
-	@tests/tools/as_user.sh python3 tests/bench/bench.py $(B)
+	@tests/tools/as_user.sh /usr/bin/python3 tests/bench/bench.py $(B)
 $(B)/http_load: tests/bench/http_load.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDHARDEN) -o $@ $<

@@ -69,7 +69,7 @@ run_system() {
 		ignore=
 	fi
 	# shellcheck disable=SC2086
-	"$as_user" python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
+	"$as_user" /usr/bin/python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
 		-n "${JOBS:-3}" --dist loadfile --durations=15 \
 		$ignore ${PYTEST_ARGS:-} tests/system 2>&1 | tee "$out/system"
 	line=$(tail -n 1 "$out/system")
