@@ -33,7 +33,7 @@ class Pgbench:
         return True
 
     def close(self):
-        kill(self.process.pid, signal.SIGINT)
+        kill(self.process.pid, signal.SIGTERM)
         self.process.wait()
         self.thread.join()
 
