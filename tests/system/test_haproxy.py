@@ -112,6 +112,10 @@ def test_haproxy_follows():
             cluster.wait_healthy()
             proxy.follows(cluster, target)
             proxy.sql("primary", "create table through (i int)")
+            # replication is asynchronous: the failover is to be without loss
+            for node in (n for n in cluster.nodes if n is not target):
+                wait_for("the table on a standby", lambda node=node: node.sql(
+                    "select 1 from pg_class where relname = 'through'"))
             target.kill_tree()
             new = cluster.wait_leader(other_than=target)
             proxy.follows(cluster, new)

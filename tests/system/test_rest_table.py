@@ -296,6 +296,10 @@ def failsafe(cluster, leader, standby):
 
 def promotion(cluster, old, new, script):
     """The new leader between the lock and the end of its promotion."""
+    # after an outage of the store the candidate has to be back in it
+    wait_for("the members in the store", lambda: sorted(
+        m["name"] for m in json.loads(old.rest("/cluster")[1])["members"]
+        if m["state"] in ("running", "streaming") and m.get("api_url")) == ["a", "b", "c"], 60)
     connection = http.client.HTTPConnection("127.0.0.1", old.rest_port, timeout=60)
     connection.request("POST", "/switchover", json.dumps(
         {"leader": old.name, "candidate": new.name}))
