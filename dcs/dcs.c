@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../ipc/version.h"
 #include "../ipc/values.h"
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
@@ -58,7 +57,8 @@ struct dcs {
 };
 
 /* In the order in which a section is looked for (spec/dcs.md 1). */
-static const struct dcs_driver *const drivers[] = { &dcs_etcd3 };
+#define DRIVER(name) &dcs_##name,
+static const struct dcs_driver *const drivers[] = { STORES(DRIVER, DRIVER) };
 
 static void on_timer(evutil_socket_t, short, void *);
 

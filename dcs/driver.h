@@ -9,6 +9,7 @@
 #ifndef DCS_DRIVER_H
 #define DCS_DRIVER_H
 
+#include "../ipc/version.h"
 #include "dcs.h"
 
 #define DCS_CAP_LEASE 0x1  /* lock and member key hang on one lease */
@@ -69,7 +70,9 @@ struct dcs_driver {
 	void (*submit)(void *, struct dcs_call *);
 };
 
-extern const struct dcs_driver dcs_etcd3;
+/* dcs_etcd3 and so on: one per store of this build (ipc/version.h). */
+#define DCS_DECLARE(name) extern const struct dcs_driver dcs_##name;
+STORES(DCS_DECLARE, DCS_DECLARE)
 
 /* ---- offered by the core ---- */
 

@@ -332,6 +332,10 @@ check_needed(struct conf *conf, struct conf_notes *notes)
 		conf_note(notes, CONF_WARNING,
 		    "postgresql.authentication.replication is not defined");
 	if (ok && conf_store(conf) == NULL) {
+		for (const char *const *s = conf_stores; *s != NULL; s++)
+			if (tree_get(root, *s) != NULL)
+				conf_note(notes, CONF_ERROR,
+				    "%s: this build has no driver for it", *s);
 		conf_note(notes, CONF_ERROR, "%s", STORE_MISSING);
 		ok = false;
 	}

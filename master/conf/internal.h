@@ -10,7 +10,8 @@
 #define RESERVED_NAME "__patroni_strict_sync_replica_placeholder__"
 
 /* Store sections in the order of spec/config.md 1.3 step 5; ends with NULL. */
-extern const char *const conf_stores[];
+extern const char *const conf_stores[];	      /* all that may be configured */
+extern const char *const conf_built_stores[]; /* of this build */
 
 /* Set a value at a dotted path; missing maps are made, other values in the
  * way replaced.  Takes the value over, also on failure (or NULL value). */

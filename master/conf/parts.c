@@ -11,7 +11,7 @@
 const char *
 conf_store(const struct conf *conf)
 {
-	for (const char *const *s = conf_stores; *s != NULL; s++)
+	for (const char *const *s = conf_built_stores; *s != NULL; s++)
 		if (tree_get(conf->effective, *s) != NULL)
 			return *s;
 	return NULL;

@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../ipc/version.h"
 #include "internal.h"
 
 const char *const conf_stores[] = { "consul", "etcd", "etcd3", "exhibitor",
 	"kubernetes", "raft", "zookeeper", NULL };
+
+#define STORE_NAME(name) #name,
+const char *const conf_built_stores[] = { STORES(STORE_NAME, STORE_NAME) NULL };
 
 bool
 conf_path_join(char *dst, size_t size, const char *path, const char *key)
