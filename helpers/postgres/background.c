@@ -182,6 +182,7 @@ set_config(struct controller *c, uint64_t ask, const struct tree *doc)
 	c->dynamic_dirty = true;
 	tree_free(old);
 	(void)settings_build(c, c->role);
+	controller_configured(c);
 	settings_reload(c, false);
 	done(c, ask, JOB_OK, NULL);
 }

@@ -315,10 +315,4 @@ pgconf_compare(const struct pgconf *c, const struct pgconf *old,
 		if (is_watched(name) && tree_get_nocase(after, name) == NULL)
 			compare_one(&x, name, NULL);
 	}
-	out->local_address_kept =
-	    tree_get_nocase(out->pending, "listen_addresses") != NULL ||
-	    tree_get_nocase(out->pending, "port") != NULL ||
-	    (c->use_unix_socket &&
-		tree_get_nocase(out->pending, "unix_socket_directories") !=
-		    NULL);
 }

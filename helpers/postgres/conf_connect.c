@@ -63,6 +63,34 @@ socket_directory(const struct tree *params, bool *set, char *out, size_t size)
 }
 
 void
+pgconf_keep_address(struct pgconf *c, const struct pgconf *old,
+    const struct tree *old_params)
+{
+	bool set;
+
+	memcpy(c->tcp_host, old->tcp_host, sizeof(c->tcp_host));
+	memcpy(c->tcp_port, old->tcp_port, sizeof(c->tcp_port));
+	if (!tree_truthy(tree_get(c->pg, "connect_address"))) {
+		memcpy(c->connect_host, old->connect_host,
+		    sizeof(c->connect_host));
+		memcpy(c->connect_port, old->connect_port,
+		    sizeof(c->connect_port));
+		memcpy(c->conn_url, old->conn_url, sizeof(c->conn_url));
+	}
+	c->socket_kept = true;
+	if (old->socket_kept) {
+		memcpy(c->socket_host, old->socket_host,
+		    sizeof(c->socket_host));
+		return;
+	}
+	if (!socket_directory(
+		old_params, &set, c->socket_host, sizeof(c->socket_host)) &&
+	    set)
+		text_set(
+		    c->socket_host, sizeof(c->socket_host), c->tcp_host);
+}
+
+void
 pgconf_local_host(const struct pgconf *c, const struct tree *params,
     bool replication, char *out, size_t size)
 {
@@ -70,6 +98,10 @@ pgconf_local_host(const struct pgconf *c, const struct tree *params,
 
 	out[0] = '\0';
 	if (replication ? c->use_unix_socket_repl : c->use_unix_socket) {
+		if (c->socket_kept) {
+			text_set(out, size, c->socket_host);
+			return;
+		}
 		if (socket_directory(params, &set, out, size))
 			return;
 		if (!set)
@@ -99,7 +131,7 @@ local_connection(const struct pgconf *c, bool replication,
 	pgconf_local_host(c, params, replication, host, sizeof(host));
 	if (host[0] != '\0')
 		put_text(map, "host", host);
-	put_text(map, "port", c->port);
+	put_text(map, "port", c->tcp_port);
 	put_text(map, "dbname", c->database);
 	put_credentials(map,
 	    pgconf_credentials(c, replication ? "replication" : "superuser"));

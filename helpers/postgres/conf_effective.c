@@ -313,6 +313,7 @@ read_addresses(struct pgconf *c, struct pgerr *err)
 		    "expected <HOST>:<PORT>, but got \"%s\"",
 		    text);
 	snprintf(c->port, sizeof(c->port), "%d", port);
+	memcpy(c->tcp_port, c->port, sizeof(c->tcp_port));
 	local_tcp_host(c);
 	memcpy(c->connect_host, c->tcp_host, sizeof(c->connect_host));
 	memcpy(c->connect_port, c->port, sizeof(c->connect_port));
@@ -543,6 +544,19 @@ bad:
 	tree_free_wiped(pg);
 	pgconf_free(c);
 	return NULL;
+}
+
+void
+pgconf_keep_fixed(struct pgconf *c, const struct pgconf *old)
+{
+	memcpy(c->name, old->name, sizeof(c->name));
+	memcpy(c->scope, old->scope, sizeof(c->scope));
+	memcpy(c->data_dir, old->data_dir, sizeof(c->data_dir));
+	memcpy(c->config_dir, old->config_dir, sizeof(c->config_dir));
+	memcpy(c->base_name, old->base_name, sizeof(c->base_name));
+	memcpy(c->bin_dir, old->bin_dir, sizeof(c->bin_dir));
+	memcpy(c->database, old->database, sizeof(c->database));
+	memcpy(c->pgpass, old->pgpass, sizeof(c->pgpass));
 }
 
 void

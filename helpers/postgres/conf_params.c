@@ -12,8 +12,7 @@
 
 #include "../../ipc/log.h"
 #include "../../ipc/values.h"
-
-#define STRICT_PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
+#include "../ha/ha_names.h"
 
 enum check { CHECK_REFUSE, CHECK_WAL_LEVEL, CHECK_TRUE, CHECK_BOOL, CHECK_INT };
 
@@ -168,7 +167,7 @@ set_synchronous(
 	if (c->synchronous_mode_strict &&
 	    (f->role == ROLE_PRIMARY || f->role == ROLE_PROMOTED))
 		put_text(
-		    params, "synchronous_standby_names", STRICT_PLACEHOLDER);
+		    params, "synchronous_standby_names", SSN_PLACEHOLDER);
 }
 
 /* 10.3 step 3 */

@@ -251,13 +251,26 @@ fill_ha_config(struct controller *c)
 	h->dynamic = c->dynamic;
 }
 
+void
+controller_configured(struct controller *c)
+{
+	struct ha_ev ev;
+
+	fill_ha_config(c);
+	if (c->startup != RUNNING)
+		return;
+	memset(&ev, 0, sizeof ev);
+	ev.type = EV_CONFIG;
+	ev.config = &c->ha_conf;
+	controller_feed(c, &ev);
+}
+
 static const char *
 reload(struct controller *c, struct tree *conf)
 {
 	static struct pgerr err;
 	struct pgconf *test;
 	struct tree *old = c->local;
-	struct ha_ev ev;
 
 	test = pgconf_build(conf, c->dynamic, ROLE_UNINITIALIZED, &err);
 	if (test == NULL) {
@@ -268,14 +281,9 @@ reload(struct controller *c, struct tree *conf)
 	c->local = conf;
 	(void)settings_build(c, c->role);
 	tree_free_wiped(old);
-	fill_ha_config(c);
-	if (c->startup != RUNNING)
-		return NULL;
-	memset(&ev, 0, sizeof ev);
-	ev.type = EV_CONFIG;
-	ev.config = &c->ha_conf;
-	controller_feed(c, &ev);
-	settings_reload(c, true);
+	controller_configured(c);
+	if (c->startup == RUNNING)
+		settings_reload(c, true);
 	return NULL;
 }
 

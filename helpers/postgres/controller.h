@@ -150,6 +150,8 @@ void controller_start(struct controller *); /* after the first CONFIG */
 const char *controller_config(
     struct controller *, struct tree *, const struct msg_config *);
 void controller_message(struct controller *, enum proc, const struct ipc_msg *);
+/* The core is told of the configuration in force, when it has changed. */
+void controller_configured(struct controller *);
 void controller_link(struct controller *, enum proc, bool up);
 void controller_shutdown(struct controller *);
 /* Feed the core; from inside an effect the event is queued behind it.  All
@@ -225,6 +227,8 @@ struct pgfacts settings_facts(struct controller *, enum pg_role);
 /* Rebuild conf from local + dynamic for a role; false when unusable (the old
  * one stays). */
 bool settings_build(struct controller *, enum pg_role);
+/* At the end of a cycle: the overlay of another role (config.md 2.5). */
+void settings_role(struct controller *);
 void settings_major(struct controller *); /* read PG_VERSION if unknown */
 /* What to follow according to a job. */
 struct pgtarget settings_target(const struct ha_job *);

@@ -717,6 +717,7 @@ run_one(struct controller *c, const struct ha_fx *fx)
 	case FX_JOURNAL:
 		journal_add(c->journal, clock_boot_ns(), fx);
 		text_set(c->last_result, sizeof c->last_result, fx->text);
+		settings_role(c);
 		break;
 	case FX_EXIT:
 		run_exit(c, fx->code);

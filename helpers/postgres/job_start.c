@@ -97,6 +97,8 @@ write_and_launch(struct controller *c)
 		end(c, JOB_NOTHING);
 		return;
 	}
+	/* where it will listen, what the role's overlay says */
+	controller_configured(c);
 	f = settings_facts(c, o->role);
 	params = pgconf_server_params(c->conf, &f);
 	recovery = o->recovery;

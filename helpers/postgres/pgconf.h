@@ -111,7 +111,12 @@ struct pgconf {
 	char listen_addresses[PGCONF_ADDRESS_SIZE];
 	char port[16];
 	char connect_host[NAME_SIZE * 2], connect_port[16];
-	char tcp_host[NAME_SIZE * 2]; /* local TCP host (13.2) */
+	/* local addresses (13.2): those of the running server, until it is
+	 * started anew (10.6 step 6) */
+	char tcp_host[NAME_SIZE * 2];
+	char tcp_port[16];
+	bool socket_kept; /* socket_host instead of the parameters' value */
+	char socket_host[PATH_SIZE]; /* "" = libpq's default */
 	char krbsrvname[NAME_SIZE];
 	char conn_url[URL_SIZE], api_url[URL_SIZE], proxy_url[URL_SIZE];
 	int32_t pg_ctl_timeout; /* s */
@@ -132,6 +137,13 @@ struct pgconf {
 struct pgconf *pgconf_build(const struct tree *local,
     const struct tree *dynamic, enum pg_role role, struct pgerr *err);
 void pgconf_free(struct pgconf *); /* wipes secrets; NULL allowed */
+/* Keep what is fixed at the start of the process (4.6: data_dir, config_dir,
+ * name ...) as `old` has it. */
+void pgconf_keep_fixed(struct pgconf *, const struct pgconf *old);
+/* The server goes on running with the addresses that `old` and its parameters
+ * (may be NULL) say (10.6 step 6). */
+void pgconf_keep_address(struct pgconf *, const struct pgconf *old,
+    const struct tree *old_params);
 /* The start-up choice of 1.3 step 9 / 6.2: the document of the DCS if it is
  * a non-empty map, else the cache if given, else bootstrap.dcs of the local
  * tree, else NULL.  Borrowed from the arguments. */
@@ -258,7 +270,6 @@ struct pgsetting {
 bool pgsetting_differs(const struct pgsetting *, const struct tree *value);
 struct pgreload {
 	bool conf, hba, ident;	 /* which files must be rewritten */
-	bool local_address_kept; /* addresses wait for a restart (step 6) */
 	struct tree *pending;	 /* {name: {old_value, new_value}} */
 };
 /* Names whose pg_settings rows pgconf_compare() wants (lower case): list. */

@@ -71,20 +71,32 @@ settings_build(struct controller *c, enum pg_role role)
 		log_error("Configuration is not usable: %s", err.text);
 		return c->conf != NULL;
 	}
-	/* fixed at process start (postgres.md 1.2) */
-	if (c->conf != NULL) {
-		text_set(
-		    conf->data_dir, sizeof conf->data_dir, c->conf->data_dir);
-		text_set(conf->bin_dir, sizeof conf->bin_dir, c->conf->bin_dir);
-		text_set(
-		    conf->database, sizeof conf->database, c->conf->database);
-	}
+	if (c->conf != NULL)
+		pgconf_keep_fixed(conf, c->conf);
+	/* a new address is one of the next start */
+	if (c->conf != NULL && c->state == STATE_RUNNING)
+		pgconf_keep_address(conf, c->conf, c->params);
 	if (c->previous == NULL)
 		c->previous = c->conf;
 	else
 		pgconf_free(c->conf);
 	c->conf = conf;
 	return true;
+}
+
+void
+settings_role(struct controller *c)
+{
+	enum pg_role want = overlay(c->role);
+
+	if (want == ROLE_UNINITIALIZED || want == c->conf->overlay ||
+	    c->state != STATE_RUNNING || c->job != NULL)
+		return;
+	if (!settings_build(c, c->role))
+		return;
+	controller_configured(c);
+	if (!tree_equal(c->previous->pg, c->conf->pg))
+		settings_reload(c, false);
 }
 
 /* The files say what c->conf says. */

@@ -122,3 +122,68 @@ def test_pg_hba_from_the_store(pair):
         wait_for("a look at it", lambda node=node, start=start: node.logged(
             "No PostgreSQL configuration items changed", start), 30)
         assert not node.logged("Reloading PostgreSQL", start)
+
+
+def test_role_overlay_follows_the_role():
+    overlay = {"parameters_primary": {"work_mem": "11MB", "max_connections": "999"},
+               "parameters_replica": {"work_mem": "22MB"}}
+    with Cluster(2) as cluster:
+        for node in cluster.nodes:
+            node.write_config(extra={"postgresql": dict(overlay)})
+        cluster.start()
+        leader, standby = cluster.wait_leader(), cluster.replicas()[0]
+        wait_for("the primary's", lambda: show(leader, "work_mem") == "11MB", 30)
+        wait_for("the replica's", lambda: show(standby, "work_mem") == "22MB", 30)
+        assert show(leader, "max_connections") == "60"
+        assert leader.logged("Role-based config attempted to override protected parameter "
+                             "'max_connections', ignoring")
+        status, text = leader.rest("/switchover", "POST", {
+            "leader": leader.name, "candidate": standby.name}, timeout=60)
+        assert status == 200, text
+        cluster.wait_healthy()
+        wait_for("the primary's", lambda: show(standby, "work_mem") == "11MB", 30)
+        wait_for("the replica's", lambda: show(leader, "work_mem") == "22MB", 30)
+
+
+def test_address_that_waits_for_a_restart():
+    """The running server is spoken to where it listens, not where it will."""
+    with Cluster(1) as cluster:
+        cluster.start()
+        node = cluster.nodes[0]
+        old, new = node.pg_port, cluster.ports.take()
+        started = node.sql("select pg_postmaster_start_time()")
+        node.write_config(extra={"postgresql": {
+            "listen": f"127.0.0.1:{new}", "connect_address": None}})
+        start = node.log_end()
+        node.signal(1)
+        wait_for("the flag", lambda: "port" in node.patroni()["pending_restart_reason"], 30)
+
+        def cycles():
+            return len(node.logged("no action. I am|Lock owner", start))
+        wait_for("some cycles", lambda: cycles() >= 3 or node.logged("no action", start), 60)
+        assert node.is_leader() and node.patroni()["state"] == "running"
+        assert node.sql("select pg_postmaster_start_time()") == started
+
+        def url():
+            return json.loads(cluster.etcd.get("/service/test/members/a")[0])["conn_url"]
+        assert url().endswith(f":{old}/postgres")
+        assert node.rest("/restart", "POST", {}, timeout=60)[0] == 200
+        node.pg_port = new
+        wait_for("the new address", lambda: node.sql("select 1"), 30)
+        wait_for("its URL", lambda: url().endswith(f":{new}/postgres"), 30)
+        wait_for("no flag", lambda: "pending_restart" not in node.patroni(), 30)
+        cluster.wait_leader()
+
+
+def test_what_is_fixed_at_the_start_stays():
+    with Cluster(1) as cluster:
+        cluster.start()
+        node = cluster.nodes[0]
+        node.write_config(extra={"name": "other", "postgresql": {
+            "data_dir": str(node.dir / "elsewhere"), "config_dir": str(node.dir / "nowhere"),
+            "parameters": {"work_mem": "13MB"}}})
+        node.signal(1)
+        wait_for("what can change", lambda: show(node, "work_mem") == "13MB", 30)
+        assert node.patroni()["patroni"]["name"] == "a"
+        assert not (node.dir / "elsewhere").exists() and not (node.dir / "nowhere").exists()
+        assert "work_mem = '13MB'" in (node.data / "postgresql.conf").read_text()
