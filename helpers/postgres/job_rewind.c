@@ -18,6 +18,7 @@ enum phase {
 	CHECK_LEADER,
 	REMOTE_RECOVERY,
 	REMOTE_CHECKPOINT,
+	LOCAL_CONTROL,
 	RESTORE_COMMAND,
 	MARK,
 	REWIND,
@@ -235,6 +236,7 @@ ask_restore_command(struct controller *c)
 	const char *argv[] = { program, "-D", c->conf->data_dir, "-C",
 		"restore_command", arg, NULL };
 
+	c->job->step = rewind_step;
 	c->job->phase = RESTORE_COMMAND;
 	c->job->text[0] = '\0';
 	pgconf_program(c->conf, "postgres", program);
@@ -242,6 +244,58 @@ ask_restore_command(struct controller *c)
 	snprintf(arg, sizeof arg, "--config-file=%s", conf);
 	if (c->major < 120000 || !job_program(c, argv, NULL, true))
 		begin_mark(c);
+}
+
+static void
+recovered(struct controller *c, enum ha_job_result r)
+{
+	if (r == JOB_OK)
+		ask_restore_command(c);
+	else
+		job_finish(c, r == JOB_CANCELLED ? r : JOB_FAILED);
+}
+
+/*
+ * Before 16, pg_rewind takes the timeline of the last checkpoint for that of
+ * the data.  A node that was promoted, or that followed a promotion, and has
+ * not made a checkpoint since holds changes of a newer timeline: pg_rewind
+ * would find nothing to do, or would not see those changes.  Crash recovery
+ * ends with a checkpoint on the newest timeline.
+ */
+static void
+control_read_out(struct controller *c)
+{
+	const struct child_end *e = &c->job->end;
+	struct ha_control k;
+	struct tree *t;
+
+	memset(&k, 0, sizeof k);
+	if (e->started && e->code == 0) {
+		t = control_parse(e->out);
+		control_fill(t, &k);
+		tree_free(t);
+	}
+	if (k.ok && k.min_recovery_timeline > k.timeline)
+		crash_begin(c, recovered);
+	else
+		ask_restore_command(c);
+}
+
+static void
+ask_control_file(struct controller *c)
+{
+	const char *env[] = { "LANG=C", "LC_ALL=C", NULL };
+	char program[PATH_SIZE];
+	const char *argv[] = { program, c->conf->data_dir, NULL };
+
+	if (c->major >= 160000) {
+		ask_restore_command(c);
+		return;
+	}
+	c->job->phase = LOCAL_CONTROL;
+	pgconf_program(c->conf, "pg_controldata", program);
+	if (!job_program(c, argv, env, true))
+		ask_restore_command(c);
 }
 
 static void
@@ -332,7 +386,7 @@ rewind_step(struct controller *c)
 		else if (j->sql_true)
 			source_unusable(c, "is_in_recovery=true");
 		else
-			ask_restore_command(c);
+			ask_control_file(c);
 		return;
 	case REMOTE_RECOVERY:
 		if (j->sql_outcome != SQL_OK)
@@ -349,7 +403,10 @@ rewind_step(struct controller *c)
 			source_unusable(
 			    c, "leader has not run a checkpoint yet");
 		else
-			ask_restore_command(c);
+			ask_control_file(c);
+		return;
+	case LOCAL_CONTROL:
+		control_read_out(c);
 		return;
 	case RESTORE_COMMAND:
 		if (j->end.started && j->end.code == 0)
