@@ -86,7 +86,7 @@ link = @mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) $(LDHARDEN) -o $@ $(filter 
 $(B)/patroni: $(B)/obj/master/main.o $(L_MASTER) $(L_CONF) $(L_HELPER) $(L_IPC)
 	$(link) -lyaml -lseccomp -ljansson
 $(B)/patroni-dcs: $(B)/obj/dcs/main.o $(L_DCS) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -ljansson -lseccomp
+	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st
 $(B)/patroni-rest: $(B)/obj/rest/main.o $(L_REST) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -levent_openssl -lssl -lcrypto -ljansson -lseccomp
 $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELPER) $(L_IPC)
@@ -94,13 +94,13 @@ $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELP
 $(B)/patroni-watchdog: $(B)/obj/watchdog/main.o $(L_WD) $(L_IPC)
 	$(link)
 $(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(L_CTL) $(L_CONF) $(L_DCS) $(L_HA) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp
+	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st
 $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
-	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp
+	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st
 
 # the simulator with a core that can be told to break its own rules
 SIMBREAK = $(B)/sim-break
@@ -155,7 +155,7 @@ build-fuzz/all.a: $(patsubst %.c,build-fuzz/obj/%.o,$(FUZZ_SRC))
 	@rm -f $@ && ar rcs $@ $^
 build-fuzz/%: tests/fuzz/%.c build-fuzz/all.a
 	@echo LD $@; clang $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ \
-	    -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lm
+	    -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lm
 fuzz: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) $(FUZZERS)
 	@tests/tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)

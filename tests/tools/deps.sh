@@ -5,10 +5,11 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev linux-libc-dev libevent-dev libpq-dev
-	libcurl4-openssl-dev libyaml-dev libjansson-dev libseccomp-dev libssl-dev"
+	libcurl4-openssl-dev libyaml-dev libjansson-dev libseccomp-dev libssl-dev
+	libzookeeper-st-dev"
 run="postgresql-15 etcd-server etcd-client"
 check="libcmocka-dev python3 python3-pytest python3-pytest-xdist
-	python3-psycopg2 openssl haproxy pgbackrest procps
+	python3-psycopg2 openssl haproxy pgbackrest procps zookeeper
 	util-linux"
 dev="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev mandoc
 	patroni"
