@@ -14,7 +14,7 @@
 
 #include "types.h"
 
-#define IPC_MAGIC UINT32_C(0x50475201) /* "PGR", protocol version 1 */
+#define IPC_MAGIC UINT32_C(0x50475202) /* "PGR", protocol version 2 */
 #define IPC_MAX_BODY 32768
 #define IPC_MAX_VAR (2 * 1024 * 1024)
 #define IPC_FLAG_REPLY 0x0001 /* answers the request with the same id */

@@ -24,6 +24,7 @@ SIZE(msg_result, 24 + TEXT_SIZE);
 SIZE(msg_view, 8 + TEXT_SIZE);
 SIZE(msg_wd_grant, 24);
 SIZE(msg_request_reply, 16 + TEXT_SIZE);
+SIZE(msg_action, 8);
 #undef SIZE
 
 struct no_body {
@@ -443,10 +444,21 @@ check_wd_state(const struct msg_wd_state *m)
 }
 
 static const char *
-check_ctl_query(const struct msg_ctl_query *m)
+check_action(const struct msg_action *m)
+{
+	BELOW(kind, API_KIND_COUNT);
+	return m->kind == 0 ? "kind out of range" : NULL;
+}
+
+static const char *
+check_ctl_query(const struct msg_ctl_query *m, size_t var_len)
 {
 	BELOW(kind, CTL_QUERY_KIND_COUNT);
 	BELOW(proc, PROC_COUNT);
+	if (m->kind == CTL_ACTION)
+		return check_action(&m->action);
+	if (var_len > 0)
+		return "variable part without an action";
 	return m->kind == CTL_REQUEST ? check_request(&m->request) : NULL;
 }
 
@@ -511,7 +523,10 @@ msg_check(uint16_t type, const void *body, const uint8_t *var, size_t var_len)
 	case MSG_REQUEST:
 		return check_request(body);
 	case MSG_REQUEST_REPLY:
+	case MSG_ACTION_REPLY:
 		return check_request_reply(body);
+	case MSG_ACTION:
+		return check_action(body);
 	case MSG_WD_SETTINGS:
 		return check_wd_settings(body);
 	case MSG_WD_ARM:
@@ -523,7 +538,7 @@ msg_check(uint16_t type, const void *body, const uint8_t *var, size_t var_len)
 	case MSG_WD_STATE:
 		return check_wd_state(body);
 	case MSG_CTL_QUERY:
-		return check_ctl_query(body);
+		return check_ctl_query(body, var_len);
 	case MSG_CTL_REPLY:
 		return check_ctl_reply(body);
 	default: /* no body, or numbers that may have any value */

@@ -344,6 +344,25 @@ struct msg_request_reply {
 	char text[TEXT_SIZE];
 };
 
+/* ---- actions of the REST API without HTTP (design 10) ---- */
+
+enum api_action {
+	API_SWITCHOVER = 1,
+	API_FAILOVER = 2,
+	API_CANCEL_SWITCHOVER = 3, /* delete the scheduled one */
+	API_RESTART = 4,
+	API_CANCEL_RESTART = 5,
+	API_KIND_COUNT = 6
+};
+
+/* var: map with the members that the body of the REST request would have;
+ * the names there are the API's (spec/rest-api.md 16, 17). */
+struct msg_action {
+	uint32_t kind; /* enum api_action */
+	uint32_t pad;
+};
+#define MAX_ACTION 4096
+
 /* ---- postgres <-> watchdog (design 5, ha.md 20) ---- */
 
 enum watchdog_mode {
@@ -398,15 +417,17 @@ enum ctl_query_kind {
 	CTL_RELOAD = 4,
 	CTL_RESTART_HELPER = 5,
 	CTL_REQUEST = 6, /* forwarded to postgres as REQUEST */
-	CTL_QUERY_KIND_COUNT = 7
+	CTL_ACTION = 7,	 /* forwarded to rest as ACTION, with the var */
+	CTL_QUERY_KIND_COUNT = 8
 };
 
-struct msg_ctl_query {
+struct msg_ctl_query { /* var: ACTION only */
 	uint32_t kind; /* enum ctl_query_kind */
 	uint32_t proc; /* RESTART_HELPER: enum proc */
 	int32_t log_level;
 	uint32_t limit;		    /* JOURNAL: newest n, 0 = all */
 	struct msg_request request; /* CTL_REQUEST */
+	struct msg_action action;   /* CTL_ACTION */
 };
 
 struct msg_ctl_reply { /* var: tree with the answer */

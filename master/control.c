@@ -4,8 +4,9 @@
  * Clients speak the framing of the helpers' links (CTL_QUERY, CTL_REPLY).
  * Root, our own user, the owner of the database and members of its group may
  * ask; others get one polite refusal.  What concerns the node's PostgreSQL is
- * forwarded to the controller and answered when it answers, or when the
- * query's deadline passes.  Clients, forwarded queries and bytes are bounded.
+ * forwarded to the controller, what the REST API does through the store to
+ * rest; both are answered when the helper answers, or when the query's
+ * deadline passes.  Clients, forwarded queries and bytes are bounded.
  */
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -239,7 +240,7 @@ answer_tree(struct ctl_client *c, uint64_t query_id, struct tree *tree)
 	tree_free(tree);
 }
 
-/* ---- forwarding to the controller ---- */
+/* ---- forwarding ---- */
 
 static struct ctl_client *
 pending_client(struct master *m, const struct ctl_pending *p)
@@ -275,9 +276,17 @@ bounded_deadline(int64_t asked)
 	return asked;
 }
 
+static const char *
+absent(enum proc to)
+{
+	return to == PROC_REST ? "the REST helper is not there" :
+				 "the PostgreSQL controller is not there";
+}
+
+/* The query's variable part goes along. */
 static void
 forward(struct master *m, uint32_t place, const struct ipc_msg *msg,
-    const struct msg_request *request)
+    enum proc to, uint16_t type, const void *body)
 {
 	const struct msg_ctl_query *query = msg->body;
 	struct ctl_client *c = &m->clients[place];
@@ -292,13 +301,13 @@ forward(struct master *m, uint32_t place, const struct ipc_msg *msg,
 		return;
 	}
 	p->deadline_ns = bounded_deadline(msg->hdr.deadline_ns);
-	if (supervise_send(m, PROC_POSTGRES, MSG_REQUEST, 0, m->next_id,
-		p->deadline_ns, request, NULL, 0, -1) == -1) {
-		answer(c, msg->hdr.id, 503,
-		    "the PostgreSQL controller is not there");
+	if (supervise_send(m, to, type, 0, m->next_id, p->deadline_ns, body,
+		msg->var, msg->hdr.var_len, -1) == -1) {
+		answer(c, msg->hdr.id, 503, absent(to));
 		return;
 	}
 	p->id = m->next_id++;
+	p->to = to;
 	p->query_id = msg->hdr.id;
 	p->place = place;
 	p->serial = c->serial;
@@ -331,7 +340,7 @@ newest(const struct ipc_msg *msg, uint32_t limit, size_t *len)
 }
 
 void
-control_answer(struct master *m, const struct ipc_msg *msg)
+control_answer(struct master *m, enum proc from, const struct ipc_msg *msg)
 {
 	const struct msg_request_reply *reply = msg->body;
 	struct ctl_pending *p = NULL;
@@ -340,7 +349,8 @@ control_answer(struct master *m, const struct ipc_msg *msg)
 	uint32_t i;
 
 	for (i = 0; i < CTL_MAX_PENDING && p == NULL; i++)
-		if (m->pending[i].id != 0 && m->pending[i].id == msg->hdr.id)
+		if (m->pending[i].id != 0 && m->pending[i].id == msg->hdr.id &&
+		    m->pending[i].to == from)
 			p = &m->pending[i];
 	if (p == NULL)
 		return; /* late: the deadline has answered */
@@ -353,15 +363,18 @@ control_answer(struct master *m, const struct ipc_msg *msg)
 }
 
 void
-control_lost(struct master *m)
+control_lost(struct master *m, enum proc proc)
 {
 	uint32_t i;
 
 	for (i = 0; i < CTL_MAX_PENDING; i++)
-		if (m->pending[i].id != 0)
+		if (m->pending[i].id != 0 && m->pending[i].to == proc)
 			pending_done(m, &m->pending[i], 503,
-			    "the PostgreSQL controller was lost, the outcome "
-			    "is unknown",
+			    proc == PROC_REST ?
+				"the REST helper was lost, the outcome is "
+				"unknown" :
+				"the PostgreSQL controller was lost, the "
+				"outcome is unknown",
 			    NULL, 0);
 }
 
@@ -401,7 +414,7 @@ query_journal(struct master *m, uint32_t place, const struct ipc_msg *msg)
 	memset(&request, 0, sizeof(request));
 	request.kind = REQUEST_JOURNAL;
 	request.timeout = -1;
-	forward(m, place, msg, &request);
+	forward(m, place, msg, PROC_POSTGRES, MSG_REQUEST, &request);
 }
 
 static void
@@ -434,7 +447,10 @@ query(struct master *m, uint32_t place, const struct ipc_msg *msg)
 		query_restart(m, c, msg->hdr.id, q->proc);
 		break;
 	case CTL_REQUEST:
-		forward(m, place, msg, &q->request);
+		forward(m, place, msg, PROC_POSTGRES, MSG_REQUEST, &q->request);
+		break;
+	case CTL_ACTION:
+		forward(m, place, msg, PROC_REST, MSG_ACTION, &q->action);
 		break;
 	case CTL_QUERY_KIND_COUNT:
 		break;

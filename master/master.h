@@ -68,8 +68,9 @@ struct ctl_client {
 	uint32_t waiting; /* of its queries, how many are forwarded */
 };
 
-struct ctl_pending { /* a query forwarded to the controller */
+struct ctl_pending { /* a query forwarded to a helper */
 	uint64_t id; /* of our request; 0 = free place */
+	enum proc to;
 	uint64_t query_id;
 	uint32_t place;
 	uint32_t serial;
@@ -268,10 +269,10 @@ void control_close(struct master *);
 uint32_t control_poll(struct master *, struct pollfd *);
 /* Act upon the same entries. */
 void control_events(struct master *, const struct pollfd *, uint32_t n);
-/* Answer from the controller to a forwarded query. */
-void control_answer(struct master *, const struct ipc_msg *);
-/* The controller is gone: outcome of what was forwarded is unknown. */
-void control_lost(struct master *);
+/* Answer from the controller or rest to a forwarded query. */
+void control_answer(struct master *, enum proc from, const struct ipc_msg *);
+/* That helper is gone: the outcome of what was forwarded to it is unknown. */
+void control_lost(struct master *, enum proc);
 void control_timers(struct master *, int64_t now);
 int64_t control_next(const struct master *);
 

@@ -423,7 +423,8 @@ dispatch(struct master *m, struct helper_proc *h, const struct ipc_msg *msg)
 		on_notify(m, h, msg->body);
 		break;
 	case MSG_REQUEST_REPLY:
-		control_answer(m, msg);
+	case MSG_ACTION_REPLY:
+		control_answer(m, h->proc, msg);
 		break;
 	default: /* the catalogue lets nothing else pass */
 		break;
@@ -549,8 +550,7 @@ helper_died(struct master *m, struct helper_proc *h, int status)
 	h->pid = 0;
 	h->kill_ns = 0;
 	h->ready = false;
-	if (h->proc == PROC_POSTGRES)
-		control_lost(m);
+	control_lost(m, h->proc);
 	if (again && h->restart_ns <= now)
 		start_again(m, h->proc);
 	else

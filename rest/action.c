@@ -139,13 +139,22 @@ action_free(struct action *a)
 void
 action_text(struct action *a, int code, const char *text)
 {
-	httpd_reply_text(a->q, code, text);
+	struct rest *r = a->rest;
+
+	if (a->q != NULL)
+		httpd_reply_text(a->q, code, text);
+	else
+		r->ops.answer(r->ops.ctx, a->local_id, code, text);
 	action_free(a);
 }
 
 void
 action_page(struct action *a, int code)
 {
+	if (a->q == NULL) {
+		action_text(a, code, httpd_reason(code));
+		return;
+	}
 	httpd_error(a->q, code, NULL);
 	action_free(a);
 }
@@ -343,6 +352,51 @@ post_citus(struct rest *r, struct httpd_request *q)
 
 	if (a != NULL)
 		action_text(a, 200, "OK");
+}
+
+/* ---- asked over the control socket ---- */
+
+void
+rest_local_action(
+    struct rest *r, uint64_t id, enum api_action kind, struct tree *body)
+{
+	struct action *a = calloc(1, sizeof(*a));
+
+	if (a == NULL || body == NULL || body->type != TREE_MAP) {
+		free(a);
+		tree_free(body);
+		r->ops.answer(r->ops.ctx, id, 400, "the body is not usable");
+		return;
+	}
+	a->rest = r;
+	a->local_id = id;
+	a->body = body;
+	switch (kind) {
+	case API_SWITCHOVER:
+		/* of this node, without saying so */
+		if (tree_get(body, "leader") == NULL)
+			(void)tree_set(
+			    body, "leader", tree_text(r->names.name));
+		action_switch_start(a, false);
+		break;
+	case API_FAILOVER:
+		a->failover = true;
+		action_switch_start(a, false);
+		break;
+	case API_CANCEL_SWITCHOVER:
+		action_switch_start(a, true);
+		break;
+	case API_RESTART:
+		action_restart_start(a, false);
+		break;
+	case API_CANCEL_RESTART:
+		action_restart_start(a, true);
+		break;
+	case API_KIND_COUNT:
+	default: /* the catalogue lets nothing else pass */
+		action_text(a, 400, "no such action");
+		break;
+	}
 }
 
 /* ---- routing ---- */

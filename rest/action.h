@@ -9,8 +9,9 @@
 /* One request that waits for others. */
 struct action {
 	struct rest *rest;
-	struct httpd_request *q;
-	struct tree *body; /* map, never NULL */
+	struct httpd_request *q; /* NULL: asked over the control socket */
+	uint64_t local_id;	 /* then: of that query */
+	struct tree *body;	 /* map, never NULL */
 	void (*go)(struct action *, const struct view *);
 	struct msg_request req;
 	/* switchover, failover */
@@ -50,6 +51,10 @@ const char *action_member(
     const struct action *, const char *key, size_t size, bool *bad);
 /* Tell the HA loop that something was written. */
 void action_wake(struct rest *);
+
+/* Let the request's own file go on with an action of the control socket. */
+void action_restart_start(struct action *, bool cancel);
+void action_switch_start(struct action *, bool cancel);
 
 void action_restart(struct rest *, struct httpd_request *);
 void action_restart_delete(struct rest *, struct httpd_request *);

@@ -173,12 +173,24 @@ restart_go(struct action *a, const struct view *v)
 }
 
 void
+action_restart_start(struct action *a, bool cancel)
+{
+	if (!cancel) {
+		action_live(a, restart_go);
+		return;
+	}
+	a->req.kind = REQUEST_CANCEL_RESTART;
+	a->req.timeout = -1;
+	action_request(a, NULL, SHORT_NS, "no reply from the HA loop");
+}
+
+void
 action_restart(struct rest *r, struct httpd_request *q)
 {
 	struct action *a = action_new(r, q, false);
 
 	if (a != NULL)
-		action_live(a, restart_go);
+		action_restart_start(a, false);
 }
 
 void
@@ -186,9 +198,6 @@ action_restart_delete(struct rest *r, struct httpd_request *q)
 {
 	struct action *a = action_bare(r, q);
 
-	if (a == NULL)
-		return;
-	a->req.kind = REQUEST_CANCEL_RESTART;
-	a->req.timeout = -1;
-	action_request(a, NULL, SHORT_NS, "no reply from the HA loop");
+	if (a != NULL)
+		action_restart_start(a, true);
 }

@@ -345,7 +345,7 @@ action_switch(struct rest *r, struct httpd_request *q, bool failover)
 	if (a == NULL)
 		return;
 	a->failover = failover;
-	action_live(a, switch_go);
+	action_switch_start(a, false);
 }
 
 /* ---- DELETE /switchover (17.5) ---- */
@@ -392,5 +392,11 @@ action_switch_delete(struct rest *r, struct httpd_request *q)
 	struct action *a = action_bare(r, q);
 
 	if (a != NULL)
-		action_live(a, delete_go);
+		action_switch_start(a, true);
+}
+
+void
+action_switch_start(struct action *a, bool cancel)
+{
+	action_live(a, cancel ? delete_go : switch_go);
 }

@@ -240,6 +240,31 @@ take_view(struct app *a, const struct ipc_msg *m)
 	rest_view(a->rest, v);
 }
 
+/* Of the control socket, by way of the master. */
+static void
+take_action(struct app *a, const struct ipc_msg *m)
+{
+	const struct msg_action *body = m->body;
+	struct tree *doc = m->hdr.var_len == 0 ?
+	    tree_map() :
+	    tree_decode(m->var, m->hdr.var_len);
+
+	rest_local_action(a->rest, m->hdr.id, (enum api_action)body->kind, doc);
+}
+
+static void
+app_answer(void *ctx, uint64_t id, int code, const char *text)
+{
+	struct app *a = ctx;
+	struct msg_request_reply r;
+
+	memset(&r, 0, sizeof(r));
+	r.code = (uint32_t)code;
+	(void)text_set(r.text, sizeof(r.text), text);
+	(void)helper_reply_id(
+	    a->helper, PROC_MASTER, id, MSG_ACTION_REPLY, &r, NULL, 0);
+}
+
 static void
 app_message(
     struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
@@ -257,6 +282,9 @@ app_message(
 		break;
 	case MSG_DCS_VIEW:
 		take_view(a, m);
+		break;
+	case MSG_ACTION:
+		take_action(a, m);
 		break;
 	case MSG_RESTARTS:
 		memcpy(a->rest->restarts,
@@ -346,6 +374,7 @@ main(int argc, char **argv)
 		.request = app_request,
 		.notify = app_notify,
 		.queued = app_queued,
+		.answer = app_answer,
 		.ctx = &app,
 	};
 

@@ -30,6 +30,8 @@ struct rest_ops {
 	/* NOTIFY to the master. */
 	int (*notify)(void *ctx, enum notify_kind kind);
 	size_t (*queued)(void *ctx);
+	/* The end of an action of the control socket. */
+	void (*answer)(void *ctx, uint64_t id, int code, const char *text);
 	void *ctx;
 };
 
@@ -126,6 +128,11 @@ const struct buf *rest_document(struct rest *, const struct facts *);
 /* Unsafe requests (action*.c).  False when nothing handles method + name. */
 bool rest_action(
     struct rest *, struct httpd_request *, const char *name, size_t len);
+
+/* The same of the control socket: the body (taken over) is a map with the
+ * members that the request would have; ends in ops.answer(id). */
+void rest_local_action(
+    struct rest *, uint64_t id, enum api_action, struct tree *body);
 
 /* TLS context from the PEM texts; NULL with *error (static text) set. */
 SSL_CTX *tls_context(const struct rest *, const struct tree *restapi,

@@ -62,6 +62,10 @@ daemon_link(const struct ctl *ctl, const struct parsed *p)
 	for (i = 0; i < n && fd == -1; i++)
 		if ((fd = connect_to(paths[i])) == -1 && errno != ENOENT)
 			e = errno;
+	if (fd == -1 && e == EACCES)
+		ctl_error("only root, the owner of the database and its group "
+			  "may use the control socket %s",
+		    paths[i - 1]);
 	if (fd == -1)
 		ctl_error(
 		    "no answer on the control socket %s: %s\n"
@@ -95,17 +99,23 @@ wait_link(struct link *link, int64_t until)
 
 struct tree *
 local_ask(const struct ctl *ctl, const struct parsed *p,
-    const struct msg_ctl_query *query, int seconds, struct msg_ctl_reply *reply)
+    const struct msg_ctl_query *query, const struct tree *var, int seconds,
+    struct msg_ctl_reply *reply)
 {
 	struct link *link = daemon_link(ctl, p);
 	int64_t until = clock_boot_ns() + seconds * NS_PER_SEC;
 	struct ipc_msg msg;
 	struct tree *tree = NULL;
+	uint8_t *buf = NULL;
+	size_t len = 0;
 	int rc;
 
-	if (link_send(link, MSG_CTL_QUERY, 0, 1, until, query, NULL, 0, -1) ==
+	if (var != NULL && (!tree_encode(var, &buf, &len) || len > MAX_ACTION))
+		ctl_error("the request is too long");
+	if (link_send(link, MSG_CTL_QUERY, 0, 1, until, query, buf, len, -1) ==
 	    -1)
 		ctl_error("control socket: %s", strerror(errno));
+	free(buf);
 	while ((rc = link_next(link, &msg)) == 0) {
 		wait_link(link, until);
 		if (link_read(link) == -1 && (rc = link_next(link, &msg)) != 1)
@@ -130,7 +140,8 @@ static struct tree *
 ask(const struct ctl *ctl, const struct parsed *p,
     const struct msg_ctl_query *query, struct msg_ctl_reply *reply)
 {
-	struct tree *tree = local_ask(ctl, p, query, ANSWER_SECONDS, reply);
+	struct tree *tree =
+	    local_ask(ctl, p, query, NULL, ANSWER_SECONDS, reply);
 
 	if (reply->code != 200)
 		ctl_error("%s (status %u)", reply->text, reply->code);
@@ -142,7 +153,6 @@ local_query(struct msg_ctl_query *q, enum ctl_query_kind kind)
 {
 	memset(q, 0, sizeof(*q));
 	q->kind = kind;
-	q->request.kind = REQUEST_JOURNAL; /* a valid value, not used */
 	q->request.timeout = -1;
 }
 
@@ -460,6 +470,10 @@ cmd_local(struct ctl *ctl, const struct parsed *p)
 	if (strcmp(what, "reinit") == 0)
 		return local_reinit(ctl, p);
 	if (strcmp(what, "switchover") == 0)
-		return local_switchover(ctl, p);
+		return local_switchover(ctl, p, false);
+	if (strcmp(what, "failover") == 0)
+		return local_switchover(ctl, p, true);
+	if (strcmp(what, "flush") == 0)
+		return local_flush(ctl, p);
 	ctl_error("local: no such action: %s", what);
 }

@@ -108,6 +108,10 @@ static const struct opt local_opts[] = { { "--socket", NULL, OPT_TEXT, NULL,
 	    "restart: seconds until PostgreSQL must be up" },
 	{ "--from-leader", NULL, OPT_FLAG, NULL,
 	    "reinit: get basebackup from leader" },
+	{ "--pg-version", NULL, OPT_TEXT, NULL,
+	    "restart: if the PostgreSQL version is less than this" },
+	{ "--scheduled", NULL, OPT_TEXT, NULL,
+	    "restart, switchover: at this time (e.g. ISO 8601)" },
 	CANDIDATE, END };
 static const struct opt pause_opts[] = { GROUP,
 	{ "--wait", NULL, OPT_FLAG, NULL,
@@ -203,13 +207,16 @@ const struct command commands[] = {
 	    "  patronictl list orders -f json\n" },
 	{ "local", "Ask the daemon of this node",
 	    "[processes|journal|reload|restart-helper NAME|log-level LEVEL|"
-	    "restart|reinit|switchover]",
+	    "restart|reinit|switchover|failover|flush restart|"
+	    "flush switchover]",
 	    NULL, 2, 0, local_opts, cmd_local,
 	    "  patronictl -c /etc/patroni/patroni.yml local\n"
 	    "  patronictl -c /etc/patroni/patroni.yml local journal -n 20\n"
 	    "  patronictl -c /etc/patroni/patroni.yml local log-level debug\n"
 	    "  patronictl -c /etc/patroni/patroni.yml local restart "
-	    "--pending\n" },
+	    "--pending\n"
+	    "  patronictl -c /etc/patroni/patroni.yml local switchover "
+	    "--candidate db2\n" },
 	{ "pause", "Disable auto failover", OPTIONAL, NULL, 1, 0, pause_opts,
 	    cmd_pause, "  patronictl pause orders --wait\n" },
 	{ "promote-cluster", "Promote cluster, make it run standalone",

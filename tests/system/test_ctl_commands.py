@@ -255,18 +255,66 @@ def test_local_actions(healthy):
     assert standby.postmaster() != before
     done = run(healthy, "local", "restart", "--pending", "--force", node=standby.name)
     assert done.returncode == 1 and "Failed: restart for member" in done.stdout
-    assert refused(healthy, "local", "switchover", "--force", node=standby.name) == \
-        f"Member {standby.name} is not the leader of cluster test"
+    out = run(healthy, "local", "switchover", "--force", node=standby.name)
+    assert out.returncode == 1 and out.stdout == (
+        f"Failed: switchover for member {standby.name}, status code=412, "
+        "(leader name does not match)\n")
     done = run(healthy, "local", "reinit", "--force", node=leader)
     assert done.returncode == 1 and "Failed: reinitialize for member" in done.stdout
     out = ctl(healthy, "local", "reinit", "--force", node=standby.name)
     assert f"Success: reinitialize on member {standby.name}" in out
     healthy.wait_healthy()
-    out = ctl(healthy, "local", "switchover", "--candidate", replicas[1], "--force", node=leader)
-    assert f"Success: {replicas[1]} leads now\n" in out
     assert refused(healthy, "local", "nonsense") == "local: no such action: nonsense"
     assert refused(healthy, "local", "--socket", "/nonexistent/socket").startswith(
         "no answer on the control socket /nonexistent/socket: ")
+
+
+def test_local_switchover_through_the_daemon(healthy):
+    """The daemon judges, writes and waits, as for the REST API; patronictl
+    touches no store: it is told of none here."""
+    leader, replicas = names(healthy)
+
+    def local(*arguments, node=leader, **options):
+        done = subprocess.run(
+            [str(BUILD / "patronictl"), "local", *arguments, "--socket",
+             str(healthy[node].socket)],
+            capture_output=True, text=True, timeout=120,
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"}, **options)
+        return done.returncode, done.stdout
+
+    def failed(what, code, why):
+        return 1, f"Failed: {what} for member this node, status code={code}, ({why})\n"
+    assert local("switchover", "--candidate", "nobody", "--force") == failed(
+        "switchover", 412, "candidate does not exists")
+    assert local("switchover", "--candidate", leader, "--force") == failed(
+        "switchover", 400, "Switchover target and source are the same")
+    assert local("switchover", "--force", "--scheduled", "2001-01-01T00:00Z") == failed(
+        "switchover", 422, "Cannot schedule switchover in the past")
+    assert local("switchover", input="n\n") == (
+        1, "Are you sure you want to switch over from this node? [y/N]: ")
+    at = "2035-01-02T03:04:05+01:00"
+    assert local("switchover", "--scheduled", at, "--force") == (
+        0, "Success: switchover on member this node: Switchover scheduled\n")
+    assert local("flush", "switchover") == (
+        0, "Success: flush scheduled switchover on member this node: "
+        "scheduled switchover deleted\n")
+    assert local("flush", "switchover") == failed(
+        "flush scheduled switchover", 404, "no switchover is scheduled")
+    assert local("restart", "--scheduled", at, "--force")[1].startswith(
+        "Success: scheduled restart on member this node: ")
+    wait_for("the schedule in the table", lambda: at in ctl(healthy, "list"))
+    assert local("flush", "restart", "--force")[0] == 0
+    assert local("restart", "--pg-version", "10.1", "--force")[1].startswith(
+        "Failed: restart for member this node, status code=503, (")
+    assert local("failover", "--force")[0] == 1
+    code, out = local("switchover", "--candidate", replicas[1], input="y\n")
+    assert (code, out) == (
+        0, "Are you sure you want to switch over from this node? [y/N]: Success: switchover on "
+        f'member this node: Successfully switched over to "{replicas[1]}"\n')
+    assert healthy.wait_leader().name == replicas[1]
+    healthy.wait_healthy()
+    assert local("failover", "--candidate", leader, "--force") == (
+        0, f'Success: failover on member this node: Successfully failed over to "{leader}"\n')
 
 
 # -- pause

@@ -60,8 +60,23 @@ run_sim() {
 	fi
 }
 
+# What only root can test: being several users.
+run_root() {
+	local rc
+	[ "$(id -u)" = 0 ] || return 0
+	/usr/bin/python3 -m pytest -p no:cacheprovider -q \
+		tests/system/test_ctl_access.py >"$out/root" 2>&1
+	rc=$?
+	tail -n 1 "$out/root"
+	if [ "$rc" = 0 ]; then count 1 0; else
+		count 0 1
+		tail -n 60 "$out/root"
+	fi
+}
+
 run_system() {
 	local line ok bad
+	run_root
 	# beside Python Patroni: minutes, and only where that is installed
 	local ignore=--ignore=tests/system/test_interop.py
 	if [ -n "$long" ]; then

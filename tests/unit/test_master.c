@@ -108,7 +108,10 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 		(void)link_send(
 		    link, MSG_STOPPED, 0, 0, 0, &stopped, NULL, 0, -1);
 		_exit(0);
+	case MSG_ACTION:
 	case MSG_REQUEST: {
+		uint16_t type = msg->hdr.type == MSG_ACTION ? MSG_ACTION_REPLY :
+							      MSG_REQUEST_REPLY;
 		struct msg_request_reply reply;
 
 		memset(&reply, 0, sizeof(reply));
@@ -116,8 +119,10 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 		(void)text_set(reply.text, sizeof(reply.text), "from fake");
 		if (told_to(name, "mute"))
 			break;
-		(void)link_send(link, MSG_REQUEST_REPLY, IPC_FLAG_REPLY,
-		    msg->hdr.id, 0, &reply, NULL, 0, -1);
+		if (told_to(name, "dies"))
+			_exit(1);
+		(void)link_send(link, type, IPC_FLAG_REPLY, msg->hdr.id, 0,
+		    &reply, NULL, 0, -1);
 		break;
 	}
 	default:
@@ -548,6 +553,65 @@ test_control(void **state)
 	link_close(c);
 }
 
+/* Actions of the REST API go to rest, and its death is their answer: nobody
+ * waits for a helper that cannot answer any more. */
+static void
+test_control_action(void **state)
+{
+	struct msg_ctl_query q;
+	struct msg_ctl_reply r;
+	struct link *c;
+
+	(void)state;
+	control_open(&m);
+	start_all();
+	c = client();
+	memset(&q, 0, sizeof(q));
+	q.kind = CTL_ACTION;
+	q.action.kind = API_SWITCHOVER;
+	ask(c, &q, 1, 0, &r, NULL);
+	assert_int_equal(r.code, 200);
+	assert_string_equal(r.text, "from fake");
+	touch("rest.mute");
+	ask(c, &q, 2, clock_boot_ns() + 100 * NS_PER_MS, &r, NULL);
+	assert_int_equal(r.code, 504);
+	assert_int_equal(unlink("rest.mute"), 0);
+	touch("rest.dies");
+	ask(c, &q, 3, 0, &r, NULL);
+	assert_int_equal(r.code, 503);
+	assert_string_equal(
+	    r.text, "the REST helper was lost, the outcome is unknown");
+	assert_int_equal(unlink("rest.dies"), 0);
+	UNTIL(m.helpers[PROC_REST].ready);
+	ask(c, &q, 4, 0, &r, NULL);
+	assert_int_equal(r.code, 200);
+	link_close(c);
+}
+
+/* What is not in the catalogue costs the client its connection. */
+static void
+test_control_malformed(void **state)
+{
+	struct msg_ctl_query q;
+	struct ipc_msg msg;
+	struct link *c;
+	int rc = 0;
+
+	(void)state;
+	control_open(&m);
+	start_all();
+	c = client();
+	memset(&q, 0, sizeof(q));
+	q.kind = CTL_ACTION; /* of no kind */
+	assert_int_equal(
+	    link_send(c, MSG_CTL_QUERY, 0, 1, 0, &q, NULL, 0, -1), 0);
+	UNTIL((rc = link_read(c)) == -1);
+	assert_int_equal(rc, -1);
+	assert_int_equal(link_next(c, &msg), 0);
+	link_close(c);
+	assert_int_equal(m.phase, PHASE_RUNNING);
+}
+
 static void
 test_control_stale(void **state)
 {
@@ -751,6 +815,8 @@ main(int argc, char **argv)
 		T(test_stop_hung_helper),
 		T(test_orphans),
 		T(test_control),
+		T(test_control_action),
+		T(test_control_malformed),
 		T(test_control_stale),
 		T(test_log_rotation),
 		T(test_device),

@@ -212,7 +212,7 @@ setup(void **state)
 {
 	static const char config[] = "{\"ttl\":30,\"a\":{\"b\":1}}";
 	static const struct rest_ops ops = { fake_request, fake_notify, NULL,
-		NULL };
+		NULL, NULL };
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t len = sizeof(a);
