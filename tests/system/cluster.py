@@ -142,6 +142,9 @@ def kill(pid, sig):
 class Etcd:
     """One real etcd server that can be stopped, frozen and restarted."""
 
+    host = "127.0.0.1"
+    prefix = ()  # of the command: what puts it elsewhere
+
     def __init__(self, directory, ports):
         self.dir = directory / "etcd"
         self.client = ports.take()
@@ -151,13 +154,13 @@ class Etcd:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.client}"
+        return f"http://{self.host}:{self.client}"
 
     def start(self):
-        peer = f"http://127.0.0.1:{self.peer}"
+        peer = f"http://{self.host}:{self.peer}"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["etcd", "--name", "e", "--data-dir", str(self.dir),
+                [*self.prefix, "etcd", "--name", "e", "--data-dir", str(self.dir),
                  "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                  "--initial-cluster", f"e={peer}", "--log-level", "error",
@@ -204,6 +207,9 @@ class Etcd:
 class Node:
     """One daemon with its PostgreSQL."""
 
+    host = "127.0.0.1"
+    prefix = ()  # of the command: what puts it elsewhere
+
     def __init__(self, cluster, name, tags=None, extra=None):
         self.cluster = cluster
         self.name = name
@@ -225,9 +231,9 @@ class Node:
             "name": self.name,
             "control_socket": str(self.socket),
             "log": {"level": "DEBUG" if os.environ.get("DEBUG") else "INFO"},
-            "etcd3": {"hosts": [f"127.0.0.1:{self.cluster.etcd.client}"]},
-            "restapi": {"listen": f"127.0.0.1:{self.rest_port}",
-                        "connect_address": f"127.0.0.1:{self.rest_port}"},
+            "etcd3": {"hosts": [f"{self.cluster.etcd.host}:{self.cluster.etcd.client}"]},
+            "restapi": {"listen": f"{self.host}:{self.rest_port}",
+                        "connect_address": f"{self.host}:{self.rest_port}"},
             "bootstrap": {
                 "dcs": dict({"ttl": 20, "loop_wait": 5, "retry_timeout": 5,
                              "postgresql": {"use_pg_rewind": True, "parameters": {
@@ -237,8 +243,8 @@ class Node:
                 "initdb": [{"encoding": "UTF8"}, {"auth": "trust"}, "data-checksums"],
             },
             "postgresql": {
-                "listen": f"127.0.0.1:{self.pg_port}",
-                "connect_address": f"127.0.0.1:{self.pg_port}",
+                "listen": f"{self.host}:{self.pg_port}",
+                "connect_address": f"{self.host}:{self.pg_port}",
                 "data_dir": str(self.data),
                 "bin_dir": str(PG_BIN),
                 "pgpass": str(self.dir / "pgpass"),
@@ -262,7 +268,7 @@ class Node:
         assert self.process is None or self.process.poll() is not None
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [str(BUILD / "patroni"), str(self.config)],
+                [*self.prefix, str(BUILD / "patroni"), str(self.config)],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.dir,
                 env=dict(os.environ, **self.environment), start_new_session=True)
         return self
@@ -331,7 +337,7 @@ class Node:
 
     def rest(self, path="/patroni", method="GET", body=None, timeout=10):
         """(status, text)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.rest_port, timeout=timeout)
         try:
             data = json.dumps(body) if body is not None else None
             connection.request(method, path, data)
@@ -348,7 +354,7 @@ class Node:
 
     def connect(self, **options):
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.pg_port, user="postgres", dbname="postgres",
+            host=self.host, port=self.pg_port, user="postgres", dbname="postgres",
             connect_timeout=5, **options)
         connection.autocommit = True
         return connection
