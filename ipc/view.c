@@ -19,6 +19,10 @@ view_free(struct view *v)
 {
 	if (v == NULL)
 		return;
+	if (v->shares > 0) {
+		v->shares--;
+		return;
+	}
 	for (uint32_t i = 0; i < v->nmembers; i++) {
 		tree_free(v->members[i].tags_doc);
 		tree_free(v->members[i].pending_restart_reason);
@@ -32,6 +36,16 @@ view_free(struct view *v)
 	free(v->failsafe);
 	free(v->members);
 	free(v);
+}
+
+struct view *
+view_share(const struct view *v)
+{
+	struct view *held = (struct view *)(uintptr_t)v;
+
+	if (held != NULL)
+		held->shares++;
+	return held;
 }
 
 /* Copy an array; true for an empty one. */
@@ -90,6 +104,7 @@ view_copy(const struct view *v)
 	if (v == NULL || (c = malloc(sizeof(*c))) == NULL)
 		return NULL;
 	*c = *v;
+	c->shares = 0;
 	c->members = NULL;
 	ok = copy_tree(&c->config, v->config);
 	ok =

@@ -3,7 +3,8 @@
  *
  * Made by the dcs helper (and by patronictl, which links the drivers) from
  * the keys of the store; read by the HA core, the controller and the REST
- * helper.  A view is immutable once made; it is freed as a whole.
+ * helper.  A view is immutable once made; it is freed as a whole, when the
+ * last of its holders gives it up.
  */
 #ifndef IPC_VIEW_H
 #define IPC_VIEW_H
@@ -77,6 +78,7 @@ struct view_failsafe {
 };
 
 struct view {
+	uint32_t shares;	/* further holders, view_share() */
 	int64_t loaded_wall_us; /* when it was read from the store */
 	int64_t loaded_ns;	/* the same, CLOCK_BOOTTIME */
 
@@ -134,6 +136,10 @@ struct view {
 
 struct view *view_new(void);   /* empty view; NULL when memory is short */
 void view_free(struct view *); /* NULL allowed */
+/* Hold an immutable view as well: the same pointer, to be given to
+ * view_free() once more.  Not for one that is still being filled in. */
+struct view *view_share(const struct view *);
+/* One that the caller may change; NULL when memory is short. */
 struct view *view_copy(const struct view *);
 /* Binary form for messages; rules as for tree_encode/tree_decode. */
 bool view_encode(const struct view *, uint8_t **out, size_t *len);

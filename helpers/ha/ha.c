@@ -44,6 +44,7 @@ ha_free(struct ha *h)
 		view_free(h->views[i]);
 	tree_free(h->tags_doc);
 	tree_free(h->dynamic);
+	tree_free(h->read_doc);
 	free(h->views);
 	free(h->trees);
 	free(h->blobs);
@@ -78,10 +79,12 @@ run_begin(struct ha *h, enum run_kind kind, const struct event *input)
 	h->input = input;
 	h->start = h->now;
 	h->wall_start = h->wall;
-	h->emitted = 0;
+	h->emitted = h->noted = 0;
+	h->read_view = NULL;
+	h->run_reasons[0] = h->run_effects[0] = '\0';
 	h->nanswers = 0;
 	h->waiting = 0;
-	h->base = h->s;
+	state_copy(&h->base, &h->s);
 }
 
 static void
@@ -154,13 +157,15 @@ run_pass(struct ha *h)
 {
 	enum rc rc;
 
-	h->s = h->base;
-	memset(&h->p, 0, sizeof(h->p));
+	state_copy(&h->s, &h->base);
+	pass_begin(&h->p);
 	h->p.now = h->start;
 	rc = run_once(h);
 	if (rc == RC_PENDING) {
 		if (h->p.ordinal > h->emitted)
 			h->emitted = h->p.ordinal;
+		if (h->p.notes > h->noted)
+			h->noted = h->p.notes;
 		return;
 	}
 	if (rc != RC_OK)

@@ -57,6 +57,8 @@ struct ha_config {
 	bool remove_data_on_rewind_failure;
 	int32_t pg_ctl_timeout; /* s */
 	bool has_pre_promote;
+	bool mute;		/* make no texts for log and journal: for who
+				   throws them away (tests/sim) */
 	uint64_t test_break; /* only under HA_TEST_BREAK: rules to break, a bit
 				each (tests/sim/rules.def) */
 	const struct tree *dynamic; /* dynamic document in use at start (cache
@@ -112,14 +114,11 @@ struct ha_pg {
 	bool replay_paused;
 	bool receiver_streaming;
 	char replication_state[WORD_SIZE];
-	char ssn[4096]; /* live synchronous_standby_names */
 	char synchronous_commit[WORD_SIZE];
 	bool archiving; /* archive_mode on, and there is an archive_command */
 	uint32_t nsenders;
-	struct ha_sender senders[MAX_MEMBERS];
 	/* facts that need no SQL */
 	enum ha_datadir datadir;
-	char datadir_error[TEXT_SIZE];
 	char sysid[WORD_SIZE];	 /* "" = invalid */
 	uint32_t server_version; /* 150004; 0 unknown */
 	bool has_recovery_files; /* standby.signal, recovery.signal, .conf */
@@ -129,10 +128,14 @@ struct ha_pg {
 	bool callback_seen; /* a callback has run since the daemon started */
 	char ready_callback_pending; /* controller bookkeeping, opaque */
 	const struct tree *slots;    /* {name: lsn} for /status, may be NULL */
-	/* logical slots that must be copied from the leader; "" = none */
-	char slots_to_copy[TEXT_SIZE];
 	const struct tree *pending_restart_reason; /* may be NULL */
 	char postmaster_start_time[WORD_SIZE];
+	/* long and seldom filled; ha_pg_copy() takes what is in use */
+	char datadir_error[TEXT_SIZE];
+	/* logical slots that must be copied from the leader; "" = none */
+	char slots_to_copy[TEXT_SIZE];
+	char ssn[4096]; /* live synchronous_standby_names */
+	struct ha_sender senders[MAX_MEMBERS];
 };
 
 /* Answer to FX_CONTROL: pg_controldata. */
@@ -206,8 +209,7 @@ struct ha_job {
 	bool has_node;
 	bool node_remote; /* standby_cluster's remote member */
 	bool clone_without_leader;
-	bool from_leader; /* reinitialize: basebackup only */
-	struct view_member node;
+	bool from_leader;   /* reinitialize: basebackup only */
 	enum pg_role role;  /* to publish/run callbacks with */
 	int64_t timeout_ns; /* 0 = none: result "still starting" allowed */
 	enum ha_stop_mode stop_mode;
@@ -215,8 +217,9 @@ struct ha_job {
 	bool want_safepoint;	/* STOP: report PROGRESS_SAFEPOINT */
 	bool want_shutdown_lsn; /* STOP: report PROGRESS_SHUT_DOWN */
 	bool block_callbacks;
-	char text[4096];	/* SET_SSN: value, "" = remove */
 	const struct tree *doc; /* SET_CONFIG: document */
+	struct view_member node;
+	char text[4096]; /* SET_SSN: value, "" = remove */
 };
 
 enum ha_job_result {
@@ -315,8 +318,6 @@ struct ha_fx {
 	uint64_t id;	  /* of an ask */
 	int64_t deadline; /* asks: give up (outcome failed/unknown) then */
 	int64_t at;	  /* DELAY, TIMER */
-	struct ha_dcs dcs;
-	struct ha_job job;
 	uint32_t timeline;
 	uint32_t npeers;		   /* POLL, FAILSAFE_POST */
 	const struct view_failsafe *peers; /* npeers of them */
@@ -329,17 +330,23 @@ struct ha_fx {
 	enum pg_role role;
 	enum ha_callback callback;
 	uint64_t request; /* REPLY: id given with EV_REQUEST */
-	struct msg_request_reply reply;
 	struct msg_dcs_settings settings;
 	int code;
 	int level;	      /* LOG: enum log_level */
 	char rule[WORD_SIZE]; /* LOG, JOURNAL: rule id */
-	char text[2048];      /* LOG, JOURNAL result text */
-	/* JOURNAL: what the decision was made of, why, what it set going;
-	 * "" = nothing to tell */
-	char inputs[HA_INPUTS];
-	char reasons[HA_REASONS]; /* "; " between them */
-	char effects[HA_EFFECTS]; /* ", " between them */
+	union {		      /* by type; of the others nothing is set */
+		struct ha_dcs dcs; /* DCS */
+		struct ha_job job; /* JOB, RECOVERY_DIFF, DIVERGENCE */
+		struct msg_request_reply reply; /* REPLY */
+		struct {
+			char text[2048]; /* LOG, JOURNAL result text */
+			/* JOURNAL: what the decision was made of, why, what it
+			 * set going; "" = nothing to tell */
+			char inputs[HA_INPUTS];
+			char reasons[HA_REASONS]; /* "; " between them */
+			char effects[HA_EFFECTS]; /* ", " between them */
+		};
+	};
 };
 
 /* Effects of one ha_event() call, in order.  Owned by the core, valid until
@@ -380,7 +387,7 @@ struct ha_ev {
 	enum outcome outcome;	 /* VIEW, DCS */
 	int64_t sent;		 /* VIEW, DCS: when the request went out */
 	int64_t token;		 /* DCS: new token */
-	const struct view *view; /* VIEW; copied by the core */
+	const struct view *view; /* VIEW; shared by the core: immutable */
 	const struct ha_pg *pg;
 	const struct ha_control *control;
 	enum ha_recovery_diff diff;
@@ -409,7 +416,7 @@ struct ha *ha_new(const struct ha_config *);
 void ha_free(struct ha *);
 /*
  * Feed one event.  Never blocks, never fails.  All pointers in the event are
- * copied or used up before it returns.  now: CLOCK_BOOTTIME ns, must not go
+ * copied, shared (the view) or used up before it returns.  now: CLOCK_BOOTTIME ns, must not go
  * back; wall_us: wall clock.  *out lists the effects to carry out in order.
  */
 void ha_event(struct ha *, const struct ha_ev *, int64_t now, int64_t wall_us,
@@ -444,6 +451,9 @@ struct ha_rule {
 const struct ha_rule *ha_rule(uint32_t);
 /* NULL: no such rule. */
 const struct ha_rule *ha_rule_find(const char *id);
+
+/* A copy of what is in use; trees are not copied. */
+void ha_pg_copy(struct ha_pg *to, const struct ha_pg *from);
 
 /* ttl, loop_wait, retry_timeout after the clamping of config.md 6.4. */
 void ha_clamp(int64_t ttl, int64_t loop_wait, int64_t retry_timeout,

@@ -15,6 +15,32 @@
 
 #include "ha_int.h"
 
+/* Thousands of these are made a second in the simulator: no more is cleared
+ * than somebody may read. */
+static void
+fx_clear(struct ha_fx *fx, enum ha_fx_type type)
+{
+	memset(fx, 0, offsetof(struct ha_fx, dcs));
+	fx->type = type;
+	switch (type) {
+	case FX_DCS:
+		memset(&fx->dcs, 0, sizeof(fx->dcs));
+		break;
+	case FX_JOB:
+	case FX_RECOVERY_DIFF:
+	case FX_DIVERGENCE:
+		job_init(&fx->job, JOB_NONE);
+		break;
+	case FX_REPLY:
+		memset(&fx->reply, 0, sizeof(fx->reply));
+		break;
+	default:
+		fx->text[0] = fx->inputs[0] = '\0';
+		fx->reasons[0] = fx->effects[0] = '\0';
+		break;
+	}
+}
+
 /* An effect outside the ordinals of a run. */
 struct ha_fx *
 fx_append(struct ha *h, enum ha_fx_type type)
@@ -30,17 +56,25 @@ fx_append(struct ha *h, enum ha_fx_type type)
 		h->fx_cap = want;
 	}
 	fx = &h->fx[h->nfx++];
-	memset(fx, 0, sizeof(*fx));
-	fx->type = type;
+	fx_clear(fx, type);
 	return fx;
+}
+
+/* Emitted by an earlier pass of this run. */
+static bool
+is_repetition(const struct ha *h)
+{
+	return h->run != RUN_NONE && h->p.ordinal < h->emitted;
 }
 
 struct ha_fx *
 fx_new(struct ha *h, enum ha_fx_type type)
 {
-	if (h->run == RUN_NONE || h->p.ordinal++ >= h->emitted)
+	bool repetition = is_repetition(h);
+
+	h->p.ordinal++;
+	if (!repetition)
 		return fx_append(h, type);
-	memset(&h->scratch, 0, sizeof(h->scratch));
 	h->scratch.type = type;
 	return &h->scratch;
 }
@@ -112,12 +146,20 @@ await(struct ha *h, uint64_t id, const struct ha_ev **out)
 void
 ha_log(struct ha *h, int level, const char *rule, const char *fmt, ...)
 {
+	bool repetition = is_repetition(h);
 	struct ha_fx *fx = fx_new(h, FX_LOG);
 	va_list ap;
 
+	if (repetition) {
+		if (rule != NULL && rule != h->p.rule)
+			h->p.notes++;
+		return;
+	}
 	fx->level = level;
 	if (rule != NULL)
 		(void)text_set(fx->rule, sizeof(fx->rule), rule);
+	if (h->conf.mute)
+		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(fx->text, sizeof(fx->text), fmt, ap);
 	va_end(ap);
@@ -131,6 +173,8 @@ say(struct ha *h, const char *rule, const char *fmt, ...)
 	va_list ap;
 
 	(void)text_set(h->p.rule, sizeof(h->p.rule), rule);
+	if (h->conf.mute)
+		return RC_MSG;
 	va_start(ap, fmt);
 	(void)vsnprintf(h->p.msg, sizeof(h->p.msg), fmt, ap);
 	va_end(ap);
@@ -151,10 +195,9 @@ ask_delay(struct ha *h, int64_t ns)
 static void
 take_snapshot(struct ha *h, const struct ha_pg *pg)
 {
-	if (pg != NULL)
-		h->p.pg = *pg;
-	else
-		memset(&h->p.pg, 0, sizeof(h->p.pg));
+	static const struct ha_pg none;
+
+	ha_pg_copy(&h->p.pg, pg != NULL ? pg : &none);
 	h->p.have_pg = true;
 	h->s.pg_state = h->p.pg.state;
 }
@@ -272,7 +315,8 @@ dcs_wait(struct ha *h, uint64_t id, enum outcome *outcome, int64_t *sent)
 void
 job_init(struct ha_job *job, enum ha_job_kind kind)
 {
-	memset(job, 0, sizeof(*job));
+	memset(job, 0, offsetof(struct ha_job, text));
+	job->text[0] = '\0';
 	job->kind = kind;
 	job->role = ROLE_REPLICA;
 }
@@ -296,7 +340,8 @@ job_start(struct ha *h, const struct ha_job *job)
 {
 	struct ha_fx *fx = ask_new(h, FX_JOB, 0); /* its limits are its own */
 
-	fx->job = *job;
+	memcpy(&fx->job, job, offsetof(struct ha_job, text));
+	memcpy(fx->job.text, job->text, strlen(job->text) + 1);
 	h->p.asked_job = job->kind;
 	journal_job(h, job->kind);
 	return fx->id;

@@ -56,7 +56,11 @@ failsafe_written(struct ha *h)
 void
 failsafe_clear(struct ha *h)
 {
-	memset(&h->s.failsafe, 0, sizeof(h->s.failsafe));
+	struct failsafe_record *f = &h->s.failsafe;
+
+	f->until = 0;
+	f->nslots = 0;
+	f->name[0] = f->conn_url[0] = f->api_url[0] = '\0';
 }
 
 bool

@@ -141,11 +141,11 @@ struct action {
 };
 
 struct failsafe_record {
-	int64_t until;	      /* stamp + ttl; 0 = none */
+	int64_t until; /* stamp + ttl; 0 = none */
+	uint32_t nslots;
 	char name[NAME_SIZE]; /* "" on the primary itself */
 	char conn_url[URL_SIZE];
 	char api_url[URL_SIZE];
-	uint32_t nslots;
 	struct view_slot slots[MAX_MEMBERS];
 };
 
@@ -167,12 +167,12 @@ struct scheduled_restart {
 
 /* What sync.c remembers of SSN (spec 13.3). */
 struct sync_memory {
-	char seen[4096]; /* live SSN last parsed */
 	bool known;
 	uint64_t reference; /* LSN a new standby has to reach */
+	bool warned; /* strict warning shown */
 	uint32_t nready;
+	char seen[4096];		    /* live SSN last parsed */
 	char ready[MAX_MEMBERS][NAME_SIZE]; /* lower case */
-	bool warned;			    /* strict warning shown */
 };
 
 struct retained { /* dcs.md 2.7 */
@@ -181,8 +181,9 @@ struct retained { /* dcs.md 2.7 */
 };
 
 /*
- * Everything that outlives a cycle.  Plain data: a snapshot is an
- * assignment.  The views pointed to are kept by the engine until no state
+ * Everything that outlives a cycle.  Plain data: a snapshot is a copy of the
+ * part up to `failsafe` and of what is in use of the tables behind it
+ * (state_copy()).  The views pointed to are kept by the engine until no state
  * refers to them.
  */
 struct state {
@@ -217,14 +218,9 @@ struct state {
 	bool found_replica; /* running as replica when we attached */
 	bool initialized;   /* row 16 was decided for this process */
 	struct action action;
-	struct failsafe_record failsafe;
 	uint32_t nfailsafe_members; /* last read or written /failsafe */
 	bool failsafe_usable;	    /* ... it is an object */
-	struct view_failsafe failsafe_members[MAX_MEMBERS];
-	struct scheduled_restart restart;
-	struct sync_memory sync;
 	uint32_t nretained;
-	struct retained retained[2 * MAX_MEMBERS];
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
 	bool wd_maybe; /* armed by a controller before us? */
@@ -243,13 +239,21 @@ struct state {
 	bool exiting;
 	int exit_code;
 	uint64_t next_id;
+	/* copied as far as they are in use */
+	struct failsafe_record failsafe;
+	struct view_failsafe failsafe_members[MAX_MEMBERS];
+	struct scheduled_restart restart;
+	struct sync_memory sync;
+	struct retained retained[2 * MAX_MEMBERS];
 };
 
-/* Facts of one pass of one run; rebuilt by every pass. */
+/* Facts of one pass of one run; rebuilt by every pass.  What stands from `pg`
+ * on is emptied, not cleared (pass_begin()). */
 struct pass {
 	int64_t now;
 	uint32_t ordinal; /* effects so far */
 	uint32_t used;	  /* answers so far */
+	uint32_t notes;	  /* for the journal so far */
 	bool have_pg;
 	bool decided; /* rows 19/20 were reached */
 	bool role_warned, lock_logged;
@@ -262,8 +266,6 @@ struct pass {
 	struct view_member remote; /* the standby cluster's remote member */
 	char msg[1024];
 	char rule[WORD_SIZE];
-	char reasons[HA_REASONS]; /* for the journal */
-	char effects[HA_EFFECTS];
 };
 
 enum run_kind {
@@ -303,7 +305,10 @@ struct ha {
 	const struct event *input; /* RUN_ACTION, RUN_REQUEST */
 	int64_t start, wall, wall_start;
 	uint64_t waiting;
-	uint32_t emitted;
+	uint32_t emitted; /* effects of the passes before */
+	uint32_t noted;	  /* their notes for the journal: */
+	char run_reasons[HA_REASONS];
+	char run_effects[HA_EFFECTS];
 	uint32_t nanswers;
 	struct event *answers[MAX_ANSWERS];
 	/* events that wait */
@@ -314,10 +319,14 @@ struct ha {
 	int64_t now;
 	char reasons[HA_REASONS]; /* from between the cycles, for the journal */
 	char effects[HA_EFFECTS];
+	/* what options_read() made of the document read last */
+	struct tree *read_doc;
+	const struct view *read_view; /* ... of this one, in this run */
+	struct options read_options;
 	/* memory */
 	struct ha_fx *fx;
 	uint32_t nfx, fx_cap;
-	struct ha_fx scratch;
+	struct ha_fx scratch; /* of an effect that was emitted before */
 	uint32_t nviews, views_cap;
 	struct view **views;
 	uint32_t ntrees, trees_cap;
@@ -329,6 +338,8 @@ struct ha {
 /* ---- ha_mem.c: memory ---- */
 
 void *ha_alloc(size_t); /* zeroed; aborts when memory is short */
+void state_copy(struct state *to, const struct state *from);
+void pass_begin(struct pass *);
 struct event *event_copy(const struct ha_ev *, int64_t now);
 void ha_event_free(struct event *);
 /* Keep a view until no state refers to it; a tree until the next event. */
@@ -344,6 +355,11 @@ void list_add(struct tree *, struct tree *);
 
 /* ---- ha_ask.c: effects and answers ---- */
 
+/*
+ * A new effect, its head and what belongs to its type cleared.  fx_new() gives
+ * a scratch place when an earlier pass of the run has emitted it: write what
+ * you like, it goes nowhere, and is not cleared.
+ */
 struct ha_fx *fx_append(struct ha *, enum ha_fx_type);
 struct ha_fx *fx_new(struct ha *, enum ha_fx_type);
 struct ha_fx *ask_new(struct ha *, enum ha_fx_type, int64_t timeout_ns);

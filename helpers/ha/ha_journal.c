@@ -4,8 +4,8 @@
  * here; the ring and its readers are the controller's.
  *
  * Reasons are the log lines that carry a rule id, and the answers of peers;
- * effects are what changes something.  Both are gathered in every pass of a
- * run, and the last pass has them all.  What happened between two cycles (an
+ * effects are what changes something.  Both are gathered while a run goes on;
+ * a pass adds what the passes before it have not.  What happened between two cycles (an
  * action went on, a request came) is told with the next one.
  */
 #include <stdarg.h>
@@ -87,25 +87,32 @@ join(char *list, size_t size, const char *separator, const char *parts)
 	}
 }
 
+/* True when nobody wants it noted, or a pass before has noted it. */
+static bool
+is_noted(struct ha *h)
+{
+	return h->run == RUN_NONE || h->conf.mute || h->p.notes++ < h->noted;
+}
+
 void
 journal_reason(struct ha *h, const char *fmt, ...)
 {
 	char part[TEXT_SIZE];
 	va_list ap;
 
-	if (h->run == RUN_NONE)
+	if (is_noted(h))
 		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(part, sizeof(part), fmt, ap);
 	va_end(ap);
-	append(h->p.reasons, sizeof(h->p.reasons), "; ", part);
+	append(h->run_reasons, sizeof(h->run_reasons), "; ", part);
 }
 
 static void
 effect(struct ha *h, const char *name)
 {
-	if (name != NULL && h->run != RUN_NONE)
-		append(h->p.effects, sizeof(h->p.effects), ", ", name);
+	if (name != NULL && !is_noted(h))
+		append(h->run_effects, sizeof(h->run_effects), ", ", name);
 }
 
 void
@@ -171,8 +178,8 @@ inputs(const struct ha *h, char *out, size_t size)
 void
 journal_carry(struct ha *h)
 {
-	join(h->reasons, sizeof(h->reasons), "; ", h->p.reasons);
-	join(h->effects, sizeof(h->effects), ", ", h->p.effects);
+	join(h->reasons, sizeof(h->reasons), "; ", h->run_reasons);
+	join(h->effects, sizeof(h->effects), ", ", h->run_effects);
 }
 
 void
@@ -183,11 +190,13 @@ journal_decision(struct ha *h)
 
 	fx->level = LOG_LVL_INFO;
 	memcpy(fx->rule, h->p.rule, sizeof(fx->rule));
+	if (h->conf.mute)
+		return;
 	(void)snprintf(fx->text, sizeof(fx->text), "%s%s", prefix, h->p.msg);
 	inputs(h, fx->inputs, sizeof(fx->inputs));
 	memcpy(fx->reasons, h->reasons, sizeof(fx->reasons));
 	memcpy(fx->effects, h->effects, sizeof(fx->effects));
-	join(fx->reasons, sizeof(fx->reasons), "; ", h->p.reasons);
-	join(fx->effects, sizeof(fx->effects), ", ", h->p.effects);
+	join(fx->reasons, sizeof(fx->reasons), "; ", h->run_reasons);
+	join(fx->effects, sizeof(fx->effects), ", ", h->run_effects);
 	h->reasons[0] = h->effects[0] = '\0';
 }

@@ -41,16 +41,80 @@ dup_tree(const struct tree *t)
 	return copy;
 }
 
+void
+ha_pg_copy(struct ha_pg *to, const struct ha_pg *from)
+{
+	memcpy(to, from, offsetof(struct ha_pg, datadir_error));
+	strcpy(to->datadir_error, from->datadir_error);
+	strcpy(to->slots_to_copy, from->slots_to_copy);
+	strcpy(to->ssn, from->ssn);
+	if (to->nsenders > MAX_MEMBERS)
+		to->nsenders = MAX_MEMBERS;
+	memcpy(
+	    to->senders, from->senders, to->nsenders * sizeof(to->senders[0]));
+}
+
+static void
+copy_failsafe(struct failsafe_record *to, const struct failsafe_record *from)
+{
+	/* none is most of the time, and has nothing in it */
+	if (to->until == 0 && from->until == 0)
+		return;
+	memcpy(to, from,
+	    offsetof(struct failsafe_record, slots) +
+		from->nslots * sizeof(from->slots[0]));
+}
+
+static void
+copy_restart(
+    struct scheduled_restart *to, const struct scheduled_restart *from)
+{
+	if (to->set || from->set)
+		*to = *from;
+}
+
+static void
+copy_sync(struct sync_memory *to, const struct sync_memory *from)
+{
+	memcpy(to, from, offsetof(struct sync_memory, seen));
+	strcpy(to->seen, from->seen);
+	memcpy(to->ready, from->ready, from->nready * sizeof(from->ready[0]));
+}
+
+void
+state_copy(struct state *to, const struct state *from)
+{
+	memcpy(to, from, offsetof(struct state, failsafe));
+	copy_failsafe(&to->failsafe, &from->failsafe);
+	memcpy(to->failsafe_members, from->failsafe_members,
+	    from->nfailsafe_members * sizeof(from->failsafe_members[0]));
+	copy_restart(&to->restart, &from->restart);
+	copy_sync(&to->sync, &from->sync);
+	memcpy(to->retained, from->retained,
+	    from->nretained * sizeof(from->retained[0]));
+}
+
+void
+pass_begin(struct pass *p)
+{
+	static const struct ha_pg none;
+
+	memset(p, 0, offsetof(struct pass, pg));
+	ha_pg_copy(&p->pg, &none);
+	p->remote.name[0] = p->msg[0] = p->rule[0] = '\0';
+}
+
 static void
 copy_pg(struct event *e)
 {
-	e->pg = dup_bytes(e->ev.pg, sizeof(*e->pg));
+	e->pg = malloc(sizeof(*e->pg));
+	if (e->pg == NULL)
+		abort();
+	ha_pg_copy(e->pg, e->ev.pg);
 	e->slots = dup_tree(e->pg->slots);
 	e->reason = dup_tree(e->pg->pending_restart_reason);
 	e->pg->slots = e->slots;
 	e->pg->pending_restart_reason = e->reason;
-	if (e->pg->nsenders > MAX_MEMBERS)
-		e->pg->nsenders = MAX_MEMBERS;
 	e->ev.pg = e->pg;
 }
 
@@ -72,12 +136,7 @@ event_copy(const struct ha_ev *ev, int64_t now)
 
 	e->ev = *ev;
 	e->at = now;
-	if (ev->view != NULL) {
-		e->view = view_copy(ev->view);
-		if (e->view == NULL)
-			abort();
-		e->ev.view = e->view;
-	}
+	e->ev.view = e->view = view_share(ev->view);
 	if (ev->pg != NULL)
 		copy_pg(e);
 	if (ev->control != NULL)

@@ -156,6 +156,21 @@ options_read(const struct tree *doc, struct options *o)
 		o->sync_mode = get_sync_mode(doc);
 }
 
+/* The same document is read in every pass of every cycle: remember it. */
+static const struct options *
+options_of(struct ha *h, const struct view *v)
+{
+	if (h->read_view == v)
+		return &h->read_options;
+	if (h->read_doc == NULL || !tree_equal(h->read_doc, v->config)) {
+		options_read(v->config, &h->read_options);
+		tree_free(h->read_doc);
+		h->read_doc = tree_copy(v->config);
+	}
+	h->read_view = v;
+	return &h->read_options;
+}
+
 /*
  * Take /config of the view just loaded (spec 3.3): kept when it is missing
  * or invalid.  The controller gets the document once per change.
@@ -164,14 +179,14 @@ void
 options_adopt(struct ha *h)
 {
 	const struct view *v = h->s.view;
-	struct options was = h->s.opt;
+	struct msg_dcs_settings was = h->s.opt.time;
 	struct ha_job job;
 
 	if (v == NULL || v->config == NULL || v->config_modify == 0 ||
 	    tree_count(v->config) == 0)
 		return;
-	options_read(v->config, &h->s.opt);
-	if (memcmp(&was.time, &h->s.opt.time, sizeof(was.time)) != 0)
+	h->s.opt = *options_of(h, v);
+	if (memcmp(&was, &h->s.opt.time, sizeof(was)) != 0)
 		fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;
 	if (h->s.config_modify == v->config_modify)
 		return;

@@ -126,16 +126,17 @@ publish(struct ha *h)
 	struct msg_dcs_touch *t = &fx->dcs.u.touch;
 	uint64_t id = fx->id;
 
-	memcpy(t->conn_url, h->conf.conn_url, sizeof(t->conn_url));
-	memcpy(t->api_url, h->conf.api_url, sizeof(t->api_url));
-	memcpy(t->proxy_url, h->conf.proxy_url, sizeof(t->proxy_url));
+	strcpy(t->conn_url, h->conf.conn_url);
+	strcpy(t->api_url, h->conf.api_url);
+	strcpy(t->proxy_url, h->conf.proxy_url);
 	t->state = (uint32_t)h->p.pg.state;
 	t->role = (uint32_t)h->s.role;
 	t->checkpoint_pending = trusted(h) && h->s.rewind != REWIND_CHECKPOINT;
 	t->pending_restart = h->p.pg.pending_restart;
 	t->pause = h->s.opt.pause;
 	fill_lsn_block(h, t);
-	fx->dcs.doc = member_document(h);
+	if (fx != &h->scratch)
+		fx->dcs.doc = member_document(h);
 	return id;
 }
 

@@ -429,10 +429,10 @@ static void
 on_local(struct world *w, struct ev *e)
 {
 	struct ask *a = ask_find(e->n, e->id, e->arg);
-	static const struct ha_divergence no_divergence;
-	struct ha_divergence d = no_divergence;
+	static const struct ha_pg no_facts;
+	static struct ha_divergence d;
+	static struct ha_pg pg;
 	struct ha_control control;
-	struct ha_pg *pg = NULL;
 	struct ha_ev ev;
 
 	if (a == NULL)
@@ -442,11 +442,9 @@ on_local(struct world *w, struct ev *e)
 	switch (a->type) {
 	case FX_PG_STATUS:
 		ev.type = EV_PG_STATUS;
-		pg = calloc(1, sizeof(*pg));
-		if (pg == NULL)
-			abort();
-		facts_status(e->n, pg);
-		ev.pg = pg;
+		ha_pg_copy(&pg, &no_facts);
+		facts_status(e->n, &pg);
+		ev.pg = &pg;
 		break;
 	case FX_CONTROL:
 		ev.type = EV_CONTROL;
@@ -459,6 +457,7 @@ on_local(struct world *w, struct ev *e)
 		break;
 	case FX_DIVERGENCE:
 		ev.type = EV_DIVERGENCE;
+		memset(&d, 0, offsetof(struct ha_divergence, history));
 		facts_divergence(e->n, named(w, a->job), &d);
 		ev.divergence = &d;
 		break;
@@ -468,7 +467,6 @@ on_local(struct world *w, struct ev *e)
 	}
 	a->answered = true;
 	node_feed(e->n, &ev);
-	free(pg);
 	ask_close(w, a);
 }
 

@@ -175,6 +175,7 @@ configure(struct node *n, struct ha_config *c)
 	c->remove_data_on_diverged = !w->use_rewind;
 	c->remove_data_on_rewind_failure = true;
 	c->pg_ctl_timeout = 60;
+	c->mute = !w->tracing;
 #ifdef HA_TEST_BREAK
 	c->test_break = w->broken == BREAK_NONE ? 0 : UINT64_C(1) << w->broken;
 #endif

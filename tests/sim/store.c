@@ -294,10 +294,9 @@ view_of_member(
 	const struct store_member *s = &w->store.members[n->i];
 	const struct msg_dcs_touch *t = &s->data;
 
-	memset(m, 0, sizeof(*m));
 	(void)text_set(m->name, sizeof(m->name), n->name);
-	memcpy(m->conn_url, t->conn_url, sizeof(m->conn_url));
-	memcpy(m->api_url, t->api_url, sizeof(m->api_url));
+	strcpy(m->conn_url, t->conn_url);
+	strcpy(m->api_url, t->api_url);
 	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
 	(void)text_set(m->role, sizeof(m->role), pg_role_name(t->role));
 	(void)text_set(m->version, sizeof(m->version), "4.1.0");
@@ -321,7 +320,7 @@ view_members(const struct world *w, struct view *v)
 {
 	int i;
 
-	v->members = need(calloc(MAX_NODES, sizeof(*v->members)));
+	v->members = need(calloc((size_t)w->nnodes, sizeof(*v->members)));
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.members[i].there &&
 		    w->store.members[i].expires > w->now)

@@ -303,6 +303,7 @@ w_answer_poll(struct world *w, const struct ha_fx *fx)
 static void
 w_answer(struct world *w, const struct ha_fx *fx)
 {
+	struct view *shown = NULL;
 	struct ha_ev ev;
 
 	w->now += w->ask_takes;
@@ -311,7 +312,9 @@ w_answer(struct world *w, const struct ha_fx *fx)
 		ev = w_ev(EV_VIEW, fx->id);
 		ev.outcome = w->load_outcome;
 		ev.sent = w->now - w->ask_takes;
-		ev.view = ev.outcome == OUTCOME_OK ? w->view : NULL;
+		/* the core keeps what it is shown; ours goes on changing */
+		if (ev.outcome == OUTCOME_OK)
+			ev.view = shown = view_copy(w->view);
 		break;
 	case FX_DCS:
 		ev = w_ev(EV_DCS, fx->id);
@@ -365,6 +368,7 @@ w_answer(struct world *w, const struct ha_fx *fx)
 		return;
 	}
 	w_event(w, &ev);
+	view_free(shown);
 }
 
 static void
