@@ -11,8 +11,10 @@
 
 #include "../helpers/sandbox.h"
 #include "../ipc/clock.h"
+#include "../ipc/log.h"
 #include "dcs.h"
 #include "peers.h"
+#include "resolve.h"
 #include "serve.h"
 
 #define MAX_PENDING 128
@@ -35,6 +37,7 @@ struct serve {
 	struct helper *helper;
 	struct dcs *dcs;
 	struct peers *peers;
+	struct resolver *resolver;
 	char readable[MAX_READABLE][PATH_SIZE]; /* kept open to a reload */
 	uint32_t nreadable;
 	LIST_HEAD(, pending) pending;
@@ -45,6 +48,8 @@ struct serve {
 	bool push_again;
 	struct view *pushed; /* what rest has */
 	uint64_t served;
+	struct msg_dcs_figures figures;
+	int64_t looked;	      /* for files that the sandbox hides */
 	char told[TEXT_SIZE]; /* text of the last HELPER_INFO */
 	bool stopping;
 };
@@ -83,6 +88,46 @@ pending_free(struct pending *p)
 		helper_stopped(s->helper, 0);
 }
 
+/*
+ * Something could not be reached.  When that is because a resolver file was
+ * replaced, of which Landlock knows the old one only, a new process helps.
+ * Requests in flight count as of unknown outcome, and the lock is kept.
+ */
+static void
+look_for_hidden_files(struct serve *s)
+{
+	int64_t now = clock_boot_ns();
+
+	if (s->looked != 0 && now - s->looked < NS_PER_SEC)
+		return;
+	s->looked = now;
+	if (!sandbox_stale())
+		return;
+	log_warn("a file of the resolver was replaced: the helper ends, to be "
+		 "started with access to the new one");
+	exit(0);
+}
+
+/* Figures of the store for /metrics; those of rest itself are its own. */
+static void
+count(struct pending *p, bool ok)
+{
+	struct serve *s = p->serve;
+	struct msg_dcs_figures *f = &s->figures;
+
+	if (!ok)
+		look_for_hidden_files(s);
+	if (p->from != PROC_POSTGRES)
+		return;
+	f->requests++;
+	f->failures += !ok;
+	f->last_ns = clock_boot_ns() - p->started;
+	f->total_ns += f->last_ns;
+	if (helper_linked(s->helper, PROC_REST))
+		(void)helper_send_newest(
+		    s->helper, PROC_REST, MSG_DCS_FIGURES, f, NULL, 0);
+}
+
 static void
 reply_result(
     struct serve *s, enum proc to, uint64_t id, const struct msg_result *r)
@@ -115,6 +160,7 @@ on_view(const struct dcs_reply *r, void *arg)
 
 	if (!p->lost)
 		reply_view(p->serve, p->from, p->id, r);
+	count(p, r->outcome == OUTCOME_OK);
 	pending_free(p);
 }
 
@@ -136,18 +182,24 @@ on_done(const struct dcs_reply *r, void *arg)
 	    helper_linked(p->serve->helper, PROC_POSTGRES))
 		helper_send_newest(p->serve->helper, PROC_POSTGRES,
 		    MSG_DCS_WAKE, &wake, NULL, 0);
+	count(p, r->outcome == OUTCOME_OK || r->outcome == OUTCOME_REFUSED);
 	pending_free(p);
 }
 
 static void
-on_peers(const struct peer_status *status, uint32_t count, void *arg)
+on_peers(const struct peer_status *status, uint32_t n, void *arg)
 {
 	struct pending *p = arg;
-	struct msg_peers m = { .count = count };
+	struct msg_peers m = { .count = n };
+	uint32_t i, silent = 0;
 
 	if (!p->lost)
 		helper_reply_id(p->serve->helper, p->from, p->id, MSG_DCS_PEERS,
-		    &m, status, count * sizeof(*status));
+		    &m, status, n * sizeof(*status));
+	for (i = 0; i < n; i++)
+		silent += !status[i].reachable;
+	if (silent > 0)
+		look_for_hidden_files(p->serve);
 	pending_free(p);
 }
 
@@ -162,6 +214,31 @@ on_liveness(uint32_t code, void *arg)
 
 	if (!p->lost)
 		reply_result(p->serve, p->from, p->id, &m);
+	pending_free(p);
+}
+
+static void
+reply_addresses(
+    struct serve *s, enum proc to, uint64_t id, const struct tree *addresses)
+{
+	uint8_t *var = NULL;
+	size_t len = 0;
+
+	if (addresses != NULL && !tree_encode(addresses, &var, &len))
+		len = 0;
+	helper_reply_id(s->helper, to, id, MSG_DCS_ADDRESSES, NULL, var, len);
+	free(var);
+}
+
+static void
+on_addresses(const struct tree *addresses, bool all, void *arg)
+{
+	struct pending *p = arg;
+
+	if (!p->lost)
+		reply_addresses(p->serve, p->from, p->id, addresses);
+	if (!all)
+		look_for_hidden_files(p->serve);
 	pending_free(p);
 }
 
@@ -183,6 +260,9 @@ refuse(
 	case MSG_DCS_FAILSAFE_POST:
 		helper_reply(s->helper, from, m, MSG_DCS_PEERS, &none, NULL, 0);
 		break;
+	case MSG_DCS_RESOLVE:
+		reply_addresses(s, from, m->hdr.id, NULL);
+		break;
 	default:
 		helper_reply(s->helper, from, m, MSG_DCS_RESULT, &r, NULL, 0);
 	}
@@ -201,6 +281,9 @@ to_peers(struct serve *s, const struct ipc_msg *m, const struct tree *doc,
 	case MSG_DCS_FAILSAFE_POST:
 		return peers_failsafe(
 		    s->peers, doc, m->body, deadline, on_peers, p);
+	case MSG_DCS_RESOLVE:
+		return resolver_start(
+		    s->resolver, doc, deadline, on_addresses, p);
 	default:
 		return peers_liveness(s->peers,
 		    ((const struct msg_url *)m->body)->url, deadline,
@@ -301,7 +384,7 @@ request(struct serve *s, enum proc from, const struct ipc_msg *m)
 		refuse(s, from, m, "too many requests in flight");
 	else if (m->hdr.type == MSG_DCS_POLL ||
 	    m->hdr.type == MSG_DCS_FAILSAFE_POST ||
-	    m->hdr.type == MSG_DCS_LIVENESS) {
+	    m->hdr.type == MSG_DCS_LIVENESS || m->hdr.type == MSG_DCS_RESOLVE) {
 		if (!to_peers(s, m, doc, deadline, p)) {
 			refuse(s, from, m, "too many requests in flight");
 			pending_free(p);
@@ -325,7 +408,7 @@ on_message(struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
 			    set->retry_timeout);
 		return;
 	}
-	if (m->hdr.type >= MSG_DCS_LOAD && m->hdr.type <= MSG_DCS_LIVENESS)
+	if (m->hdr.type >= MSG_DCS_LOAD && m->hdr.type <= MSG_DCS_RESOLVE)
 		request(s, from, m);
 	else
 		log_warn("unexpected message %s from %s", msg_name(m->hdr.type),
@@ -435,6 +518,9 @@ on_link(struct helper *h, enum proc peer, bool up, void *arg)
 	if (p->from == peer)
 		p->lost = true;
 	if (peer == PROC_REST) {
+		if (up)
+			(void)helper_send_newest(s->helper, PROC_REST,
+			    MSG_DCS_FIGURES, &s->figures, NULL, 0);
 		view_free(s->pushed);
 		s->pushed = NULL;
 		if (up && s->push_timer != NULL)
@@ -461,7 +547,9 @@ first_config(struct serve *s, struct helper *h, const struct tree *conf)
 	s->helper = h;
 	s->push_timer = evtimer_new(helper_base(h), on_push_timer, s);
 	s->info_timer = evtimer_new(helper_base(h), on_info_timer, s);
-	if (s->push_timer == NULL || s->info_timer == NULL)
+	s->resolver = resolver_new(helper_base(h));
+	if (s->push_timer == NULL || s->info_timer == NULL ||
+	    s->resolver == NULL)
 		return "out of memory";
 	if ((s->peers = peers_open(helper_base(h), conf, err, sizeof(err))) ==
 	    NULL)
@@ -571,6 +659,7 @@ serve_free(struct serve *s)
 		return;
 	dcs_close(s->dcs);
 	peers_close(s->peers);
+	resolver_free(s->resolver);
 	while ((p = LIST_FIRST(&s->pending)) != NULL) {
 		LIST_REMOVE(p, entry);
 		free(p);

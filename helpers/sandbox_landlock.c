@@ -127,12 +127,25 @@ allow_reading(int ruleset, const char *path)
 	return rc == 0;
 }
 
+/* Not what permissions forbid: a restart would not help then. */
+static bool
+opens(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd == -1)
+		return false;
+	close(fd);
+	return true;
+}
+
 static void
 allow_dcs(int ruleset, const char *const *read_paths)
 {
 	for (size_t i = 0; i < COUNT(resolver_files); i++)
 		readable_at_start[i] =
-		    allow_reading(ruleset, resolver_files[i]);
+		    allow_reading(ruleset, resolver_files[i]) &&
+		    opens(resolver_files[i]);
 	for (size_t i = 0; i < COUNT(dcs_paths); i++)
 		(void)allow_reading(ruleset, dcs_paths[i]);
 	for (; read_paths != NULL && *read_paths != NULL; read_paths++)
@@ -170,16 +183,9 @@ landlock_enter(enum proc self, const char *const *read_paths)
 bool
 sandbox_stale(void)
 {
-	for (size_t i = 0; i < COUNT(resolver_files); i++) {
-		int fd;
-
-		if (!readable_at_start[i])
-			continue;
-		fd = open(resolver_files[i], O_RDONLY | O_CLOEXEC);
-		if (fd != -1)
-			close(fd);
-		else if (errno == EACCES || errno == EPERM)
+	for (size_t i = 0; i < COUNT(resolver_files); i++)
+		if (readable_at_start[i] && !opens(resolver_files[i]) &&
+		    (errno == EACCES || errno == EPERM))
 			return true;
-	}
 	return false;
 }

@@ -99,9 +99,10 @@ struct msg_device_open {
 	char path[PATH_SIZE];
 };
 
-/* How often each helper was restarted; for /metrics. */
+/* What the master knows of each helper, by enum proc; for /metrics. */
 struct msg_restarts {
-	uint32_t count[PROC_COUNT]; /* by enum proc */
+	uint32_t count[PROC_COUNT];
+	uint32_t queue_bytes[PROC_COUNT]; /* unsent, as last reported */
 };
 
 enum notify_kind {
@@ -238,6 +239,12 @@ struct peer_status {
 	uint32_t pad;
 	struct tags tags;
 	char text[TEXT_SIZE]; /* body or error, shortened, for the log */
+};
+
+/* Requests of postgres to the store since the helper started; for /metrics. */
+struct msg_dcs_figures {
+	uint64_t requests, failures;
+	int64_t total_ns, last_ns; /* from the request to its answer */
 };
 
 struct msg_peers { /* var: count × struct peer_status, one per target */

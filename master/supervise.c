@@ -262,8 +262,10 @@ tell_restarts(struct master *m)
 	int p;
 
 	memset(&msg, 0, sizeof(msg));
-	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
+	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++) {
 		msg.count[p] = m->helpers[p].restarts;
+		msg.queue_bytes[p] = m->helpers[p].info.queue_bytes;
+	}
 	(void)supervise_send(
 	    m, PROC_REST, MSG_RESTARTS, 0, 0, 0, &msg, NULL, 0, -1);
 }
@@ -397,8 +399,12 @@ static void
 on_info(
     struct master *m, struct helper_proc *h, const struct msg_helper_info *msg)
 {
+	bool moved = h->info.queue_bytes != msg->queue_bytes;
+
 	h->info = *msg;
 	h->has_info = true;
+	if (moved)
+		tell_restarts(m);
 	if (h->proc == PROC_POSTGRES)
 		notify_status(m);
 }

@@ -120,28 +120,51 @@ allow_match(const struct allow *a, const struct sockaddr_storage *peer)
 	return (p.addr[full] & mask) == (a->addr[full] & mask);
 }
 
-/* Addresses of members: the host of their api_url, when it is an address. */
-static bool
-member_match(const struct view *v, const struct sockaddr_storage *peer)
+bool
+access_member_host(const struct view_member *m, char *host, size_t size)
 {
-	char host[URL_SIZE];
-	struct allow a;
-	const char *p;
-	uint32_t i;
+	const char *p = strstr(m->api_url, "://");
 	size_t len;
 
+	if (p == NULL)
+		return false;
+	p += 3;
+	len = *p == '[' ? strcspn(p, "]") + 1 : strcspn(p, ":/?#");
+	if (len == 0 || len >= size)
+		return false;
+	memcpy(host, p, len);
+	host[len] = '\0';
+	return strchr(host, '/') == NULL;
+}
+
+static bool
+text_match(const char *text, const struct sockaddr_storage *peer)
+{
+	struct allow a;
+
+	return allow_parse(text, &a) && allow_match(&a, peer);
+}
+
+/* The host of a member's api_url, or what it resolves to, is the peer. */
+static bool
+member_match(const struct view *v, const struct tree *addresses,
+    const struct sockaddr_storage *peer)
+{
+	const struct tree *list, *t;
+	char host[URL_SIZE];
+	uint32_t i, j;
+
 	for (i = 0; v != NULL && i < v->nmembers; i++) {
-		if ((p = strstr(v->members[i].api_url, "://")) == NULL)
+		if (!access_member_host(&v->members[i], host, sizeof(host)))
 			continue;
-		p += 3;
-		len = *p == '[' ? strcspn(p, "]") + 1 : strcspn(p, ":/?#");
-		if (len >= sizeof(host))
-			continue;
-		memcpy(host, p, len);
-		host[len] = '\0';
-		if (strchr(host, '/') == NULL && allow_parse(host, &a) &&
-		    allow_match(&a, peer))
+		if (text_match(host, peer))
 			return true;
+		list = tree_get(addresses, host);
+		for (j = 0; list != NULL && j < tree_count(list); j++) {
+			t = tree_child(list, j);
+			if (t->type == TREE_TEXT && text_match(t->u.s, peer))
+				return true;
+		}
 	}
 	return false;
 }
@@ -264,18 +287,32 @@ access_free(struct access *a)
 /* ---- the checks ---- */
 
 static bool
-address_allowed(const struct access *a, const struct sockaddr_storage *peer,
-    const struct view *view, bool failsafe)
+listed(const struct access *a, const struct sockaddr_storage *peer)
 {
-	bool members = a->include_members && !failsafe;
 	uint32_t i;
 
-	if (!a->restricted && !members)
-		return true;
 	for (i = 0; i < a->nallow; i++)
 		if (allow_match(&a->allow[i], peer))
 			return true;
-	return members && member_match(view, peer);
+	return false;
+}
+
+bool
+access_address_allowed(const struct access *a,
+    const struct sockaddr_storage *peer, const struct view *view,
+    const struct tree *addresses)
+{
+	if (!a->restricted && !a->include_members)
+		return true;
+	return listed(a, peer) ||
+	    (a->include_members && member_match(view, addresses, peer));
+}
+
+/* Members are no exception where the view may be gone. */
+static bool
+failsafe_allowed(const struct access *a, const struct sockaddr_storage *peer)
+{
+	return !a->restricted || listed(a, peer);
 }
 
 /* Takes as long for a wrong text as for the right one. */
@@ -291,11 +328,12 @@ same_secret(const char *got, const char *want)
 
 int
 access_check(const struct access *a, const struct httpd_request *r,
-    const struct view *view, bool failsafe, const char **text,
-    const char **headers)
+    const struct view *view, const struct tree *addresses, bool failsafe,
+    const char **text, const char **headers)
 {
 	*headers = NULL;
-	if (!address_allowed(a, &r->peer, view, failsafe)) {
+	if (failsafe ? !failsafe_allowed(a, &r->peer) :
+		       !access_address_allowed(a, &r->peer, view, addresses)) {
 		*text = "Access is denied";
 		return 403;
 	}

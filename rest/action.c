@@ -12,6 +12,7 @@
 #include "../ipc/log.h"
 #include "../ipc/values.h"
 #include "action.h"
+#include "members.h"
 
 #define FAILSAFE_NS (1800 * NS_PER_MS) /* callers give up after 2 s */
 #define REINIT_NS (300 * NS_PER_SEC)
@@ -27,7 +28,7 @@ refused(struct rest *r, struct httpd_request *q, bool failsafe)
 	int code;
 
 	code = access_check(&r->access, q, rest_cached_view(r, clock_boot_ns()),
-	    failsafe, &text, &headers);
+	    r->addresses, failsafe, &text, &headers);
 	if (code == 0)
 		return false;
 	httpd_reply(q, code, "text/html", headers, text, strlen(text));
@@ -461,7 +462,10 @@ rest_action(
 		    memcmp(table[i].name, name, len) != 0 ||
 		    strcmp(table[i].method, q->head.method) != 0)
 			continue;
-		table[i].handle(r, q);
+		/* a failsafe round never waits for names */
+		if (table[i].handle == post_failsafe ||
+		    !members_wait(r, q, table[i].handle))
+			table[i].handle(r, q);
 		return true;
 	}
 	return false;

@@ -18,8 +18,9 @@ struct document_names {
 
 /* The manager's own figures for /metrics. */
 struct own_metrics {
-	const uint32_t *restarts; /* of each process, by enum proc */
-	size_t queued;		 /* unsent bytes on links */
+	const struct msg_restarts *helpers;
+	const struct msg_dcs_figures *dcs;
+	size_t queued;		 /* unsent bytes on the links of rest */
 	int64_t view_latency_ns; /* last live read, 0 = none */
 	const struct httpd_stats *http;
 };

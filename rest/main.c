@@ -287,9 +287,10 @@ app_message(
 		take_action(a, m);
 		break;
 	case MSG_RESTARTS:
-		memcpy(a->rest->restarts,
-		    ((const struct msg_restarts *)m->body)->count,
-		    sizeof(a->rest->restarts));
+		memcpy(&a->rest->helpers, m->body, sizeof(a->rest->helpers));
+		break;
+	case MSG_DCS_FIGURES:
+		memcpy(&a->rest->dcs, m->body, sizeof(a->rest->dcs));
 		break;
 	}
 	if (m->fd != -1)

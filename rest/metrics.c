@@ -59,16 +59,49 @@ seconds(struct out *o, const char *name, const char *help, int64_t ns)
 
 /* One line for each helper: the common labels and its name. */
 static void
-restarts(struct out *o, const uint32_t *count)
+by_helper(struct out *o, const char *name, const char *type, const char *help,
+    const uint32_t *value)
 {
-	static const char name[] = "patroni_manager_helper_restarts_total";
 	int labels = (int)strlen(o->labels) - 1; /* without the brace */
 
-	buf_printf(o->b, "# HELP %s Restarts of the helper.\n# TYPE %s counter\n",
-	    name, name);
+	buf_printf(
+	    o->b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 	for (int p = PROC_DCS; p <= PROC_WATCHDOG; p++)
 		buf_printf(o->b, "%s%.*s,process=\"%s\"} %" PRIu32 "\n", name,
-		    labels, o->labels, proc_name((enum proc)p), count[p]);
+		    labels, o->labels, proc_name((enum proc)p), value[p]);
+}
+
+static void
+helpers(struct out *o, const struct own_metrics *own)
+{
+	struct msg_restarts h = *own->helpers;
+
+	/* its own is known here better than by the last report */
+	h.queue_bytes[PROC_REST] = (uint32_t)own->queued;
+	by_helper(o, "patroni_manager_helper_restarts_total", "counter",
+	    "Restarts of the helper.", h.count);
+	by_helper(o, "patroni_manager_ipc_queue_bytes", "gauge",
+	    "Unsent bytes on the links of the helper.", h.queue_bytes);
+}
+
+/* A summary without quantiles: rates and means come from sum and count. */
+static void
+dcs_requests(struct out *o, const struct msg_dcs_figures *f)
+{
+	static const char name[] = "patroni_manager_dcs_request_seconds";
+
+	buf_printf(o->b,
+	    "# HELP %s Requests of the HA loop to the DCS and their "
+	    "duration.\n# TYPE %s summary\n%s_sum%s %.6f\n%s_count%s %" PRIu64
+	    "\n",
+	    name, name, name, o->labels, (double)f->total_ns / 1e9, name,
+	    o->labels, f->requests);
+	counter(o, "patroni_manager_dcs_request_failures_total",
+	    "Requests of the HA loop that the DCS did not answer.",
+	    f->failures);
+	seconds(o, "patroni_manager_dcs_last_request_seconds",
+	    "Duration of the last request of the HA loop to the DCS.",
+	    f->last_ns);
 }
 
 /*
@@ -299,10 +332,8 @@ manager_metrics(struct out *o, const struct snapshot *snap,
 	seconds(o, "patroni_manager_dcs_read_seconds",
 	    "Duration of the last live read of the store.",
 	    own->view_latency_ns);
-	restarts(o, own->restarts);
-	gauge(o, "patroni_manager_ipc_queue_bytes",
-	    "Unsent bytes on the links of the REST helper.",
-	    (int64_t)own->queued);
+	dcs_requests(o, own->dcs);
+	helpers(o, own);
 	if (own->http == NULL)
 		return;
 	counter(o, "patroni_manager_http_requests_total", "Requests served.",

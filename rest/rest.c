@@ -8,6 +8,7 @@
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
 #include "../ipc/version.h"
+#include "members.h"
 #include "rest.h"
 
 #define LOAD_DEADLINE_NS (5 * NS_PER_SEC)
@@ -24,6 +25,7 @@ rest_open(struct event_base *base, const struct rest_ops *ops)
 	r->snap.started_ns = clock_boot_ns();
 	STAILQ_INIT(&r->waiters);
 	STAILQ_INIT(&r->status_waiters);
+	STAILQ_INIT(&r->members_waiters);
 	if ((r->http = httpd_new(base, rest_handle, r)) == NULL) {
 		free(r);
 		return NULL;
@@ -45,6 +47,7 @@ rest_close(struct rest *r)
 		free(w);
 	}
 	rest_patroni_free(r);
+	members_free(r);
 	for (i = 0; i < TLS_FILE_COUNT; i++)
 		rest_set_pem(r, (enum tls_file)i, NULL, 0);
 	access_free(&r->access);

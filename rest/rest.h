@@ -64,7 +64,8 @@ struct rest {
 		char *text;
 		size_t len;
 	} pem[TLS_FILE_COUNT];
-	uint32_t restarts[PROC_COUNT];
+	struct msg_restarts helpers;
+	struct msg_dcs_figures dcs;
 	struct httpd_log_rate bad_requests;
 
 	/* what postgres and dcs told last */
@@ -82,6 +83,12 @@ struct rest {
 	STAILQ_HEAD(, status_waiter) status_waiters;
 	bool asking;
 	bool cannot_ask; /* the controller does not know the request */
+
+	/* host names of members and their addresses (members.c) */
+	STAILQ_HEAD(, members_waiter) members_waiters;
+	struct tree *addresses, *asked_names;
+	int64_t addresses_ns, resolved_ns;
+	bool resolving;
 
 	/* rendered answers */
 	struct buf doc;

@@ -35,7 +35,7 @@ static void
 get_metrics(struct rest *r, struct httpd_request *q)
 {
 	int64_t now = clock_boot_ns();
-	struct own_metrics own = { .restarts = r->restarts };
+	struct own_metrics own = { .helpers = &r->helpers, .dcs = &r->dcs };
 	struct facts f;
 
 	health_facts(&r->snap, now, &f);

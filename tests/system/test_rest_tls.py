@@ -205,6 +205,21 @@ def test_authentication_and_allowlist(node):
     assert node.logged(r'Invalid value "300\.1\.1\.1/8" in the allowlist')
     configure(node, lambda: call(node, "/sigterm", "POST", headers=good)[0] == 202,
               authentication=auth, allowlist_include_members=True)
+    # a member that is known by its name alone: dcs resolves it for rest
+    configure(node, lambda: call(node, "/sigterm", "POST", headers=good)[0] == 403,
+              authentication=auth, allowlist=["10.0.0.0/8"])
+    configure(node, lambda: "http://localhost:" in (node.cluster.etcd.get(
+        f"/service/test/members/{node.name}")[0] or ""), authentication=auth,
+              allowlist=["10.0.0.0/8"], allowlist_include_members=True,
+              connect_address=f"localhost:{node.rest_port}")
+    wait_for("the member to be let in", lambda: call(
+        node, "/sigterm", "POST", headers=good)[0] == 202, 20)
+    configure(node, lambda: "http://no.such.name.invalid:" in (node.cluster.etcd.get(
+        f"/service/test/members/{node.name}")[0] or ""), authentication=auth,
+              allowlist=["10.0.0.0/8"], allowlist_include_members=True,
+              connect_address=f"no.such.name.invalid:{node.rest_port}")
+    wait_for("nobody to be let in", lambda: call(
+        node, "/sigterm", "POST", headers=good)[0] == 403, 20)
     assert "pass:word" not in node.log.read_text(errors="replace")
 
 

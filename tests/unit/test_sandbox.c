@@ -27,6 +27,7 @@
 #include <cmocka.h>
 
 #include "../../helpers/sandbox.h"
+#include "own_ns.h"
 
 #define DONE 0	  /* the act succeeded */
 #define REFUSED 2 /* EPERM: by seccomp, which is logged */
@@ -478,6 +479,65 @@ the_master_may_execute_the_helpers_only(void **state)
 	CHECK(PROC_MASTER, rows);
 }
 
+#define SKIPPED 77
+
+/* Inside the sandbox: stale before the other end says so? and after? */
+static int
+stale_child(int fd)
+{
+	char c;
+
+	sandbox_enter(PROC_DCS, NULL);
+	if (sandbox_stale())
+		return 1;
+	if (write(fd, "r", 1) != 1 || read(fd, &c, 1) != 1)
+		return 2;
+	return sandbox_stale() ? 0 : 3;
+}
+
+static int
+replace_resolver_file(void)
+{
+	int sv[2], status;
+	char c;
+	pid_t pid;
+
+	if (!own_ns() || !write_text("/etc/resolv.conf", "# old\n") ||
+	    !write_text("/etc/hosts", "127.0.0.1 localhost\n"))
+		return SKIPPED;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == -1)
+		return 10;
+	if ((pid = fork()) == 0)
+		_exit(stale_child(sv[1]));
+	close(sv[1]);
+	if (read(sv[0], &c, 1) == 1 &&
+	    (!write_text("/etc/new", "# new\n") ||
+		rename("/etc/new", "/etc/resolv.conf") == -1 ||
+		write(sv[0], "g", 1) != 1))
+		return 11;
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return 12;
+	return WEXITSTATUS(status);
+}
+
+static void
+a_replaced_resolver_file_is_noticed(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (!landlock_there())
+		skip();
+	if ((pid = fork()) == 0)
+		_exit(replace_resolver_file());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == SKIPPED)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int
 main(void)
 {
@@ -486,6 +546,7 @@ main(void)
 		cmocka_unit_test(rest_may_neither_connect_nor_open),
 		cmocka_unit_test(postgres_may_execute_but_not_listen),
 		cmocka_unit_test(master_may_listen_for_rest),
+		cmocka_unit_test(a_replaced_resolver_file_is_noticed),
 		cmocka_unit_test(helpers_can_be_confined_below_the_master),
 		/* last: what it names stays named */
 		cmocka_unit_test(the_master_may_execute_the_helpers_only),
