@@ -63,8 +63,8 @@ socket_directory(const struct tree *params, bool *set, char *out, size_t size)
 }
 
 void
-pgconf_keep_address(struct pgconf *c, const struct pgconf *old,
-    const struct tree *old_params)
+pgconf_keep_address(
+    struct pgconf *c, const struct pgconf *old, const struct tree *old_params)
 {
 	bool set;
 
@@ -79,15 +79,14 @@ pgconf_keep_address(struct pgconf *c, const struct pgconf *old,
 	}
 	c->socket_kept = true;
 	if (old->socket_kept) {
-		memcpy(c->socket_host, old->socket_host,
-		    sizeof(c->socket_host));
+		memcpy(
+		    c->socket_host, old->socket_host, sizeof(c->socket_host));
 		return;
 	}
 	if (!socket_directory(
 		old_params, &set, c->socket_host, sizeof(c->socket_host)) &&
 	    set)
-		text_set(
-		    c->socket_host, sizeof(c->socket_host), c->tcp_host);
+		text_set(c->socket_host, sizeof(c->socket_host), c->tcp_host);
 }
 
 void

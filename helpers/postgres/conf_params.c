@@ -166,8 +166,7 @@ set_synchronous(
 	}
 	if (c->synchronous_mode_strict &&
 	    (f->role == ROLE_PRIMARY || f->role == ROLE_PROMOTED))
-		put_text(
-		    params, "synchronous_standby_names", SSN_PLACEHOLDER);
+		put_text(params, "synchronous_standby_names", SSN_PLACEHOLDER);
 }
 
 /* 10.3 step 3 */

@@ -251,3 +251,18 @@ data_remove(const char *dir)
 	}
 	return r;
 }
+
+int
+data_clean_slots(const char *dir)
+{
+	char path[PATH_SIZE + 16];
+	int r;
+
+	snprintf(path, sizeof path, "%s/pg_replslot", dir);
+	r = remove_contents(path);
+	if (r == ENOENT)
+		return 0;
+	if (r != 0)
+		log_warn("Unable to clean %s: %s", path, strerror(r));
+	return r;
+}

@@ -65,7 +65,8 @@ struct job {
 	uint32_t at;
 	bool keep_data;
 	op_done torso_done;
-	bool torso; /* pg_rewind has left the directory half-way */
+	char missing[25]; /* WAL file that pg_rewind asked for last */
+	bool torso;	  /* pg_rewind has left the directory half-way */
 	uint64_t lsn;
 	struct ha_control control;
 	struct tree *controldata;
@@ -112,7 +113,16 @@ void remove_begin(struct controller *, op_done);
 /* What a pg_rewind that was cut off has left: removed, with a warning. */
 void torso_begin(struct controller *, op_done);
 void archive_begin(struct controller *, op_done); /* 16.6 */
-void crash_begin(struct controller *, op_done);	  /* 8 */
+/* An archive_command or restore_command (or a word of one) with %p, %f, %r
+ * and %% replaced; false when it does not fit. */
+bool wal_command(const char *command, const char *wal_dir, const char *file,
+    char *out, size_t size);
+/* The WAL file that pg_rewind says it could not open below wal_dir
+ * ("pg_wal" or "pg_xlog"); false when its output names none. */
+bool wal_missing(const char *output, const char *wal_dir, char name[25]);
+/* Run restore_command for a file (16.7); the step runs at its end. */
+bool wal_fetch(struct controller *, const char *command, const char *file);
+void crash_begin(struct controller *, op_done); /* 8 */
 
 /* ---- jobs; each is called once to begin ---- */
 
@@ -137,6 +147,8 @@ void job_copy_slots(struct controller *);
  * anything that does not look like PostgreSQL's. */
 int data_remove(const char *data_dir);
 int data_move(const char *data_dir);
+/* Remove what lies in pg_replslot (16.5 step 4); 0 or an errno. */
+int data_clean_slots(const char *data_dir);
 /* Empty in the sense of postgres.md 9.1: 1 yes, 0 no, -1 errno. */
 int data_empty(const char *data_dir);
 

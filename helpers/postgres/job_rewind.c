@@ -22,6 +22,8 @@ enum phase {
 	RESTORE_COMMAND,
 	MARK,
 	REWIND,
+	FETCH,
+	CLEAN_SLOTS,
 	AFTERWARDS
 };
 
@@ -108,6 +110,19 @@ begin_remote_checkpoint(struct controller *c)
 	c->job->keep_data = same; /* CHECKPOINT has no result row */
 }
 
+/* pg_rewind runs restore_command itself; with configuration files elsewhere
+ * only when it can be told of them. */
+static bool
+restores_itself(const struct controller *c)
+{
+	struct pgfeatures f = pgfeatures(c->major);
+
+	return c->job->text[0] != '\0' &&
+	    (f.rewind_config_file ||
+		(f.rewind_restore_wal &&
+		    strcmp(c->conf->config_dir, c->conf->data_dir) == 0));
+}
+
 /* Environment and connection string. */
 static struct tree *
 rewind_argv(struct controller *c)
@@ -140,8 +155,7 @@ rewind_argv(struct controller *c)
 	pgconf_program(c->conf, "pg_rewind", program);
 	tree_append(argv, tree_text(program));
 	separate = strcmp(c->conf->config_dir, c->conf->data_dir) != 0;
-	if (j->text[0] != '\0' &&
-	    (c->major >= 150000 || (c->major >= 130000 && !separate))) {
+	if (restores_itself(c)) {
 		tree_append(argv, tree_text("--restore-target-wal"));
 		if (separate) {
 			pgconf_config_file(c->conf, conf);
@@ -229,6 +243,20 @@ marked(struct controller *c)
 	begin_rewind(c);
 }
 
+/* Below 12 it is a setting of recovery.conf, which a server that was a primary
+ * does not have. */
+static void
+configured_restore_command(struct controller *c)
+{
+	struct pgfacts f = settings_facts(c, ROLE_REPLICA);
+	struct tree *conf = pgconf_recovery_conf(c->conf, &f);
+
+	if (!text_set(c->job->text, sizeof c->job->text,
+		tree_path_text(conf, "restore_command", "")))
+		c->job->text[0] = '\0';
+	tree_free(conf);
+}
+
 static void
 ask_restore_command(struct controller *c)
 {
@@ -239,10 +267,15 @@ ask_restore_command(struct controller *c)
 	c->job->step = rewind_step;
 	c->job->phase = RESTORE_COMMAND;
 	c->job->text[0] = '\0';
+	if (!pgfeatures(c->major).recovery_guc) {
+		configured_restore_command(c);
+		begin_mark(c);
+		return;
+	}
 	pgconf_program(c->conf, "postgres", program);
 	pgconf_config_file(c->conf, conf);
 	snprintf(arg, sizeof arg, "--config-file=%s", conf);
-	if (c->major < 120000 || !job_program(c, argv, NULL, true))
+	if (!job_program(c, argv, NULL, true))
 		begin_mark(c);
 }
 
@@ -324,6 +357,42 @@ changed_something(const struct child_end *e)
 		strlen(e->err) >= CHILD_CAPTURE_MAX - 1);
 }
 
+static int
+worker_clean_slots(void *arg)
+{
+	const struct controller *c = arg;
+
+	return data_clean_slots(c->conf->data_dir);
+}
+
+/* It stopped because of WAL that the archive may have. */
+static bool
+fetch_missing(struct controller *c)
+{
+	struct pgfeatures f = pgfeatures(c->major);
+	struct job *j = c->job;
+	char last[sizeof j->missing];
+
+	if (j->text[0] == '\0' || j->torso || restores_itself(c) ||
+	    !j->end.started)
+		return false;
+	memcpy(last, j->missing, sizeof last);
+	if (!wal_missing(j->end.err, f.wal_dir, j->missing) &&
+	    !wal_missing(j->end.out, f.wal_dir, j->missing))
+		return false;
+	if (strcmp(last, j->missing) == 0) {
+		log_error("%s was fetched, but pg_rewind does not find it",
+		    j->missing);
+		return false;
+	}
+	j->phase = FETCH;
+	if (wal_fetch(c, j->text, j->missing))
+		return true;
+	log_info("Failed to fetch WAL segment %s required for pg_rewind",
+	    j->missing);
+	return false;
+}
+
 static void
 rewind_ended(struct controller *c)
 {
@@ -341,9 +410,33 @@ rewind_ended(struct controller *c)
 		return;
 	}
 	if (j->end.started && j->end.code == 0) {
-		job_finish(c, JOB_OK);
+		/* below 11 the source's slots have been copied along */
+		j->phase = CLEAN_SLOTS;
+		if (pgfeatures(c->major).slot_advance ||
+		    !job_worker(c, worker_clean_slots, c))
+			job_finish(c, JOB_OK);
 		return;
 	}
+	if (!fetch_missing(c))
+		rewind_failed(c);
+}
+
+/* Fetched: again, until nothing is missing any more. */
+static void
+fetched(struct controller *c)
+{
+	struct job *j = c->job;
+
+	if (j->cancelled) {
+		job_finish(c, JOB_CANCELLED);
+		return;
+	}
+	if (j->end.started && j->end.code == 0) {
+		begin_mark(c);
+		return;
+	}
+	log_info("Failed to fetch WAL segment %s required for pg_rewind",
+	    j->missing);
 	rewind_failed(c);
 }
 
@@ -372,7 +465,7 @@ rewind_step(struct controller *c)
 {
 	struct job *j = c->job;
 
-	if (j->cancelled && j->phase != REWIND) {
+	if (j->cancelled && j->phase != REWIND && j->phase != CLEAN_SLOTS) {
 		/* nothing has run since the mark was set */
 		if (j->phase == MARK)
 			data_rewind_unmark(c->conf->data_dir);
@@ -419,6 +512,13 @@ rewind_step(struct controller *c)
 		return;
 	case REWIND:
 		rewind_ended(c);
+		return;
+	case FETCH:
+		fetched(c);
+		return;
+	case CLEAN_SLOTS:
+		/* the worker has said what it could not remove */
+		job_finish(c, JOB_OK);
 		return;
 	case AFTERWARDS:
 		afterwards(c);

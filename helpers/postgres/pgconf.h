@@ -142,8 +142,8 @@ void pgconf_free(struct pgconf *); /* wipes secrets; NULL allowed */
 void pgconf_keep_fixed(struct pgconf *, const struct pgconf *old);
 /* The server goes on running with the addresses that `old` and its parameters
  * (may be NULL) say (10.6 step 6). */
-void pgconf_keep_address(struct pgconf *, const struct pgconf *old,
-    const struct tree *old_params);
+void pgconf_keep_address(
+    struct pgconf *, const struct pgconf *old, const struct tree *old_params);
 /* The start-up choice of 1.3 step 9 / 6.2: the document of the DCS if it is
  * a non-empty map, else the cache if given, else bootstrap.dcs of the local
  * tree, else NULL.  Borrowed from the arguments. */
@@ -269,8 +269,8 @@ struct pgsetting {
 /* 10.5: does the running setting differ from the configured value? */
 bool pgsetting_differs(const struct pgsetting *, const struct tree *value);
 struct pgreload {
-	bool conf, hba, ident;	 /* which files must be rewritten */
-	struct tree *pending;	 /* {name: {old_value, new_value}} */
+	bool conf, hba, ident; /* which files must be rewritten */
+	struct tree *pending;  /* {name: {old_value, new_value}} */
 };
 /* Names whose pg_settings rows pgconf_compare() wants (lower case): list. */
 struct tree *pgconf_compare_names(

@@ -10,9 +10,8 @@ import time
 import pytest
 
 from cluster import PG_BIN, Cluster, children, cmdline, kill, wait_for
+from diverge import FAST, diverge, same_rows
 
-# a spread checkpoint would take minutes
-FAST = {"postgresql": {"basebackup": [{"checkpoint": "fast"}]}}
 # how many moments of each kind; more of them in the long run
 MOMENTS = int(os.environ.get("MOMENTS", "1"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1 << 30)
@@ -73,37 +72,12 @@ def test_controller_killed_during_basebackup(chance):
         assert not list(node.dir.glob("data.*"))
 
 
-def diverge(cluster, rows=20000):
-    """Kill the leader with rows that no standby has; the old leader."""
-    old = cluster.wait_healthy()
-    receivers = [p for n in cluster.running() if n is not old
-                 for p in children(n.postmaster()) if "walreceiver" in cmdline(p)]
-    for pid in receivers:
-        kill(pid, signal.SIGSTOP)
-    old.sql("insert into t select n, repeat('y', 500) from generate_series(1, %s) n" % rows)
-    old.kill_tree()
-    for pid in receivers:
-        kill(pid, signal.SIGCONT)
-    new = cluster.wait_leader(other_than=old)
-    new.sql("checkpoint")
-    new.sql("insert into t select n, repeat('z', 500) from generate_series(1, %s) n" % rows)
-    return old, new
-
-
 @pytest.fixture
 def pair():
     with Cluster(2, extra=FAST) as cluster:
         cluster.start()
         cluster.wait_leader().sql("create table t (n int, x text)")
         yield cluster
-
-
-def same_rows(cluster):
-    counts = wait_for("equal contents", lambda: (
-        lambda v: v if len(set(v)) == 1 else None)(
-            [n.sql("select count(*), sum(hashtext(x)::bigint) from t")[0]
-             for n in cluster.running()]))
-    return counts[0]
 
 
 def test_controller_killed_during_rewind(pair, chance):
