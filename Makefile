@@ -50,9 +50,10 @@ LIBS = $(L_IPC) $(L_HELPER) $(L_CONF) $(L_MASTER) $(L_HA) $(L_PG) $(L_CTL) $(L_D
 PROGRAMS = $(B)/patroni $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
 	$(B)/patroni-watchdog $(B)/patronictl
 SIM = $(B)/sim
+AGENT = $(B)/store-agent
 UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
-all: $(PROGRAMS) $(SIM)
+all: $(PROGRAMS) $(SIM) $(AGENT)
 .DEFAULT_GOAL = all
 
 $(B)/obj/%.o: %.c
@@ -101,6 +102,10 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
 	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st
+
+# a client of a store under the command of tests/system/test_conformance.py
+$(AGENT): $(B)/obj/tests/conformance/agent.o $(L_DCS) $(L_HELPER) $(L_IPC)
+	$(link) -levent -lcurl -ljansson -lseccomp
 
 # the simulator with a core that can be told to break its own rules
 SIMBREAK = $(B)/sim-break

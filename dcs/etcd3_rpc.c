@@ -457,11 +457,16 @@ on_reply(const struct http_answer *a, void *arg)
 	root = etcd_parse(a->body, a->len);
 	if (etcd_error(root, &code, msg, sizeof(msg)) || a->status >= 400 ||
 	    !json_is_object(root)) {
-		if (msg[0] == '\0')
+		if (msg[0] == '\0') {
+			/* whatever stands before etcd: it says nothing about
+			 * the lock, which must not be taken for lost */
 			snprintf(msg, sizeof(msg),
 			    "HTTP status %ld, not an answer of etcd",
 			    a->status);
-		if (r->phase == PHASE_CALL)
+			if (r->phase == PHASE_CALL)
+				r->maybe_sent = true;
+			visit_failed(r, false, msg);
+		} else if (r->phase == PHASE_CALL)
 			call_error(r, code, msg);
 		else if (r->phase == PHASE_LOGIN)
 			login_error(r, code, msg);

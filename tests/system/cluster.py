@@ -1,207 +1,31 @@
-"""Real clusters for the system tests: etcd and nodes on loopback.
+"""Real clusters for the system tests: a store and nodes on loopback.
 
-A Cluster starts one etcd and any number of nodes, each the real daemon with
-its helpers and PostgreSQL, in a temporary directory with ports of its own.
+A Cluster starts one store (stores.py; DCS=etcd3 is the default) and any number
+of nodes, each the real daemon with its helpers and PostgreSQL, in a temporary
+directory with ports of its own.
 Everything it starts it stops again, by pid.  Nothing here sleeps for luck:
 wait_for() polls a condition with a generous bound and says what it saw last.
 """
 import contextlib
-import fcntl
 import http.client
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
-import urllib.error
-import urllib.request
 
 import psycopg2
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build")).resolve()
-PG_BIN = pathlib.Path(
-    os.environ.get("PG_BIN")
-    or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1])
-# A sanitizer build on a busy machine is several times slower.
-PATIENCE = float(os.environ.get("PATIENCE", "3" if "san" in BUILD.name else "1"))
+import stores
+from basics import (  # noqa: F401 -- the tests take them from here
+    BUILD, PATIENCE, PG_BIN, ROOT, Ports, Timeout, alive, children, cmdline, kill, proc_stat,
+    wait_for)
+
+Etcd = stores.Etcd3
 HELPERS = ("dcs", "rest", "postgres", "watchdog")
-
-
-class Timeout(AssertionError):
-    """A condition did not come true in time."""
-
-
-def wait_for(what, condition, timeout=60, every=0.05):
-    """Wait until condition() is truthy and return its value."""
-    deadline = time.monotonic() + timeout * PATIENCE
-    last = None
-    while True:
-        try:
-            value = condition()
-            if value:
-                return value
-            last = value
-        except (OSError, psycopg2.Error, ValueError, LookupError,
-                http.client.HTTPException) as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise Timeout(f"waited {timeout * PATIENCE:.0f} s for {what}; last: {last!r}")
-        time.sleep(every)
-
-
-class Ports:
-    """Ports that no other run on this machine uses, by lock files."""
-
-    def __init__(self):
-        self.locks = []
-
-    def take(self):
-        base = pathlib.Path(tempfile.gettempdir())
-        for _ in range(1000):
-            port = random.randrange(21000, 29000)
-            path = base / f".patroni-test-port-{port}"
-            try:
-                fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-            except PermissionError:
-                continue
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                continue
-            with contextlib.closing(socket.socket()) as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    os.close(fd)
-                    continue
-            self.locks.append((fd, path))
-            return port
-        raise RuntimeError("no free port")
-
-    def close(self):
-        for fd, path in self.locks:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            os.close(fd)
-        self.locks = []
-
-
-def proc_stat(pid):
-    """(state, ppid) of a process or None when it is gone."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text[text.rindex(")") + 2:].split()
-    return fields[0], int(fields[1])
-
-
-def alive(pid):
-    stat = proc_stat(pid)
-    return stat is not None and stat[0] not in "ZX"
-
-
-def children(pid):
-    """All living descendants, depth first, the process itself last."""
-    by_parent = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            stat = proc_stat(entry.name)
-            if stat:
-                by_parent.setdefault(stat[1], []).append(int(entry.name))
-    found = []
-
-    def walk(p):
-        for c in by_parent.get(p, []):
-            walk(c)
-        found.append(p)
-
-    walk(pid)
-    return found
-
-
-def cmdline(pid):
-    try:
-        raw = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
-
-
-def kill(pid, sig):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, sig)
-
-
-class Etcd:
-    """One real etcd server that can be stopped, frozen and restarted."""
-
-    host = "127.0.0.1"
-    prefix = ()  # of the command: what puts it elsewhere
-
-    def __init__(self, directory, ports):
-        self.dir = directory / "etcd"
-        self.client = ports.take()
-        self.peer = ports.take()
-        self.log = directory / "etcd.log"
-        self.process = None
-
-    @property
-    def url(self):
-        return f"http://{self.host}:{self.client}"
-
-    def start(self):
-        peer = f"http://{self.host}:{self.peer}"
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, "etcd", "--name", "e", "--data-dir", str(self.dir),
-                 "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
-                 "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", f"e={peer}", "--log-level", "error",
-                 "--unsafe-no-fsync"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        wait_for("etcd", lambda: self.call("/v3/maintenance/status", {}), 30)
-
-    def signal(self, sig):
-        os.kill(self.process.pid, sig)
-
-    def stop(self):
-        if self.process is None:
-            return
-        kill(self.process.pid, signal.SIGCONT)
-        kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process = None
-
-    def call(self, path, body):
-        request = urllib.request.Request(
-            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return json.load(answer)
-
-    def get(self, key):
-        """(value, kv) of one key, or (None, None)."""
-        import base64
-        reply = self.call("/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()})
-        if not reply.get("kvs"):
-            return None, None
-        kv = reply["kvs"][0]
-        return base64.b64decode(kv.get("value", "")).decode(), kv
-
-    def put(self, key, value):
-        import base64
-        self.call("/v3/kv/put", {"key": base64.b64encode(key.encode()).decode(),
-                                 "value": base64.b64encode(value.encode()).decode()})
-
-    def metrics(self):
-        with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
-            return answer.read().decode()
 
 
 class Node:
@@ -231,7 +55,7 @@ class Node:
             "name": self.name,
             "control_socket": str(self.socket),
             "log": {"level": "DEBUG" if os.environ.get("DEBUG") else "INFO"},
-            "etcd3": {"hosts": [f"{self.cluster.etcd.host}:{self.cluster.etcd.client}"]},
+            self.cluster.etcd.section: self.cluster.etcd.config(),
             "restapi": {"listen": f"{self.host}:{self.rest_port}",
                         "connect_address": f"{self.host}:{self.rest_port}"},
             "bootstrap": {
@@ -401,14 +225,19 @@ def merge(base, overlay):
 
 
 class Cluster:
-    """etcd and n nodes; a context manager that leaves nothing behind."""
+    """A store and n nodes; a context manager that leaves nothing behind.
 
-    def __init__(self, nodes=3, dcs=None, extra=None, tags=None):
+    store: its name, default from the environment (DCS).  The attribute `etcd`
+    is that store, whichever it is: all have get(), put(), signal() and so on.
+    """
+
+    def __init__(self, nodes=3, dcs=None, extra=None, tags=None, store=None):
         self.scope = "test"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="patroni-test-"))
         self.ports = Ports()
         self.dcs = dcs or {}
-        self.etcd = Etcd(self.dir, self.ports)
+        self.etcd = stores.new(
+            store or os.environ.get("DCS", "etcd3"), self.dir, self.ports)
         self.nodes = []
         tags = tags or {}
         for i in range(nodes):
@@ -423,7 +252,7 @@ class Cluster:
         for node in self.nodes:
             with contextlib.suppress(Exception):
                 node.stop()
-        self.etcd.stop()
+        self.etcd.close()
         self.ports.close()
         keep = os.environ.get("KEEP")
         if kind is not None and not keep:
@@ -488,6 +317,7 @@ class Cluster:
         return self.leader() or leader
 
     def leader_key(self):
-        """(owner, create_revision) of the leader key."""
-        value, kv = self.etcd.get(f"/service/{self.scope}/leader")
-        return (value, int(kv["create_revision"])) if kv else (None, None)
+        """(owner, when it was created in the store's own count) of the leader key."""
+        key = f"/service/{self.scope}/leader"
+        value, kv = self.etcd.get(key)
+        return (value, self.etcd.created(kv)) if kv else (None, None)
