@@ -120,7 +120,7 @@ put_done(struct etcd_op *op, int64_t revision)
 {
 	op->call->new_token = revision;
 	cache_own_put(op->e, op->path, op->call->value, op->call->len,
-	    op->lease[0] == '\0' ? "0" : op->lease, revision);
+	    op->lease, revision);
 	op_end(op, OUTCOME_OK, "");
 }
 
@@ -236,15 +236,15 @@ out:
 static void
 lock_with_lease(struct etcd_op *op)
 {
-	const struct cache_entry *c = cache_find(op->e, op->path);
+	const struct cache_entry *c = cache_find(&op->e->cache, op->path);
 	struct etcd3 *e = op->e;
 
 	text_set(op->lease, sizeof(op->lease), e->lease);
 	op->call->sent_ns = e->lease_sent;
 	if (op->call->op == DCS_OP_UPDATE && e->ready && c != NULL &&
 	    strcmp(c->value, dcs_name(e->dcs)) == 0) {
-		if (strcmp(c->lease, op->lease) == 0) {
-			op->call->new_token = c->mod_revision;
+		if (strcmp(c->session, op->lease) == 0) {
+			op->call->new_token = c->token;
 			op_end(op, OUTCOME_OK, "");
 			return;
 		}
@@ -300,13 +300,13 @@ put_body(const struct etcd_op *op)
 static void
 touch_with_lease(struct etcd_op *op)
 {
-	const struct cache_entry *c = cache_find(op->e, op->path);
+	const struct cache_entry *c = cache_find(&op->e->cache, op->path);
 
 	text_set(op->lease, sizeof(op->lease), op->e->lease);
-	if (op->e->ready && c != NULL && strcmp(c->lease, op->lease) == 0 &&
+	if (op->e->ready && c != NULL && strcmp(c->session, op->lease) == 0 &&
 	    c->len == op->call->len &&
 	    memcmp(c->value, op->call->value, c->len) == 0) {
-		op->call->new_token = c->mod_revision;
+		op->call->new_token = c->token;
 		op->call->sent_ns = op->e->lease_sent;
 		op_end(op, OUTCOME_OK, "");
 		return;

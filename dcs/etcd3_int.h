@@ -13,6 +13,7 @@
 
 #include <sys/queue.h>
 
+#include "cache.h"
 #include "driver.h"
 #include "etcd3_proto.h"
 #include "etcd_conf.h"
@@ -43,20 +44,6 @@ typedef void (*rpc_done_cb)(const struct rpc_result *, void *arg);
 
 struct etcd_lease_waiter;
 typedef void (*lease_cb)(const struct rpc_result *, void *arg);
-
-struct cache_entry {
-	TAILQ_ENTRY(cache_entry) entry;
-	char *path; /* relative to the base path */
-	enum dcs_key key;
-	const char *member; /* inside path, or NULL */
-	char *value;
-	size_t len;
-	int64_t mod_revision;
-	char lease[LEASE_ID_SIZE];
-	bool deleted; /* remembers the revision of an own delete */
-};
-
-TAILQ_HEAD(cache_list, cache_entry);
 
 struct load_waiter {
 	TAILQ_ENTRY(load_waiter) entry;
@@ -99,8 +86,7 @@ struct etcd3 {
 	TAILQ_HEAD(, etcd_lease_waiter) lease_waiters;
 
 	/* watch */
-	struct cache_list cache;
-	uint32_t ncache;
+	struct cache cache;
 	bool ready;
 	int64_t watch_revision;
 	struct rpc *range;
@@ -150,7 +136,6 @@ void watch_close(struct etcd3 *);
 void watch_load(struct etcd3 *, struct dcs_call *);
 /* Answer a load with the kvs of a range reply (no cache). */
 void watch_answer_range(struct etcd3 *, struct dcs_call *, const json_t *root);
-const struct cache_entry *cache_find(const struct etcd3 *, const char *path);
 /* Own successful writes. */
 void cache_own_put(struct etcd3 *, const char *path, const char *value,
     size_t len, const char *lease, int64_t revision);

@@ -2,9 +2,7 @@
  * etcd3_watch.c: key cache and watch stream (spec/dcs.md 7.6).
  *
  * A range fills the cache; a watch from its revision keeps it fresh; when the
- * watch ends the cache is not ready until the next range has come.  Deleted
- * keys leave a mark with the revision of the deletion, so that a late event
- * of an older revision cannot bring them back.
+ * watch ends the cache is not ready until the next range has come.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,208 +15,32 @@
 
 static void range_start(struct etcd3 *);
 
-/* ---- cache ---- */
-
-static struct cache_entry *
-find(const struct etcd3 *e, const char *path)
-{
-	struct cache_entry *c;
-
-	TAILQ_FOREACH(c, &e->cache, entry)
-	if (strcmp(c->path, path) == 0)
-		return c;
-	return NULL;
-}
-
-const struct cache_entry *
-cache_find(const struct etcd3 *e, const char *path)
-{
-	const struct cache_entry *c = find(e, path);
-
-	return c == NULL || c->deleted ? NULL : c;
-}
-
-static void
-entry_free(struct etcd3 *e, struct cache_entry *c)
-{
-	TAILQ_REMOVE(&e->cache, c, entry);
-	e->ncache--;
-	free(c->path);
-	free(c->value);
-	free(c);
-}
-
-static void
-cache_clear(struct etcd3 *e)
-{
-	struct cache_entry *c;
-
-	while ((c = TAILQ_FIRST(&e->cache)) != NULL)
-		entry_free(e, c);
-}
-
-/* NULL: not one of our keys, or no room. */
-static struct cache_entry *
-entry_get(struct etcd3 *e, const char *path)
-{
-	struct cache_entry *c = find(e, path), *next;
-	enum dcs_key key;
-	const char *member;
-
-	if (c != NULL || !dcs_key_parse(path, &key, &member))
-		return c;
-	if (e->ncache >= MAX_CACHE) /* drop marks of deleted keys first */
-		for (c = TAILQ_FIRST(&e->cache); c != NULL; c = next) {
-			next = TAILQ_NEXT(c, entry);
-			if (c->deleted)
-				entry_free(e, c);
-		}
-	if (e->ncache >= MAX_CACHE || (c = calloc(1, sizeof(*c))) == NULL)
-		return NULL;
-	if ((c->path = strdup(path)) == NULL) {
-		free(c);
-		return NULL;
-	}
-	dcs_key_parse(c->path, &c->key, &c->member);
-	c->deleted = true;
-	TAILQ_INSERT_TAIL(&e->cache, c, entry);
-	e->ncache++;
-	return c;
-}
-
-/*
- * Store or (value NULL) delete when newer.  Returns the entry when something
- * changed, *differs tells whether the value is another one.
- */
-static struct cache_entry *
-apply(struct etcd3 *e, const char *path, const char *value, size_t len,
-    const char *lease, int64_t revision, bool *differs)
-{
-	struct cache_entry *c = entry_get(e, path);
-	char *copy = NULL;
-
-	if (c == NULL || revision <= c->mod_revision)
-		return NULL;
-	if (value != NULL) {
-		if ((copy = malloc(len + 1)) == NULL) {
-			e->ready = false; /* rather no cache than a wrong one */
-			return NULL;
-		}
-		memcpy(copy, value, len);
-		copy[len] = '\0';
-	}
-	*differs = c->deleted != (value == NULL) ||
-	    (value != NULL &&
-		(c->len != len || memcmp(c->value, value, len) != 0));
-	free(c->value);
-	c->value = copy;
-	c->len = value == NULL ? 0 : len;
-	c->deleted = value == NULL;
-	c->mod_revision = revision;
-	text_set(c->lease, sizeof(c->lease), lease);
-	return c;
-}
+/* ---- own writes ---- */
 
 void
 cache_own_put(struct etcd3 *e, const char *path, const char *value, size_t len,
     const char *lease, int64_t revision)
 {
-	struct cache_entry *c;
-	bool differs;
-
 	if (!e->ready)
 		return;
-	c = apply(e, path, value, len, lease, revision, &differs);
-	if (c != NULL)
-		dcs_watch_changed(e->dcs, 1u << c->key, 0);
+	cache_own(&e->cache, path, value, len, lease, revision);
+	e->ready = !e->cache.broken;
 }
 
 void
 cache_own_delete(struct etcd3 *e, const char *path, int64_t revision)
 {
-	struct cache_entry *c;
-	bool differs;
-
-	if (!e->ready)
-		return;
-	c = apply(e, path, NULL, 0, "0", revision, &differs);
-	if (c != NULL)
-		dcs_watch_changed(e->dcs, 1u << c->key, 0);
-}
-
-/* spec/dcs.md 7.6 and design 6: which changes start a cycle. */
-static uint32_t
-wake_of(const struct etcd3 *e, const struct cache_entry *c, bool existed)
-{
-	const struct cache_entry *leader;
-
-	switch (c->key) {
-	case DCS_KEY_LEADER:
-		return WAKE_LEADER;
-	case DCS_KEY_CONFIG:
-		return existed && !c->deleted ? WAKE_CONFIG : 0;
-	case DCS_KEY_STATUS:
-	case DCS_KEY_OPTIME:
-		leader = cache_find(e, dcs_key_path(DCS_KEY_LEADER));
-		if (c->deleted ||
-		    (leader != NULL &&
-			strcmp(leader->value, dcs_name(e->dcs)) == 0))
-			return 0;
-		return WAKE_STATUS;
-	case DCS_KEY_INITIALIZE:
-	case DCS_KEY_FAILOVER:
-	case DCS_KEY_SYNC:
-		return WAKE_OTHER;
-	case DCS_KEY_MEMBER:
-		/* the leader makes a slot for a new member before it streams */
-		leader = cache_find(e, dcs_key_path(DCS_KEY_LEADER));
-		if ((existed && !c->deleted) || leader == NULL ||
-		    strcmp(leader->value, dcs_name(e->dcs)) != 0)
-			return 0;
-		return WAKE_OTHER;
-	case DCS_KEY_HISTORY:
-	case DCS_KEY_FAILSAFE:
-	case DCS_KEY_COUNT:
-		break;
-	}
-	return 0;
+	if (e->ready)
+		cache_own(&e->cache, path, NULL, 0, "", revision);
 }
 
 /* ---- loads ---- */
 
-static int64_t
-lease_token(const char *lease)
+/* "0" stands for no lease. */
+static const char *
+session_of(const char *lease)
 {
-	return strcmp(lease, "0") != 0;
-}
-
-static void
-answer_cached(struct etcd3 *e, struct dcs_call *call)
-{
-	struct dcs_kv *kv = calloc(e->ncache + 1, sizeof(*kv));
-	struct cache_entry *c;
-	size_t n = 0;
-
-	if (kv == NULL) {
-		dcs_call_done(call, OUTCOME_FAILED, "out of memory");
-		return;
-	}
-	TAILQ_FOREACH(c, &e->cache, entry)
-	{
-		if (c->deleted)
-			continue;
-		kv[n].key = c->key;
-		kv[n].member = c->member;
-		kv[n].value = c->value;
-		kv[n].len = c->len;
-		kv[n].token = kv[n].modify = c->mod_revision;
-		if (lease_token(c->lease))
-			text_set(
-			    kv[n].session, sizeof(kv[n].session), c->lease);
-		n++;
-	}
-	dcs_call_loaded(call, kv, n);
-	free(kv);
+	return strcmp(lease, "0") == 0 ? "" : lease;
 }
 
 void
@@ -227,7 +49,7 @@ watch_load(struct etcd3 *e, struct dcs_call *call)
 	struct load_waiter *w;
 
 	if (e->ready && e->stream_term >= e->term) {
-		answer_cached(e, call);
+		cache_answer(&e->cache, call);
 		return;
 	}
 	if (e->ready)
@@ -255,7 +77,7 @@ answer_loads(struct etcd3 *e)
 	while ((w = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, w, entry);
 		if (e->ready)
-			answer_cached(e, w->call);
+			cache_answer(&e->cache, w->call);
 		else if (now >= w->call->deadline)
 			dcs_call_done(w->call, OUTCOME_FAILED,
 			    e->last_error[0] != '\0' ?
@@ -301,9 +123,8 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 		kv[n].value = raw[i].value;
 		kv[n].len = raw[i].len;
 		kv[n].token = kv[n].modify = raw[i].mod_revision;
-		if (lease_token(raw[i].lease))
-			text_set(
-			    kv[n].session, sizeof(kv[n].session), raw[i].lease);
+		text_set(kv[n].session, sizeof(kv[n].session),
+		    session_of(raw[i].lease));
 		n++;
 	}
 	dcs_call_loaded(call, kv, n);
@@ -320,24 +141,14 @@ one_event(struct etcd3 *e, const json_t *event, uint32_t *keys, uint32_t *wake)
 {
 	const char *type = json_string_value(json_object_get(event, "type"));
 	bool gone = type != NULL && strcmp(type, "DELETE") == 0;
-	bool differs = false, existed;
-	struct cache_entry *c;
 	const char *path;
 	struct etcd_kv kv;
-	uint32_t w;
 
 	if (!etcd_kv_parse(json_object_get(event, "kv"), &kv))
 		return;
-	if ((path = below(e, kv.key)) != NULL) {
-		existed = cache_find(e, path) != NULL;
-		c = apply(e, path, gone ? NULL : kv.value, kv.len, kv.lease,
-		    kv.mod_revision, &differs);
-		if (c != NULL)
-			*keys |= 1u << c->key;
-		if (c != NULL && differs && (w = wake_of(e, c, existed)) != 0 &&
-		    (*wake == 0 || w < *wake))
-			*wake = w;
-	}
+	if ((path = below(e, kv.key)) != NULL)
+		cache_change(&e->cache, path, gone ? NULL : kv.value, kv.len,
+		    session_of(kv.lease), kv.mod_revision, 0, keys, wake);
 	etcd_kv_clear(&kv);
 }
 
@@ -371,7 +182,7 @@ on_document(const json_t *j, void *arg)
 		one_event(e, json_array_get(events, i), &keys, &wake);
 	if (keys != 0)
 		dcs_watch_changed(e->dcs, keys, wake);
-	return e->ready;
+	return e->ready && !e->cache.broken;
 }
 
 static bool
@@ -466,46 +277,6 @@ retry_later(struct etcd3 *e)
 	evtimer_add(e->watch_timer, &tv);
 }
 
-/* What differs between two states of a key. */
-static void
-note_change(const struct etcd3 *e, const struct cache_entry *c, bool existed,
-    uint32_t *keys, uint32_t *wake)
-{
-	uint32_t w = wake_of(e, c, existed);
-
-	*keys |= 1u << c->key;
-	if (w != 0 && (*wake == 0 || w < *wake))
-		*wake = w;
-}
-
-/* Compare the cache with the one before; frees that one. */
-static void
-note_changes(
-    struct etcd3 *e, struct cache_list *old, uint32_t *keys, uint32_t *wake)
-{
-	struct cache_entry *c, *o;
-
-	TAILQ_FOREACH(c, &e->cache, entry)
-	{
-		TAILQ_FOREACH(o, old, entry)
-		if (strcmp(o->path, c->path) == 0)
-			break;
-		if (o == NULL || o->deleted || o->len != c->len ||
-		    memcmp(o->value, c->value, c->len) != 0)
-			note_change(e, c, o != NULL && !o->deleted, keys, wake);
-	}
-	while ((o = TAILQ_FIRST(old)) != NULL) {
-		if (!o->deleted && find(e, o->path) == NULL) {
-			o->deleted = true;
-			note_change(e, o, true, keys, wake);
-		}
-		TAILQ_REMOVE(old, o, entry);
-		free(o->path);
-		free(o->value);
-		free(o);
-	}
-}
-
 /* Make the cache what the range says. */
 static bool
 fill(struct etcd3 *e, const json_t *root, uint32_t *keys, uint32_t *wake)
@@ -514,24 +285,19 @@ fill(struct etcd3 *e, const json_t *root, uint32_t *keys, uint32_t *wake)
 	struct cache_list old;
 	struct etcd_kv kv;
 	const char *path;
-	bool differs, ok = true;
+	bool ok = etcd_revision(root) > 0;
 	size_t i;
 
-	TAILQ_INIT(&old);
-	TAILQ_CONCAT(&old, &e->cache, entry);
-	e->ncache = 0;
-	if (json_array_size(kvs) > MAX_CACHE || etcd_revision(root) <= 0)
-		ok = false;
+	cache_fill_begin(&e->cache, &old);
 	for (i = 0; ok && i < json_array_size(kvs); i++) {
 		if (!(ok = etcd_kv_parse(json_array_get(kvs, i), &kv)))
 			break;
 		if ((path = below(e, kv.key)) != NULL)
-			apply(e, path, kv.value, kv.len, kv.lease,
-			    kv.mod_revision, &differs);
+			cache_fill(&e->cache, path, kv.value, kv.len,
+			    session_of(kv.lease), kv.mod_revision, 0);
 		etcd_kv_clear(&kv);
 	}
-	note_changes(e, &old, keys, wake);
-	return ok && e->ready;
+	return cache_fill_end(&e->cache, &old, keys, wake) && ok;
 }
 
 static void
@@ -549,10 +315,8 @@ on_range(const struct rpc_result *res, void *arg)
 	}
 	e->stream_term =
 	    etcd_int(json_object_get(res->root, "header"), "raft_term");
-	e->ready = true; /* before the fill: memory loss takes it back */
-	if (!fill(e, res->root, &keys, &wake)) {
-		e->ready = false;
-		cache_clear(e);
+	if (!(e->ready = fill(e, res->root, &keys, &wake))) {
+		cache_clear(&e->cache);
 		retry_later(e);
 		answer_loads(e);
 		return;
@@ -609,7 +373,7 @@ watch_restart(struct etcd3 *e)
 void
 watch_start(struct etcd3 *e)
 {
-	TAILQ_INIT(&e->cache);
+	cache_init(&e->cache, e->dcs);
 	TAILQ_INIT(&e->loads);
 	if (dcs_ctl_mode(e->dcs))
 		return;
@@ -628,7 +392,7 @@ watch_close(struct etcd3 *e)
 		TAILQ_REMOVE(&e->loads, w, entry);
 		free(w);
 	}
-	cache_clear(e);
+	cache_clear(&e->cache);
 	etcd_stream_reset(&e->stream);
 	if (e->watch_timer != NULL)
 		event_free(e->watch_timer);
