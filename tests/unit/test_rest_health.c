@@ -165,6 +165,26 @@ set_failsafe(struct snapshot *s)
 	s->s.failsafe_until_ns = NOW + TTL;
 }
 static void
+set_no_store(struct snapshot *s)
+{
+	leader(s);
+	s->s.view_until_ns = 0;
+}
+static void
+set_start_failed(struct snapshot *s)
+{
+	standby(s);
+	s->s.sql_ok = 0;
+	s->s.state = STATE_START_FAILED;
+}
+static void
+set_nostream(struct snapshot *s)
+{
+	standby(s);
+	strcpy(s->s.replication_state, "in archive recovery");
+	s->s.nostream = 1;
+}
+static void
 set_pause_primary(struct snapshot *s)
 {
 	leader(s);
@@ -222,6 +242,9 @@ static const struct row table[] = {
 	{ "standby, no leader", "r ro a h", set_unlocked },
 	{ "standby, store down", "r ro h", set_standby_no_view },
 	{ "leader, store down, failsafe", "p l ro h", set_failsafe },
+	{ "leader, store down, not yet demoted", "p l ro h", set_no_store },
+	{ "start failed", "", set_start_failed },
+	{ "nostream", "r ro a h", set_nostream },
 	{ "pause, no view, primary", "p l ro h", set_pause_primary },
 	{ "pause, no view, standby", "r ro h", set_pause_standby },
 	{ "pause, view, primary without lock", "h", set_pause_view },
