@@ -30,37 +30,66 @@ chance(struct world *w, int percent)
 	return (int)(rnd(w) % 100) < percent;
 }
 
-/* ---- heap ---- */
+/* ---- the queue: a heap of keys, the events beside it ---- */
 
 static bool
-before(const struct ev *a, const struct ev *b)
+before(const struct due *a, const struct due *b)
 {
 	return a->at != b->at ? a->at < b->at : a->seq < b->seq;
 }
 
-static void
-push(struct world *w, struct ev e)
+static void *
+resize(void *p, size_t n, size_t size)
 {
+	p = reallocarray(p, n, size);
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void
+grow(struct world *w)
+{
+	uint32_t i, cap = w->heap_cap == 0 ? 256 : w->heap_cap * 2;
+
+	w->heap = resize(w->heap, cap, sizeof(*w->heap));
+	w->slots = resize(w->slots, cap, sizeof(*w->slots));
+	w->spare = resize(w->spare, cap, sizeof(*w->spare));
+	/* all that was there is in use: the last of `spare` is taken next */
+	for (i = w->heap_cap; i < cap; i++)
+		w->spare[cap - 1 - i] = i;
+	w->heap_cap = cap;
+}
+
+/* A slot for an event at that time; at and seq are set. */
+static struct ev *
+push(struct world *w, int64_t when)
+{
+	struct due d;
+	struct ev *e;
 	uint32_t i;
 
-	if (w->nheap == w->heap_cap) {
-		w->heap_cap = w->heap_cap == 0 ? 1024 : w->heap_cap * 2;
-		w->heap = reallocarray(w->heap, w->heap_cap, sizeof(e));
-		if (w->heap == NULL)
-			abort();
-	}
+	if (w->nheap == w->heap_cap)
+		grow(w);
+	d.at = when;
+	d.seq = ++w->seq;
+	d.slot = w->spare[w->heap_cap - w->nheap - 1];
 	for (i = w->nheap++; i > 0; i = (i - 1) / 2) {
-		if (!before(&e, &w->heap[(i - 1) / 2]))
+		if (!before(&d, &w->heap[(i - 1) / 2]))
 			break;
 		w->heap[i] = w->heap[(i - 1) / 2];
 	}
-	w->heap[i] = e;
+	w->heap[i] = d;
+	e = &w->slots[d.slot];
+	e->at = d.at;
+	e->seq = d.seq;
+	return e;
 }
 
 static struct ev
 pop(struct world *w)
 {
-	struct ev top = w->heap[0], last = w->heap[--w->nheap];
+	struct due top = w->heap[0], last = w->heap[--w->nheap];
 	uint32_t i = 0, child;
 
 	while ((child = 2 * i + 1) < w->nheap) {
@@ -73,32 +102,24 @@ pop(struct world *w)
 		i = child;
 	}
 	w->heap[i] = last;
-	return top;
+	w->spare[w->heap_cap - w->nheap - 1] = top.slot;
+	return w->slots[top.slot];
 }
 
-/*
- * The returned event may be filled in until the next call.  It stands in the
- * heap already: only what does not order it may be changed.
- */
+/* The returned event may be filled in until the next call; its time is set. */
 struct ev *
 at(struct world *w, int64_t when, void (*fn)(struct world *, struct ev *),
     struct node *n, enum proc proc)
 {
-	struct ev e;
-	uint32_t i;
+	struct ev *e = push(w, when < w->now ? w->now : when);
 
-	memset(&e, 0, sizeof(e));
-	e.at = when < w->now ? w->now : when;
-	e.seq = ++w->seq;
-	e.fn = fn;
-	e.n = n;
-	e.proc = proc;
-	e.gen = n != NULL && proc < PROC_COUNT ? n->proc[proc].gen : 0;
-	push(w, e);
-	/* a new event is a leaf or was sifted up along one path */
-	for (i = w->nheap - 1; w->heap[i].seq != e.seq; i = (i - 1) / 2)
-		;
-	return &w->heap[i];
+	e->fn = fn;
+	e->n = n;
+	e->proc = proc;
+	e->gen = n != NULL && proc < PROC_COUNT ? n->proc[proc].gen : 0;
+	e->id = 0;
+	e->arg = 0;
+	return e;
 }
 
 static void
@@ -155,11 +176,12 @@ process_resume(struct node *n, enum proc proc)
 		n->well_since = n->w->now;
 	p->nheld = 0;
 	for (i = 0; i < count; i++) {
-		struct ev e = p->held[i];
+		struct ev *e = push(n->w, n->w->now);
+		uint64_t seq = e->seq;
 
-		e.at = n->w->now;
-		e.seq = ++n->w->seq;
-		push(n->w, e);
+		*e = p->held[i];
+		e->at = n->w->now;
+		e->seq = seq;
 	}
 }
 

@@ -90,6 +90,8 @@ finish(struct world *w)
 		node_free(&w->node[i]);
 	store_free(w);
 	free(w->heap);
+	free(w->slots);
+	free(w->spare);
 }
 
 /* True when an invariant was violated; w keeps what happened. */

@@ -47,6 +47,13 @@ struct ev {
 	int64_t arg;
 };
 
+/* Its place in the queue. */
+struct due {
+	int64_t at;
+	uint64_t seq;
+	uint32_t slot;
+};
+
 /* ---- PostgreSQL ---- */
 
 /* WAL by content: a branch is born by a promotion and never reused. */
@@ -224,8 +231,10 @@ struct fault {
 struct world {
 	uint64_t seed, rng;
 	int64_t now, end;
-	struct ev *heap;
+	struct due *heap; /* what comes when; earliest first */
 	uint32_t nheap, heap_cap;
+	struct ev *slots; /* the events themselves, as many as heap_cap */
+	uint32_t *spare;  /* free ones of them */
 	uint64_t seq;
 	int nnodes;
 	struct node node[MAX_NODES];

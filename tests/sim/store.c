@@ -294,6 +294,9 @@ view_of_member(
 	const struct store_member *s = &w->store.members[n->i];
 	const struct msg_dcs_touch *t = &s->data;
 
+	/* texts are longer than what is in them: no more is cleared */
+	memset(&m->token, 0, sizeof(*m) - offsetof(struct view_member, token));
+	m->proxy_url[0] = m->replication_state[0] = m->session[0] = '\0';
 	(void)text_set(m->name, sizeof(m->name), n->name);
 	strcpy(m->conn_url, t->conn_url);
 	strcpy(m->api_url, t->api_url);
@@ -320,7 +323,7 @@ view_members(const struct world *w, struct view *v)
 {
 	int i;
 
-	v->members = need(calloc((size_t)w->nnodes, sizeof(*v->members)));
+	v->members = need(malloc((size_t)w->nnodes * sizeof(*v->members)));
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.members[i].there &&
 		    w->store.members[i].expires > w->now)
@@ -364,9 +367,21 @@ view_sync(const struct store *s, struct view *v)
 	v->nsync_standby = s->nsync;
 }
 
+static void
+copy_history(struct view_history *to, const struct view_history *from)
+{
+	to->timeline = from->timeline;
+	to->elements = from->elements;
+	to->lsn = from->lsn;
+	strcpy(to->reason, from->reason);
+	strcpy(to->timestamp, from->timestamp);
+	strcpy(to->new_leader, from->new_leader);
+}
+
 static struct view *
 make_view(const struct world *w, const struct node *n)
 {
+	uint32_t i;
 	const struct store *s = &w->store;
 	struct view *v = need(view_new());
 	int owner = store_leader(w);
@@ -394,9 +409,9 @@ make_view(const struct world *w, const struct node *n)
 	memcpy(v->failover_member, s->failover_member, NAME_SIZE);
 	v->has_history = s->has_history;
 	if (s->nhistory > 0) {
-		v->history = need(calloc(s->nhistory, sizeof(*v->history)));
-		memcpy(
-		    v->history, s->history, s->nhistory * sizeof(*v->history));
+		v->history = need(malloc(s->nhistory * sizeof(*v->history)));
+		for (i = 0; i < s->nhistory; i++)
+			copy_history(&v->history[i], &s->history[i]);
 		v->nhistory = s->nhistory;
 		v->timeline = s->history[s->nhistory - 1].timeline + 1;
 	}
