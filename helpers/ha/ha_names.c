@@ -11,6 +11,13 @@
 #include "../../ipc/types.h"
 #include "ha_names.h"
 
+void
+names_copy(struct names *to, const struct names *from)
+{
+	to->n = from->n;
+	memmove(to->v, from->v, from->n * sizeof(from->v[0]));
+}
+
 bool
 names_has(const struct names *a, const char *name)
 {
@@ -256,6 +263,14 @@ parse_head(const char **p, struct ssn *s)
 	return false;
 }
 
+static void
+ssn_clear(struct ssn *s)
+{
+	s->type = SSN_OFF;
+	s->n = s->names.n = 0;
+	s->star = s->bad = false;
+}
+
 void
 ssn_parse(const char *value, struct ssn *s)
 {
@@ -263,13 +278,13 @@ ssn_parse(const char *value, struct ssn *s)
 	const char *p = value;
 	bool group;
 
-	memset(s, 0, sizeof(*s));
+	ssn_clear(s);
 	if (next_token(&p, text) == T_END)
 		return;
 	p = value;
 	group = parse_head(&p, s);
 	if (!parse_list(&p, group ? T_CLOSE : T_END, s)) {
-		memset(s, 0, sizeof(*s));
+		ssn_clear(s);
 		s->bad = true;
 		return;
 	}
@@ -338,13 +353,13 @@ void
 ssn_build(const struct names *names, int64_t n, bool quorum,
     uint32_t server_version, char *buf, size_t size)
 {
-	static const struct names none;
-	struct names placeholder = none;
+	struct names placeholder;
 	char list[4096];
 
 	if (n < 0)
 		n = names->n;
 	if (names_has(names, SSN_PLACEHOLDER) || (names->n == 0 && n >= 1)) {
+		placeholder.n = 0;
 		names_add(&placeholder, SSN_PLACEHOLDER);
 		names = &placeholder;
 		n = 1;

@@ -7,11 +7,13 @@
 
 #include "../../ipc/types.h"
 
+/* Most hold two or three: copy them with names_copy(), not by assignment. */
 struct names {
 	uint32_t n;
 	char v[MAX_MEMBERS][NAME_SIZE];
 };
 
+void names_copy(struct names *to, const struct names *from);
 bool names_has(const struct names *, const char *);
 void names_add(struct names *, const char *);
 void names_remove(struct names *, const char *);

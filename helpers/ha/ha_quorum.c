@@ -23,9 +23,10 @@ static void
 set_names_text(struct work *w, const struct names *a, const struct names *b,
     char *buf, size_t size)
 {
-	struct names only = *a;
+	struct names only;
 
 	(void)w;
+	names_copy(&only, a);
 	names_minus(&only, b);
 	names_text(&only, ", ", buf, size);
 }
@@ -34,12 +35,14 @@ set_names_text(struct work *w, const struct names *a, const struct names *b,
 static bool
 invariant(struct work *w)
 {
-	struct names v = w->v, s = w->s, all;
+	struct names v, s, all;
 	char a[400], b[400];
 
+	names_copy(&v, &w->v);
+	names_copy(&s, &w->s);
 	names_add(&v, w->leader);
 	names_add(&s, w->r->wanted_leader);
-	all = v;
+	names_copy(&all, &v);
 	names_union(&all, &s);
 	if (w->v.n > 0 && (int64_t)all.n > w->q + w->n + 1) {
 		names_text(&all, ", ", a, sizeof(a));
@@ -69,15 +72,17 @@ emit(struct work *w, enum transition_kind kind)
 		return;
 	}
 	t = &r->transitions[r->ntransitions++];
-	memset(t, 0, sizeof(*t));
 	t->kind = kind;
+	t->leader[0] = '\0';
+	t->n = 0;
+	t->names.n = 0;
 	if (kind == TRANSITION_QUORUM) {
 		memcpy(t->leader, w->leader, sizeof(t->leader));
 		t->n = w->q;
-		t->names = w->v;
+		names_copy(&t->names, &w->v);
 	} else if (kind == TRANSITION_SYNC) {
 		t->n = w->n;
-		t->names = w->s;
+		names_copy(&t->names, &w->s);
 	}
 }
 
@@ -85,10 +90,11 @@ static void
 set_q(struct work *w, int64_t q, const struct names *given, const char *leader,
     bool adjust)
 {
-	struct names v = *given;
+	struct names v;
 
 	if (w->error)
 		return;
+	names_copy(&v, given);
 	if (q < 0 || (q > 0 && q >= (int64_t)v.n)) {
 		w->error = true;
 		return;
@@ -106,7 +112,7 @@ set_q(struct work *w, int64_t q, const struct names *given, const char *leader,
 		emit(w, TRANSITION_RESTART);
 	}
 	w->q = q;
-	w->v = v;
+	names_copy(&w->v, &v);
 	if (!invariant(w)) {
 		w->error = true;
 		return;
@@ -117,16 +123,14 @@ set_q(struct work *w, int64_t q, const struct names *given, const char *leader,
 static void
 set_s(struct work *w, int64_t n, const struct names *given)
 {
-	struct names s = *given;
-
 	if (w->error)
 		return;
-	if (n < 0 || n > (int64_t)s.n) {
+	if (n < 0 || n > (int64_t)given->n) {
 		w->error = true;
 		return;
 	}
 	w->n = n;
-	w->s = s;
+	names_copy(&w->s, given);
 	if (!invariant(w)) {
 		w->error = true;
 		return;
@@ -146,32 +150,26 @@ most(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* a - b, a & b, a | b as new sets */
-static struct names
-minus(const struct names *a, const struct names *b)
+/* r = a - b, a & b, a | b; r may be a, not b */
+static void
+minus(struct names *r, const struct names *a, const struct names *b)
 {
-	struct names r = *a;
-
-	names_minus(&r, b);
-	return r;
+	names_copy(r, a);
+	names_minus(r, b);
 }
 
-static struct names
-both(const struct names *a, const struct names *b)
+static void
+both(struct names *r, const struct names *a, const struct names *b)
 {
-	struct names r = *a;
-
-	names_intersect(&r, b);
-	return r;
+	names_copy(r, a);
+	names_intersect(r, b);
 }
 
-static struct names
-either(const struct names *a, const struct names *b)
+static void
+either(struct names *r, const struct names *a, const struct names *b)
 {
-	struct names r = *a;
-
-	names_union(&r, b);
-	return r;
+	names_copy(r, a);
+	names_union(r, b);
 }
 
 /* Step 0a: the promoted node takes over the record.  True = stop here. */
@@ -179,8 +177,9 @@ static bool
 change_leader(struct work *w)
 {
 	struct resolver *r = w->r;
-	struct names v = w->v;
+	struct names v;
 
+	names_copy(&v, &w->v);
 	names_remove(&v, r->wanted_leader);
 	names_add(&v, w->leader);
 	if (w->s.n == 0)
@@ -205,7 +204,7 @@ step_0(struct work *w)
 	/* what is stored is not safe, or not of our making: start from SSN */
 	w->error = false;
 	(void)text_set(w->leader, sizeof(w->leader), w->r->wanted_leader);
-	s = w->s;
+	names_copy(&s, &w->s);
 	set_q(w, (int64_t)s.n - w->n, &s, NULL, true);
 	return w->error;
 }
@@ -218,34 +217,34 @@ step_2_sets(struct work *w)
 	struct names r, a, s, t;
 
 	if (names_subset(&w->s, &w->v) && w->s.n < w->v.n) {
-		t = either(&w->s, active);
-		r = minus(&w->v, &t);
+		either(&t, &w->s, active);
+		minus(&r, &w->v, &t);
 		if (r.n > 0) {
-			t = minus(&w->v, &r);
+			minus(&t, &w->v, &r);
 			set_q(w, (int64_t)w->v.n - r.n - w->n, &t, NULL,
 			    names_subset(&w->s, active));
 		}
-		a = both(&w->v, active);
+		both(&a, &w->v, active);
 		names_minus(&a, &w->s);
 		if (a.n > 0) {
-			t = either(&w->s, &a);
+			either(&t, &w->s, &a);
 			set_s(w, w->n, &t);
 		}
 	} else if (names_subset(&w->v, &w->s) && w->v.n < w->s.n) {
-		r = minus(&w->s, active);
-		s = minus(&w->s, &r);
+		minus(&r, &w->s, active);
+		minus(&s, &w->s, &r);
 		if (r.n > 0 && s.n > 0 &&
 		    (w->v.n == 0 || !names_disjoint(&s, &w->v)))
 			set_s(w, least(w->n, (int64_t)w->s.n - r.n), &s);
-		a = minus(&w->s, &w->v);
+		minus(&a, &w->s, &w->v);
 		names_intersect(&a, active);
 		if (a.n > 0) {
-			t = either(&w->v, &a);
+			either(&t, &w->v, &a);
 			set_q(w, (int64_t)t.n - w->n, &t, NULL, true);
 		}
-		r = minus(&w->s, &w->v);
+		minus(&r, &w->s, &w->v);
 		if (r.n > 0) {
-			t = minus(&w->s, &r);
+			minus(&t, &w->s, &r);
 			set_s(w, least(w->n, (int64_t)w->s.n - r.n), &t);
 		}
 	}
@@ -257,8 +256,10 @@ step_2_numbers(struct work *w)
 {
 	int64_t c = w->r->confirmed, wanted = w->r->wanted;
 	int64_t m = w->q + least(w->n, c) - (int64_t)w->v.n;
-	struct names same = w->v, s = w->s;
+	struct names same, s;
 
+	names_copy(&same, &w->v);
+	names_copy(&s, &w->s);
 	if (m > 0) {
 		if (w->n > wanted)
 			set_s(w, most(wanted, (int64_t)same.n - w->q), &s);
@@ -273,9 +274,10 @@ static void
 step_3(struct work *w)
 {
 	static const struct names none;
-	struct names g = minus(&w->s, &w->r->active), d, s, v;
+	struct names g, d, s, v;
 	int64_t n, k, i;
 
+	minus(&g, &w->s, &w->r->active);
 	if (g.n == 0)
 		return;
 	if (names_equal(&g, &w->s)) {
@@ -284,20 +286,20 @@ step_3(struct work *w)
 		return;
 	}
 	if (w->q > 0) {
-		d = none;
+		d.n = 0;
 		for (i = 0; i < w->q && i < (int64_t)g.n; i++)
 			names_add(&d, g.v[(int64_t)g.n - 1 - i]);
-		s = minus(&w->s, &d);
+		minus(&s, &w->s, &d);
 		set_s(w, least(most(w->n, w->r->wanted), (int64_t)s.n), &s);
-		v = minus(&w->v, &d);
+		minus(&v, &w->v, &d);
 		names_intersect(&g, &w->s);
 		set_q(w, (int64_t)v.n - w->n, &v, NULL, g.n == 0);
 	}
 	if (g.n == 0 || w->error)
 		return;
 	n = w->n - (int64_t)g.n;
-	s = minus(&w->s, &g);
-	v = minus(&w->v, &g);
+	minus(&s, &w->s, &g);
+	minus(&v, &w->v, &g);
 	k = n - least(w->r->wanted, (int64_t)s.n);
 	set_q(w, k == 0 ? 0 : least(k, (int64_t)v.n - 1), &v, NULL, false);
 	set_s(w, n, &s);
@@ -307,35 +309,35 @@ step_3(struct work *w)
 static void
 step_4(struct work *w)
 {
-	static const struct names none;
-	struct names e = minus(&w->r->active, &w->s), all, d, s, v;
+	struct names e, all, d, s, v;
 	int64_t wish, i, k;
 
+	minus(&e, &w->r->active, &w->s);
 	if (e.n == 0)
 		return;
-	all = either(&w->s, &e);
+	either(&all, &w->s, &e);
 	wish = least(w->r->wanted, (int64_t)all.n);
 	i = wish - w->n;
 	if (i > 0) {
-		d = none;
+		d.n = 0;
 		if (w->s.n == 0)
-			d = e;
+			names_copy(&d, &e);
 		else
 			for (k = 0; k < i && k < (int64_t)e.n; k++)
 				names_add(&d, e.v[k]);
 		if (w->s.n > 0)
 			i = (int64_t)d.n;
-		s = either(&w->s, &d);
+		either(&s, &w->s, &d);
 		set_s(w, w->n + i, &s);
-		v = either(&w->v, &d);
+		either(&v, &w->v, &d);
 		set_q(w, (int64_t)v.n - wish, &v, NULL, true);
 		names_minus(&e, &w->s);
 	}
 	if (e.n == 0 || w->error)
 		return;
-	v = either(&w->v, &e);
+	either(&v, &w->v, &e);
 	set_q(w, (int64_t)v.n - wish, &v, NULL, wish > w->r->confirmed);
-	s = either(&w->s, &e);
+	either(&s, &w->s, &e);
 	set_s(w, wish, &s);
 }
 
@@ -344,8 +346,10 @@ static void
 step_5(struct work *w)
 {
 	int64_t k = least(w->r->wanted, (int64_t)w->s.n) - w->n;
-	struct names v = w->v, s = w->s;
+	struct names v, s;
 
+	names_copy(&v, &w->v);
+	names_copy(&s, &w->s);
 	if (k > 0) {
 		set_s(w, w->n + k, &s);
 		set_q(w, (int64_t)v.n - w->n, &v, NULL, true);
@@ -355,6 +359,15 @@ step_5(struct work *w)
 			    w->r->wanted > w->r->confirmed);
 		set_s(w, w->n + k, &s);
 	}
+}
+
+static void
+copy_transition(struct transition *to, const struct transition *from)
+{
+	to->kind = from->kind;
+	memcpy(to->leader, from->leader, sizeof(to->leader));
+	to->n = from->n;
+	names_copy(&to->names, &from->names);
 }
 
 /* Of a row of the same kind the last; nothing after the first restart. */
@@ -368,7 +381,8 @@ compress(struct resolver *r)
 		    r->transitions[k - 1].kind == r->transitions[i].kind)
 			k--;
 		if (k != i)
-			r->transitions[k] = r->transitions[i];
+			copy_transition(
+			    &r->transitions[k], &r->transitions[i]);
 		k++;
 		if (r->transitions[k - 1].kind == TRANSITION_RESTART)
 			break;
@@ -382,17 +396,17 @@ quorum_resolve(struct resolver *r)
 	struct work w;
 	struct names common;
 
-	memset(&w, 0, sizeof(w));
+	w.error = false;
 	w.r = r;
 	memcpy(w.leader, r->leader, sizeof(w.leader));
 	w.q = r->q;
-	w.v = r->voters;
-	w.s = r->sync;
+	names_copy(&w.v, &r->voters);
+	names_copy(&w.s, &r->sync);
 	w.n = least(r->n, (int64_t)r->sync.n);
 	r->ntransitions = 0;
 	r->warning[0] = '\0';
 	if (!step_0(&w)) {
-		common = both(&w.s, &r->active);
+		both(&common, &w.s, &r->active);
 		if (r->confirmed == 0 && common.n > 0)
 			r->confirmed =
 			    least((int64_t)common.n, (int64_t)w.v.n - w.q);
@@ -416,15 +430,15 @@ static void
 resolver_fill(const struct ha *h, const struct sync_key *k,
     const struct standbys *st, struct resolver *r)
 {
-	memset(r, 0, sizeof(*r));
 	memcpy(r->leader, k->leader, sizeof(r->leader));
 	r->q = k->quorum;
-	r->voters = k->voters;
+	names_copy(&r->voters, &k->voters);
 	r->n = st->ssn.star ? 0 : st->ssn.n;
+	r->sync.n = 0;
 	if (!st->ssn.star)
-		r->sync = st->ssn.names;
+		names_copy(&r->sync, &st->ssn.names);
 	r->confirmed = st->confirmed.n;
-	r->active = st->active;
+	names_copy(&r->active, &st->active);
 	r->wanted = h->s.opt.sync_node_count;
 	memcpy(r->wanted_leader, h->conf.name, sizeof(r->wanted_leader));
 }

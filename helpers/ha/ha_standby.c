@@ -232,7 +232,7 @@ standbys_evaluate(struct ha *h, const struct sync_key *k, struct standbys *st)
 	uint64_t top;
 	uint32_t i, n;
 
-	memset(st, 0, sizeof(*st));
+	st->active.n = st->confirmed.n = 0;
 	TRY(note_ssn(h, k, st));
 	n = collect(h, c);
 	top = n > 1 ? 0 : h->p.pg.wal_position;

@@ -15,7 +15,7 @@ sync_read(struct ha *h, struct sync_key *k)
 	const struct view *v = h->s.view;
 	uint32_t i;
 
-	memset(k, 0, sizeof(*k));
+	k->voters.n = 0;
 	memcpy(k->leader, v->sync_leader, sizeof(k->leader));
 	k->quorum = v->sync_quorum;
 	k->token = v->sync_token;
@@ -52,7 +52,7 @@ sync_write(struct ha *h, struct sync_key *k, const char *leader,
 	if (!*ok)
 		return RC_OK;
 	(void)text_set(k->leader, sizeof(k->leader), leader);
-	k->voters = *voters;
+	names_copy(&k->voters, voters);
 	k->quorum = quorum;
 	k->token = ev->token;
 	return RC_OK;
@@ -208,11 +208,12 @@ sync_repair(
 static enum rc
 sync_change(struct ha *h, struct sync_key *k, struct standbys *st)
 {
-	struct names keep = k->voters;
+	struct names keep, active;
 	char from[TEXT_SIZE], to[TEXT_SIZE];
-	struct names active = st->active;
 	bool ok;
 
+	names_copy(&keep, &k->voters);
+	names_copy(&active, &st->active);
 	names_intersect(&keep, &st->confirmed);
 	if (!names_equal(&keep, &k->voters) && !BROKEN(h, SYNC_ORDER)) {
 		names_text(&k->voters, ", ", from, sizeof(from));
@@ -302,12 +303,12 @@ sync_process(struct ha *h)
 static enum rc
 promote_priority(struct ha *h, struct sync_key *k)
 {
-	static const struct names none;
-	struct names wait = none;
+	struct names wait;
 	bool ok;
 
+	wait.n = 0;
 	if (h->s.opt.sync_strict) {
-		wait = k->voters;
+		names_copy(&wait, &k->voters);
 		if (k->leader[0] != '\0')
 			names_add(&wait, k->leader);
 		names_remove(&wait, h->conf.name);
@@ -325,9 +326,10 @@ promote_priority(struct ha *h, struct sync_key *k)
 static enum rc
 promote_quorum(struct ha *h, const struct sync_key *k)
 {
-	struct names wait = k->voters;
+	struct names wait;
 	int64_t n;
 
+	names_copy(&wait, &k->voters);
 	if (k->leader[0] != '\0')
 		names_add(&wait, k->leader);
 	n = (int64_t)wait.n - (sync_active(h) ? k->quorum : 0) - 1;

@@ -44,9 +44,10 @@ wal_common(const struct wal *a, const struct wal *b)
 	uint64_t ea, eb;
 	uint32_t i;
 
-	for (i = 0; i < a->n && i < b->n; i++)
-		if (a->seg[i].branch != b->seg[i].branch)
-			break;
+	/* a branch has one past: where both are on it, so they were before */
+	i = a->n < b->n ? a->n : b->n;
+	while (i > 0 && a->seg[i - 1].branch != b->seg[i - 1].branch)
+		i--;
 	if (i == 0)
 		return 0;
 	ea = i < a->n ? a->seg[i].begin : a->end;
@@ -67,8 +68,13 @@ wal_cut(struct wal *l, uint64_t end)
 static void
 wal_copy(struct wal *to, const struct wal *from)
 {
+	bool same = to->n == from->n && to->n > 0 &&
+	    to->seg[to->n - 1].branch == from->seg[to->n - 1].branch;
+
 	to->n = from->n;
 	to->end = from->end;
+	if (same)
+		return;
 	memcpy(to->seg, from->seg, from->n * sizeof(from->seg[0]));
 }
 

@@ -15,7 +15,7 @@ struct ssn {
 
 /* The forms that spec/ha.md 13.2 writes, names unquoted. */
 static void
-parse(const char *text, struct ssn *s)
+parse_text(const char *text, struct ssn *s)
 {
 	char copy[512], *p = copy, *save = NULL, *word, *list;
 
@@ -37,6 +37,20 @@ parse(const char *text, struct ssn *s)
 	     word != NULL && s->n <= MAX_NODES;
 	     word = strtok_r(NULL, ",() ", &save))
 		(void)text_set(s->name[s->n++], NAME_SIZE, word);
+}
+
+/* It is asked for at every tick, and seldom another. */
+static const struct ssn *
+parse(const char *text)
+{
+	static char known[512];
+	static struct ssn parsed;
+
+	if (strcmp(text, known) != 0) {
+		parse_text(text, &parsed);
+		(void)text_set(known, sizeof(known), text);
+	}
+	return &parsed;
 }
 
 static bool
@@ -67,25 +81,24 @@ descending(const void *a, const void *b)
 uint64_t
 sync_acknowledged(struct node *n)
 {
+	const struct ssn *s = parse(n->pg.ssn);
 	uint64_t lsn[MAX_NODES + 1];
 	uint32_t i, count = 0;
-	struct ssn s;
 
-	parse(n->pg.ssn, &s);
-	if (!s.on)
+	if (!s->on)
 		return n->pg.wal.end;
-	for (i = 0; i < s.n && (s.any || count < s.need); i++) {
-		const struct node *m = listed(n, &s, i);
+	for (i = 0; i < s->n && (s->any || count < s->need); i++) {
+		const struct node *m = listed(n, s, i);
 
 		if (m != NULL)
 			lsn[count++] = m->pg.wal.end;
 	}
-	if (s.need == 0)
+	if (s->need == 0)
 		return n->pg.wal.end;
-	if (count < s.need)
+	if (count < s->need)
 		return 0;
 	qsort(lsn, count, sizeof(lsn[0]), descending);
-	return lsn[s.any ? s.need - 1 : count - 1];
+	return lsn[s->any ? s->need - 1 : count - 1];
 }
 
 static const char *
@@ -108,13 +121,12 @@ state_of(struct node *n, const struct ssn *s, const struct node *m)
 void
 sync_facts(struct node *n, struct ha_pg *p)
 {
-	struct ssn s;
+	const struct ssn *s = parse(n->pg.ssn);
 	int i;
 
 	(void)text_set(p->ssn, sizeof(p->ssn), n->pg.ssn);
 	(void)text_set(
 	    p->synchronous_commit, sizeof(p->synchronous_commit), "on");
-	parse(n->pg.ssn, &s);
 	for (i = 0; i < n->w->nnodes; i++) {
 		const struct node *m = &n->w->node[i];
 		struct ha_sender *r = &p->senders[p->nsenders];
@@ -123,7 +135,7 @@ sync_facts(struct node *n, struct ha_pg *p)
 			continue;
 		(void)text_set(r->name, sizeof(r->name), m->name);
 		(void)text_set(
-		    r->sync_state, sizeof(r->sync_state), state_of(n, &s, m));
+		    r->sync_state, sizeof(r->sync_state), state_of(n, s, m));
 		r->write_lsn = r->flush_lsn = r->replay_lsn = m->pg.wal.end;
 		p->nsenders++;
 	}
