@@ -110,16 +110,35 @@ release(struct tree *t, bool wiped)
 	free(t);
 }
 
+static void
+give_up(struct tree *t, bool wiped)
+{
+	if (t != NULL && t->shares > 0)
+		t->shares--;
+	else
+		release(t, wiped);
+}
+
 void
 tree_free(struct tree *t)
 {
-	release(t, false);
+	give_up(t, false);
 }
 
 void
 tree_free_wiped(struct tree *t)
 {
-	release(t, true);
+	give_up(t, true);
+}
+
+struct tree *
+tree_share(const struct tree *t)
+{
+	struct tree *held = (struct tree *)(uintptr_t)t;
+
+	if (held != NULL)
+		held->shares++;
+	return held;
 }
 
 static bool

@@ -33,8 +33,9 @@ enum tree_type {
 
 struct tree {
 	enum tree_type type;
-	uint32_t line; /* line in the source file, 0 = unknown */
-	char *key;     /* in a map; NULL elsewhere */
+	uint32_t line;	 /* line in the source file, 0 = unknown */
+	uint32_t shares; /* of a root: further holders, tree_share() */
+	char *key;	 /* in a map; NULL elsewhere */
 	union {
 		bool b;
 		int64_t i;
@@ -57,6 +58,11 @@ struct tree *tree_list(void);
 struct tree *tree_map(void);
 void tree_free(struct tree *);	     /* NULL allowed */
 void tree_free_wiped(struct tree *); /* text is overwritten first */
+/*
+ * Hold a tree that nobody changes any more as well: the same pointer, to be
+ * given to tree_free() once more.  It must not become a child of another.
+ */
+struct tree *tree_share(const struct tree *);
 struct tree *tree_copy(const struct tree *);
 
 /* Map: set (replaces, keeps the place), get (NULL when absent), remove. */

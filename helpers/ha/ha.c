@@ -43,6 +43,7 @@ ha_free(struct ha *h)
 	for (i = 0; i < h->nviews; i++)
 		view_free(h->views[i]);
 	tree_free(h->tags_doc);
+	tree_free(h->plain_doc);
 	tree_free(h->dynamic);
 	tree_free(h->read_doc);
 	free(h->views);
@@ -56,6 +57,9 @@ static void
 copy_config(struct ha *h, const struct ha_config *conf)
 {
 	tree_free(h->tags_doc);
+	if (h->plain_doc != NULL) /* an effect may hold it */
+		keep_tree(h, h->plain_doc);
+	h->plain_doc = NULL;
 	h->conf = *conf;
 	h->tags_doc = tags_published(conf->tags_doc);
 	if (h->tags_doc == NULL)

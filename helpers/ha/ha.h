@@ -127,7 +127,9 @@ struct ha_pg {
 	bool pending_restart;
 	bool callback_seen; /* a callback has run since the daemon started */
 	char ready_callback_pending; /* controller bookkeeping, opaque */
-	const struct tree *slots;    /* {name: lsn} for /status, may be NULL */
+	/* {name: lsn} for /status, may be NULL; shared by the core: a root,
+	 * and not changed any more */
+	const struct tree *slots;
 	const struct tree *pending_restart_reason; /* may be NULL */
 	char postmaster_start_time[WORD_SIZE];
 	/* long and seldom filled; ha_pg_copy() takes what is in use */
@@ -452,7 +454,8 @@ const struct ha_rule *ha_rule(uint32_t);
 /* NULL: no such rule. */
 const struct ha_rule *ha_rule_find(const char *id);
 
-/* A copy of what is in use; trees are not copied. */
+/* Copies of what is in use; trees are not copied. */
+void ha_job_copy(struct ha_job *to, const struct ha_job *from);
 void ha_pg_copy(struct ha_pg *to, const struct ha_pg *from);
 
 /* ttl, loop_wait, retry_timeout after the clamping of config.md 6.4. */

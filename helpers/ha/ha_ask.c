@@ -340,8 +340,8 @@ job_start(struct ha *h, const struct ha_job *job)
 {
 	struct ha_fx *fx = ask_new(h, FX_JOB, 0); /* its limits are its own */
 
-	memcpy(&fx->job, job, offsetof(struct ha_job, text));
-	memcpy(fx->job.text, job->text, strlen(job->text) + 1);
+	if (fx != &h->scratch)
+		ha_job_copy(&fx->job, job);
 	h->p.asked_job = job->kind;
 	journal_job(h, job->kind);
 	return fx->id;

@@ -199,7 +199,7 @@ row_config(struct ha *h)
 	if (v->has_config && v->config_modify != 0 && tree_count(v->config) > 0)
 		return RC_OK;
 	fx = dcs_new(h, OP_SET_CONFIG);
-	fx->dcs.doc = keep_tree(h, tree_copy(h->dynamic));
+	fx->dcs.doc = keep_tree(h, tree_share(h->dynamic));
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
 	TRY(load_plain(h, &ok));
 	return ok ? RC_OK : RC_DCS;
@@ -437,12 +437,15 @@ row_first_callback(struct ha *h)
 static enum rc
 follow_lock_owner(struct ha *h)
 {
-	char msg[NAME_SIZE * 3];
+	char msg[NAME_SIZE * 3] = "";
 	bool standby = h->s.opt.standby_cluster;
 
-	(void)snprintf(msg, sizeof(msg),
-	    "no action. I am (%s), a secondary, and following a %sleader (%s)",
-	    h->conf.name, standby ? "standby " : "", h->s.view->leader);
+	if (!h->conf.mute)
+		(void)snprintf(msg, sizeof(msg),
+		    "no action. I am (%s), a secondary, and following a "
+		    "%sleader (%s)",
+		    h->conf.name, standby ? "standby " : "",
+		    h->s.view->leader);
 	if (standby)
 		return follow(h, "replica.standby-cluster.demote",
 		    "cannot be a real primary in a standby cluster",

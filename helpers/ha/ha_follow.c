@@ -276,7 +276,8 @@ apply_target(
 	job_node(h, &job, target);
 	job.role = new_role;
 	fx = ask_new(h, FX_RECOVERY_DIFF, retry_ns(h));
-	fx->job = job;
+	if (fx != &h->scratch)
+		ha_job_copy(&fx->job, &job);
 	TRY(await(h, fx->id, &ev));
 	if (ev->diff == DIFF_RESTART) {
 		rewind_trigger(h);

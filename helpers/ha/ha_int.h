@@ -295,7 +295,8 @@ struct event {
 struct ha {
 	struct ha_config conf;
 	struct tree *tags_doc;
-	struct tree *dynamic; /* document in use */
+	struct tree *plain_doc; /* published with them, when made */
+	struct tree *dynamic;	/* document in use */
 
 	struct state s;	   /* now; of the last pass while a run is going on */
 	struct state base; /* at the start of the run */

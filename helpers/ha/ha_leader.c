@@ -354,7 +354,7 @@ lead_standby_cluster(struct ha *h)
 enum rc
 lead(struct ha *h)
 {
-	char msg[NAME_SIZE * 2];
+	char msg[NAME_SIZE * 2] = "";
 	bool ok;
 
 	TRY(lead_paused_standby(h));
@@ -365,8 +365,10 @@ lead(struct ha *h)
 	TRY(checkpoint_bookkeeping(h));
 	if (h->s.opt.standby_cluster)
 		return lead_standby_cluster(h);
-	(void)snprintf(msg, sizeof(msg),
-	    "no action. I am (%s), the leader with the lock", h->conf.name);
+	if (!h->conf.mute)
+		(void)snprintf(msg, sizeof(msg),
+		    "no action. I am (%s), the leader with the lock",
+		    h->conf.name);
 	return enforce_leader(h, "leader.no-action", msg, "leader.promote",
 	    "promoted self to leader because I had the session lock");
 }

@@ -42,6 +42,13 @@ dup_tree(const struct tree *t)
 }
 
 void
+ha_job_copy(struct ha_job *to, const struct ha_job *from)
+{
+	memcpy(to, from, offsetof(struct ha_job, text));
+	strcpy(to->text, from->text);
+}
+
+void
 ha_pg_copy(struct ha_pg *to, const struct ha_pg *from)
 {
 	memcpy(to, from, offsetof(struct ha_pg, datadir_error));
@@ -111,7 +118,7 @@ copy_pg(struct event *e)
 	if (e->pg == NULL)
 		abort();
 	ha_pg_copy(e->pg, e->ev.pg);
-	e->slots = dup_tree(e->pg->slots);
+	e->slots = tree_share(e->pg->slots);
 	e->reason = dup_tree(e->pg->pending_restart_reason);
 	e->pg->slots = e->slots;
 	e->pg->pending_restart_reason = e->reason;

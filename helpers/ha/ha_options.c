@@ -162,10 +162,12 @@ options_of(struct ha *h, const struct view *v)
 {
 	if (h->read_view == v)
 		return &h->read_options;
-	if (h->read_doc == NULL || !tree_equal(h->read_doc, v->config)) {
+	if (h->read_doc == NULL ||
+	    (h->read_doc != v->config &&
+		!tree_equal(h->read_doc, v->config))) {
 		options_read(v->config, &h->read_options);
 		tree_free(h->read_doc);
-		h->read_doc = tree_copy(v->config);
+		h->read_doc = tree_share(v->config);
 	}
 	h->read_view = v;
 	return &h->read_options;
@@ -193,11 +195,9 @@ options_adopt(struct ha *h)
 	h->s.config_modify = v->config_modify;
 	/* outside the snapshot: it is the same document in every pass */
 	tree_free(h->dynamic);
-	h->dynamic = tree_copy(v->config);
-	if (h->dynamic == NULL)
-		abort();
+	h->dynamic = tree_share(v->config);
 	job_init(&job, JOB_SET_CONFIG);
-	job.doc = keep_tree(h, tree_copy(v->config));
+	job.doc = keep_tree(h, tree_share(v->config));
 	(void)job_start(h, &job);
 	if (h->s.role != ROLE_UNINITIALIZED) {
 		job_init(&job, JOB_SAVE_CACHE);

@@ -105,11 +105,26 @@ member_tags(const struct ha *h)
 	return tags;
 }
 
+/* Nothing but the tags is what there is to tell most of the time. */
+static struct tree *
+plain_document(struct ha *h)
+{
+	if (h->plain_doc == NULL) {
+		h->plain_doc = tree_map();
+		map_set(h->plain_doc, "tags", member_tags(h));
+	}
+	return h->plain_doc;
+}
+
 static struct tree *
 member_document(struct ha *h)
 {
-	struct tree *doc = keep_tree(h, tree_map());
+	struct tree *doc;
 
+	if (h->s.disable_sync == 0 && !h->s.restart.set &&
+	    h->p.pg.pending_restart_reason == NULL)
+		return plain_document(h);
+	doc = keep_tree(h, tree_map());
 	map_set(doc, "tags", member_tags(h));
 	if (h->p.pg.pending_restart_reason != NULL)
 		map_set(doc, "pending_restart_reason",

@@ -207,7 +207,7 @@ op_config(struct world *w, struct ask *a)
 	if (a->doc == NULL)
 		return OUTCOME_FAILED;
 	tree_free(s->config);
-	s->config = tree_copy(a->doc);
+	s->config = tree_share(a->doc);
 	s->config_revision = ++s->revision;
 	store_wake(w, WAKE_CONFIG);
 	return OUTCOME_OK;
@@ -399,7 +399,7 @@ make_view(const struct world *w, const struct node *n)
 	if (s->config != NULL) {
 		v->has_config = 1;
 		v->config_token = v->config_modify = s->config_revision;
-		v->config = need(tree_copy(s->config));
+		v->config = tree_share(s->config);
 	}
 	v->has_status = s->has_status;
 	v->optime = s->optime;
