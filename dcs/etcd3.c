@@ -242,7 +242,7 @@ lock_with_lease(struct etcd_op *op)
 	text_set(op->lease, sizeof(op->lease), e->lease);
 	op->call->sent_ns = e->lease_sent;
 	if (op->call->op == DCS_OP_UPDATE && e->ready && c != NULL &&
-	    strcmp(c->value, dcs_name(e->dcs)) == 0) {
+	    strcmp(c->value, dcs_name(e->c.dcs)) == 0) {
 		if (strcmp(c->session, op->lease) == 0) {
 			op->call->new_token = c->token;
 			op_end(op, OUTCOME_OK, "");
@@ -339,7 +339,7 @@ op_lease(struct etcd_op *op, bool force)
 	struct etcd_lease_waiter *w;
 
 	/* What patronictl scaffold writes is to stay. */
-	if (dcs_ctl_mode(op->e->dcs)) {
+	if (dcs_ctl_mode(op->e->c.dcs)) {
 		if (op->call->op == DCS_OP_TOUCH)
 			touch_with_lease(op);
 		else
@@ -448,7 +448,7 @@ op_delete(struct etcd_op *op)
 
 	if (op->call->op == DCS_OP_RELEASE) {
 		v = base64_encode(
-		    dcs_name(op->e->dcs), strlen(dcs_name(op->e->dcs)));
+		    dcs_name(op->e->c.dcs), strlen(dcs_name(op->e->c.dcs)));
 		if (k != NULL && v != NULL)
 			cmp = text_of("{\"key\":\"%s\",\"target\":\"VALUE\","
 				      "\"value\":\"%s\"}",
@@ -517,7 +517,8 @@ submit(void *arg, struct dcs_call *call)
 	struct etcd3 *e = arg;
 	struct etcd_op *op;
 
-	if (call->op == DCS_OP_LOAD && !dcs_ctl_mode(e->dcs) && !e->no_watch) {
+	if (call->op == DCS_OP_LOAD && !dcs_ctl_mode(e->c.dcs) &&
+	    !e->no_watch) {
 		watch_load(e, call);
 		return;
 	}
@@ -529,7 +530,7 @@ submit(void *arg, struct dcs_call *call)
 	op->call = call;
 	LIST_INSERT_HEAD(&e->ops, op, entry);
 	snprintf(op->path, sizeof(op->path), "%s%s", dcs_key_path(call->key),
-	    call->key == DCS_KEY_MEMBER ? dcs_name(e->dcs) : "");
+	    call->key == DCS_KEY_MEMBER ? dcs_name(e->c.dcs) : "");
 	switch (call->op) {
 	case DCS_OP_LOAD:
 		op_send(op, "/kv/range", etcd_range_body(e), on_load);
@@ -556,23 +557,12 @@ submit(void *arg, struct dcs_call *call)
 }
 
 static void
-apply_settings(struct etcd3 *e)
-{
-	int ttl = (int)(dcs_ttl_ns(e->dcs) / NS_PER_SEC);
-	int idle =
-	    (int)((dcs_loop_ns(e->dcs) + dcs_retry_ns(e->dcs)) / NS_PER_SEC);
-	int interval = (ttl - idle) / 3;
-
-	http_keepalive(e->http, ttl, idle, interval < 1 ? 1 : interval);
-}
-
-static void
 settings(void *arg)
 {
 	struct etcd3 *e = arg;
 
-	apply_settings(e);
-	if (e->lease[0] != '\0' && e->lease_ttl != dcs_ttl_ns(e->dcs))
+	etcd_client_settings(&e->c);
+	if (e->lease[0] != '\0' && e->lease_ttl != dcs_ttl_ns(e->c.dcs))
 		lease_forget(e);
 }
 
@@ -592,13 +582,8 @@ etcd3_close(void *arg)
 	}
 	lease_close(e);
 	watch_close(e);
-	while (!LIST_EMPTY(&e->rpcs))
-		rpc_cancel(LIST_FIRST(&e->rpcs));
-	http_free(e->http);
-	if (e->token != NULL)
-		wipe(e->token, strlen(e->token));
-	free(e->token);
-	etcd_conf_clear(&e->conf);
+	etcd_client_close(&e->c);
+	rpc_drop_token(e);
 	free(e);
 }
 
@@ -612,26 +597,13 @@ etcd3_open(
 		snprintf(err, errlen, "out of memory");
 		return NULL;
 	}
-	if (!etcd_conf_read(&e->conf, section, err, errlen)) {
+	if (!etcd_client_open(&e->c, dcs, &etcd3_kind, section, err, errlen)) {
 		free(e);
 		return NULL;
 	}
-	e->dcs = dcs;
-	e->base = dcs_event_base(dcs);
-	e->seed = (uint32_t)clock_wall_us();
-	LIST_INIT(&e->rpcs);
 	LIST_INIT(&e->ops);
 	TAILQ_INIT(&e->lease_waiters);
 	snprintf(e->base_path, sizeof(e->base_path), "%s/", dcs_base_path(dcs));
-	memcpy(e->endpoints, e->conf.endpoints, sizeof(e->endpoints));
-	e->nendpoints = e->conf.nendpoints;
-	if ((e->http = http_new(e->base)) == NULL) {
-		etcd_conf_clear(&e->conf);
-		free(e);
-		snprintf(err, errlen, "out of memory");
-		return NULL;
-	}
-	apply_settings(e);
 	watch_start(e);
 	return e;
 }
@@ -641,15 +613,11 @@ reload(void *arg, const struct tree *section, char *err, size_t errlen)
 {
 	struct etcd3 *e = arg;
 
-	if (!etcd_conf_read(&e->conf, section, err, errlen))
+	if (!etcd_client_reload(&e->c, section, err, errlen))
 		return false;
 	/* log in with the new credentials at the next request */
-	if (e->token != NULL)
-		wipe(e->token, strlen(e->token));
-	free(e->token);
-	e->token = NULL;
+	rpc_drop_token(e);
 	e->no_auth = false;
-	rpc_refresh(e, true);
 	return true;
 }
 
@@ -658,11 +626,11 @@ info(const void *arg, char *buf, size_t size)
 {
 	const struct etcd3 *e = arg;
 
-	snprintf(buf, size, "etcd3 %.200s%s%s%.200s", rpc_endpoint(e),
-	    dcs_ctl_mode(e->dcs) ? "" :
-		e->ready	 ? ", watching" :
-				   ", reading the keys",
-	    e->last_error[0] == '\0' ? "" : ", ", e->last_error);
+	snprintf(buf, size, "etcd3 %.200s%s%s%.200s", etcd_endpoint(&e->c),
+	    dcs_ctl_mode(e->c.dcs) ? "" :
+		e->ready	   ? ", watching" :
+				     ", reading the keys",
+	    e->c.last_error[0] == '\0' ? "" : ", ", e->c.last_error);
 }
 
 const struct dcs_driver dcs_etcd3 = {

@@ -3,7 +3,8 @@
  *
  *	etcd_conf.c	options and endpoints of the configuration
  *	etcd3_proto.c	bodies and replies as text
- *	etcd3_rpc.c	one request: endpoints, budgets, login, retries
+ *	etcd_client.c	one request: endpoints, budgets, retries
+ *	etcd3_rpc.c	one exchange of it: version, login, errors
  *	etcd3_lease.c	the one lease of this process
  *	etcd3_watch.c	key cache and watch stream
  *	etcd3.c		the operations
@@ -16,31 +17,9 @@
 #include "cache.h"
 #include "driver.h"
 #include "etcd3_proto.h"
-#include "etcd_conf.h"
-#include "http.h"
+#include "etcd_client.h"
 
-#define MAX_REPLY (16 * 1024 * 1024)
 #define MAX_CACHE 4096
-
-/* ---- one request ---- */
-
-enum rpc_status {
-	RPC_OK,
-	RPC_ERROR, /* etcd answered with an error */
-	RPC_FAILED /* no usable answer within the budget */
-};
-
-struct rpc_result {
-	enum rpc_status status;
-	const json_t *root;  /* RPC_OK */
-	int code;	     /* RPC_ERROR: gRPC code */
-	const char *message; /* "" when OK */
-	bool maybe_sent;     /* some attempt may have been applied unanswered */
-	int64_t sent_ns;     /* start of the attempt that was answered */
-};
-
-struct rpc;
-typedef void (*rpc_done_cb)(const struct rpc_result *, void *arg);
 
 struct etcd_lease_waiter;
 typedef void (*lease_cb)(const struct rpc_result *, void *arg);
@@ -53,29 +32,14 @@ struct load_waiter {
 struct etcd_op;
 
 struct etcd3 {
-	struct dcs *dcs;
-	struct event_base *base;
-	struct http *http;
-	struct etcd_conf conf;
+	struct etcd_client c;		   /* what v2 has, too */
 	char base_path[2 * NAME_SIZE + 8]; /* with the final slash */
 
 	/* rpc */
-	LIST_HEAD(, rpc) rpcs;
-	char endpoints[ETCD_MAX_ENDPOINTS][URL_SIZE];
-	uint32_t nendpoints;
-	uint32_t current;
 	char prefix[16]; /* "/v3"; "" = not asked yet */
 	bool no_watch;
 	bool no_auth; /* the cluster does not ask for it */
 	char *token;  /* of the login */
-	int64_t term; /* highest raft term seen */
-	char cluster_id[WORD_SIZE];
-	struct rpc *refresh; /* member list under way */
-	int64_t refresh_at;  /* when it is due */
-	bool refreshed;
-	int64_t logged_ns; /* last line about a failing endpoint */
-	char last_error[TEXT_SIZE];
-	uint32_t seed;
 
 	/* lease */
 	char lease[LEASE_ID_SIZE]; /* "" = none */
@@ -100,21 +64,14 @@ struct etcd3 {
 	LIST_HEAD(, etcd_op) ops;
 };
 
-#define RPC_RETRY 0x1	/* spec/dcs.md 4.3: all endpoints, until deadline */
-#define RPC_NO_AUTH 0x2 /* login is not needed (member list before login) */
+extern const struct etcd_kind etcd3_kind;
 
-/*
- * POST body (taken over; NULL fails) to <prefix><path>.  done runs exactly
- * once, never from inside.  NULL: no memory, done will not run.
- */
+/* POST body (taken over; NULL fails) to <prefix><path>: rpc_request(). */
 struct rpc *rpc_start(struct etcd3 *, const char *path, char *body,
     uint32_t flags, int64_t deadline, rpc_done_cb, void *arg);
-void rpc_cancel(struct rpc *); /* NULL allowed */
+void rpc_drop_token(struct etcd3 *);
 /* Look at term and cluster id of a reply; false: a stale node. */
 bool rpc_check_header(struct etcd3 *, const json_t *root);
-/* Ask for the member list when it is due. */
-void rpc_refresh(struct etcd3 *, bool now);
-const char *rpc_endpoint(const struct etcd3 *);
 /* "Authorization" header of this moment in buf, or NULL. */
 const char *rpc_auth_header(const struct etcd3 *, char *buf, size_t size);
 

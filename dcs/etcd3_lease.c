@@ -39,8 +39,8 @@ answer(struct etcd3 *e, const struct rpc_result *res)
 static void
 no_memory(struct etcd3 *e)
 {
-	struct rpc_result res = { RPC_FAILED, NULL, 0, "out of memory", false,
-		0 };
+	struct rpc_result res = { .status = RPC_FAILED,
+		.message = "out of memory" };
 
 	answer(e, &res);
 }
@@ -48,8 +48,9 @@ no_memory(struct etcd3 *e)
 static void
 on_grant(const struct rpc_result *res, void *arg)
 {
-	struct rpc_result bad = { RPC_ERROR, NULL, GRPC_UNKNOWN,
-		"no lease in the reply", false, 0 };
+	struct rpc_result bad = { .status = RPC_ERROR,
+		.code = GRPC_UNKNOWN,
+		.message = "no lease in the reply" };
 	struct etcd3 *e = arg;
 	int64_t id;
 
@@ -73,7 +74,7 @@ grant(struct etcd3 *e, int64_t deadline)
 	char *body = NULL;
 
 	e->lease[0] = '\0';
-	e->lease_ttl = dcs_ttl_ns(e->dcs);
+	e->lease_ttl = dcs_ttl_ns(e->c.dcs);
 	if (asprintf(&body, "{\"TTL\":%lld}",
 		(long long)(e->lease_ttl / NS_PER_SEC)) < 0)
 		body = NULL;
@@ -119,13 +120,15 @@ keepalive(struct etcd3 *e, int64_t deadline)
 struct etcd_lease_waiter *
 lease_get(struct etcd3 *e, bool force, int64_t deadline, lease_cb cb, void *arg)
 {
-	struct rpc_result res = { RPC_OK, NULL, 0, "", false, e->lease_sent };
+	struct rpc_result res = { .status = RPC_OK,
+		.message = "",
+		.sent_ns = e->lease_sent };
 	int64_t now = clock_boot_ns();
 	struct etcd_lease_waiter *w;
 
 	/* Half a loop: one prolongation per loop, none for extra wake-ups. */
 	if (e->lease_rpc == NULL && e->lease[0] != '\0' && !force &&
-	    now - e->lease_sent < dcs_loop_ns(e->dcs) / 2) {
+	    now - e->lease_sent < dcs_loop_ns(e->c.dcs) / 2) {
 		cb(&res, arg);
 		return NULL;
 	}

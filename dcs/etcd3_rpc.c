@@ -1,10 +1,8 @@
 /*
- * etcd3_rpc.c: one request to the etcd cluster (spec/dcs.md 5.2 to 5.5, 7.1,
- * 7.3, 7.5): which endpoint, how long, login first, what is repeated.
+ * etcd3_rpc.c: one exchange with etcd v3 (spec/dcs.md 7.1, 7.3, 7.5).
  *
- * A request goes through rounds; a round visits the endpoints, beginning with
- * the selected one; a visit is up to three exchanges on the same endpoint:
- * /version (once per process), login (when needed), the request itself.
+ * A visit is up to three exchanges on the same endpoint: /version (once per
+ * process), login (when needed), the request itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,44 +14,14 @@
 #include "etcd3_int.h"
 #include "json.h"
 
-#define MIN_VISIT NS_PER_SEC
-#define FIRST_REFRESH (300 * NS_PER_SEC)
-
 enum phase { PHASE_VERSION, PHASE_LOGIN, PHASE_CALL };
 
-struct rpc {
-	LIST_ENTRY(rpc) entry;
-	struct etcd3 *e;
-	char *path, *body;
-	uint32_t flags;
-	int64_t deadline;
-	rpc_done_cb done;
-	void *arg;
-
-	struct event *timer; /* start, back-off */
-	struct http_request *http;
-	enum phase phase;
-	int64_t visit_ns; /* budget of one try */
-	int64_t visit_end;
-	uint32_t nodes; /* endpoints in this round */
-	uint32_t visited;
-	int tries, tried; /* on this endpoint */
-	int64_t delay;	  /* next back-off */
-	bool login_repeated;
-	bool maybe_sent;
-	int64_t sent_ns;
-	char url[URL_SIZE];
-	char error[TEXT_SIZE];
-};
-
-static void visit(struct rpc *);
 static void exchange(struct rpc *);
 
-const char *
-rpc_endpoint(const struct etcd3 *e)
+static struct etcd3 *
+driver(struct etcd_client *c)
 {
-	return e->nendpoints == 0 ? "" :
-				    e->endpoints[e->current % e->nendpoints];
+	return (struct etcd3 *)((char *)c - offsetof(struct etcd3, c));
 }
 
 const char *
@@ -67,222 +35,16 @@ rpc_auth_header(const struct etcd3 *e, char *buf, size_t size)
 	return n < 0 || (size_t)n >= size ? NULL : buf;
 }
 
-static void
-rpc_free(struct rpc *r)
-{
-	LIST_REMOVE(r, entry);
-	http_cancel(r->http);
-	if (r->timer != NULL)
-		event_free(r->timer);
-	if (r->body != NULL)
-		wipe(r->body, strlen(r->body)); /* it may be a login */
-	free(r->path);
-	free(r->body);
-	free(r);
-}
-
-void
-rpc_cancel(struct rpc *r)
-{
-	if (r != NULL)
-		rpc_free(r);
-}
-
-static void
-rpc_end(struct rpc *r, enum rpc_status status, const json_t *root, int code,
-    const char *message)
-{
-	struct rpc_result res = { status, root, code, message, r->maybe_sent,
-		r->sent_ns };
-	char text[TEXT_SIZE];
-	rpc_done_cb done = r->done;
-	void *arg = r->arg;
-
-	if (status != RPC_OK) {
-		text_set(r->e->last_error, sizeof(r->e->last_error), message);
-		/* the text may live in the request */
-		snprintf(text, sizeof(text), "%s", message);
-		res.message = text;
-	}
-	rpc_free(r);
-	done(&res, arg);
-}
-
-/* ---- budgets ---- */
-
-/* spec/dcs.md 5.4.  False: no endpoint fits. */
-static bool
-plan(struct rpc *r, int64_t total, bool first)
-{
-	uint32_t n = r->e->nendpoints;
-	bool dropped = false;
-	int64_t per;
-
-	if (n == 0)
-		return false;
-	for (per = total / n; per < MIN_VISIT && n > 1; per = total / n) {
-		n--;
-		dropped = true;
-	}
-	if (per < MIN_VISIT && !first)
-		return false;
-	r->tries = dropped ? 1 : 4 - (int)(n < 3 ? n : 3);
-	while (r->tries > 1 && per / r->tries < MIN_VISIT)
-		r->tries--;
-	r->visit_ns = per / r->tries;
-	r->nodes = n;
-	r->visited = 0;
-	r->tried = 0;
-	return true;
-}
-
-static void
-wait_for(struct rpc *r, int64_t ns)
-{
-	struct timeval tv = { ns / NS_PER_SEC, ns % NS_PER_SEC / 1000 };
-
-	event_add(r->timer, &tv);
-}
-
-/* Known endpoints united with the configured ones (all have failed). */
-static void
-widen_endpoints(struct etcd3 *e)
-{
-	uint32_t i, j;
-
-	for (i = 0; i < e->conf.nendpoints; i++) {
-		for (j = 0; j < e->nendpoints; j++)
-			if (strcmp(e->endpoints[j], e->conf.endpoints[i]) == 0)
-				break;
-		if (j == e->nendpoints && j < ETCD_MAX_ENDPOINTS)
-			memcpy(e->endpoints[e->nendpoints++],
-			    e->conf.endpoints[i], URL_SIZE);
-	}
-}
-
-static int64_t
-backoff(struct rpc *r)
-{
-	int64_t ns = r->delay + (rand_r(&r->e->seed) % 81) * 10 * NS_PER_MS;
-
-	r->delay = r->delay * 2 < NS_PER_SEC ? r->delay * 2 : NS_PER_SEC;
-	return ns;
-}
-
-/* Everything failed: another round, or the end. */
-static void
-next_round(struct rpc *r)
-{
-	int64_t now = clock_boot_ns(), sleep = backoff(r);
-
-	watch_restart(r->e);
-	widen_endpoints(r->e);
-	if (now + sleep >= r->deadline ||
-	    !plan(r, r->deadline - now - sleep, false)) {
-		rpc_end(r, RPC_FAILED, NULL, 0,
-		    r->error[0] != '\0' ? r->error :
-					  "No more machines in the cluster");
-		return;
-	}
-	wait_for(r, sleep);
-}
-
-static void
-select_endpoint(struct etcd3 *e, uint32_t index)
-{
-	if (e->nendpoints == 0 || index % e->nendpoints == e->current)
-		return;
-	e->current = index % e->nendpoints;
-	log_info("Selected new etcd server %s", rpc_endpoint(e));
-	watch_restart(e);
-}
-
-static uint32_t
-index_of(const struct etcd3 *e, const char *url)
-{
-	uint32_t i;
-
-	for (i = 0; i < e->nendpoints; i++)
-		if (strcmp(e->endpoints[i], url) == 0)
-			return i;
-	return e->current;
-}
-
-/* Lines about a store in trouble come once a second at most. */
-static bool
-may_log(struct etcd3 *e)
-{
-	int64_t now = clock_boot_ns();
-
-	if (now - e->logged_ns < NS_PER_SEC)
-		return false;
-	e->logged_ns = now;
-	return true;
-}
-
-/* This endpoint could not answer (5.5 step 2). */
-static void
-visit_failed(struct rpc *r, bool connect, const char *text)
-{
-	struct etcd3 *e = r->e;
-	int64_t now = clock_boot_ns();
-
-	snprintf(r->error, sizeof(r->error), "%.200s%.40s: %.250s", r->url,
-	    r->path, text);
-	if (may_log(e))
-		log_error("Request to server %s failed: %s", r->url, text);
-	if (connect && ++r->tried < r->tries && now < r->deadline) {
-		visit(r);
-		return;
-	}
-	r->tried = 0;
-	if (!(r->flags & RPC_RETRY)) {
-		if (e->nendpoints > 1)
-			select_endpoint(e, index_of(e, r->url) + 1);
-		else
-			watch_restart(e);
-		rpc_end(r, RPC_FAILED, NULL, 0, r->error);
-		return;
-	}
-	if (++r->visited < r->nodes && now < r->deadline) {
-		log_debug("Reconnection allowed, looking for another server.");
-		visit(r);
-		return;
-	}
-	next_round(r);
-}
-
 /* ---- replies ---- */
 
 bool
 rpc_check_header(struct etcd3 *e, const json_t *root)
 {
 	const json_t *h = json_object_get(root, "header");
-	int64_t term = etcd_int(h, "raft_term");
-	char id[WORD_SIZE];
-	const char *s;
 
-	if (h == NULL || term == 0)
-		return true;
-	/* cluster_id is an unsigned 64-bit number: compared as text */
-	s = json_text(h, "cluster_id");
-	if (s == NULL || !text_set(id, sizeof(id), s))
-		id[0] = '\0';
-	if (id[0] != '\0' && strcmp(id, e->cluster_id) != 0) {
-		if (e->cluster_id[0] != '\0')
-			log_warn("Etcd Cluster ID changed from %s to %s",
-			    e->cluster_id, id);
-		text_set(e->cluster_id, sizeof(e->cluster_id), id);
-		e->term = 0;
-	}
-	if (term < e->term) {
-		log_warn(
-		    "Connected to Etcd node with term %lld. Old known term %lld. Switching to another node.",
-		    (long long)term, (long long)e->term);
-		return false;
-	}
-	e->term = term;
-	return true;
+	return h == NULL ||
+	    etcd_check_term(
+		&e->c, json_text(h, "cluster_id"), etcd_int(h, "raft_term"));
 }
 
 static bool
@@ -297,8 +59,8 @@ auth_error(int code, const char *m)
 		strstr(m, "invalid auth token") != NULL);
 }
 
-static void
-drop_token(struct etcd3 *e)
+void
+rpc_drop_token(struct etcd3 *e)
 {
 	if (e->token != NULL)
 		wipe(e->token, strlen(e->token));
@@ -310,41 +72,32 @@ drop_token(struct etcd3 *e)
 static void
 call_error(struct rpc *r, int code, const char *msg)
 {
-	int64_t sleep;
+	struct etcd3 *e = driver(r->c);
 
 	if (code == GRPC_UNAVAILABLE ||
 	    (code == GRPC_UNKNOWN &&
 		strstr(msg, "not a primary lessor") != NULL)) {
 		r->maybe_sent = true;
-		visit_failed(r, false, msg);
+		rpc_visit_failed(r, false, msg);
 		return;
 	}
 	if (auth_error(code, msg)) {
-		if (r->e->conf.user == NULL) {
-			if (may_log(r->e))
+		if (r->c->conf.user == NULL) {
+			if (etcd_may_log(r->c))
 				log_error(
 				    "Username or password not set, authentication is not possible");
 		} else if (!r->login_repeated) {
 			r->login_repeated = true;
-			r->e->no_auth = false;
-			drop_token(r->e);
+			e->no_auth = false;
+			rpc_drop_token(e);
 			exchange(r);
 			return;
 		}
 	}
 	if (code == GRPC_DEADLINE)
 		r->maybe_sent = true;
-	if ((code == GRPC_DEADLINE || code == GRPC_PRECONDITION) &&
-	    (r->flags & RPC_RETRY)) {
-		sleep = backoff(r);
-		if (clock_boot_ns() + sleep < r->deadline &&
-		    plan(r, r->deadline - clock_boot_ns() - sleep, false)) {
-			wait_for(r, sleep);
-			return;
-		}
-		snprintf(r->error, sizeof(r->error),
-		    "Exceeded retry deadline: %.300s", msg);
-		rpc_end(r, RPC_FAILED, NULL, 0, r->error);
+	if (code == GRPC_DEADLINE || code == GRPC_PRECONDITION) {
+		rpc_again(r, msg);
 		return;
 	}
 	rpc_end(r, RPC_ERROR, NULL, code, msg);
@@ -353,25 +106,16 @@ call_error(struct rpc *r, int code, const char *msg)
 static void
 call_ok(struct rpc *r, const json_t *root)
 {
-	struct etcd3 *e = r->e;
-
-	if (!rpc_check_header(e, root)) {
-		visit_failed(r, false, "its raft term is old");
-		return;
-	}
-	e->last_error[0] = '\0';
-	if (index_of(e, r->url) != e->current) {
-		select_endpoint(e, index_of(e, r->url));
-		rpc_refresh(e, true);
-	} else
-		rpc_refresh(e, false);
-	rpc_end(r, RPC_OK, root, 0, "");
+	if (!rpc_check_header(driver(r->c), root))
+		rpc_visit_failed(r, false, "its raft term is old");
+	else
+		rpc_good(r, root);
 }
 
 static void
 version_reply(struct rpc *r, const json_t *root)
 {
-	struct etcd3 *e = r->e;
+	struct etcd3 *e = driver(r->c);
 	const char *cluster = json_text(root, "etcdcluster");
 	const char *server = json_text(root, "etcdserver");
 	unsigned c[3] = { 0 }, v[3] = { 0 };
@@ -380,7 +124,8 @@ version_reply(struct rpc *r, const json_t *root)
 		(void)version_numbers(server, v);
 	if (cluster == NULL || version_numbers(cluster, c) < 2) {
 		/* "not_decided" while the cluster forms */
-		visit_failed(r, false, "no cluster version in its /version");
+		rpc_visit_failed(
+		    r, false, "no cluster version in its /version");
 		return;
 	}
 	if (c[0] < 3 || (v[0] == 3 && v[1] == 0 && v[2] < 4)) {
@@ -400,7 +145,7 @@ version_reply(struct rpc *r, const json_t *root)
 		log_warn(
 		    "Detected Etcd version %s is lower than 3.1.0, watches are not supported",
 		    cluster);
-	if (c[0] == 3 && c[1] < 3 && e->conf.user != NULL) {
+	if (c[0] == 3 && c[1] < 3 && e->c.conf.user != NULL) {
 		log_warn(
 		    "Detected Etcd version %s is lower than 3.3.0, authentication is not supported",
 		    cluster);
@@ -413,10 +158,12 @@ static void
 login_reply(struct rpc *r, const json_t *root)
 {
 	const char *token = json_text(root, "token");
+	struct etcd3 *e = driver(r->c);
 
-	drop_token(r->e);
-	if (token == NULL || (r->e->token = strdup(token)) == NULL) {
-		visit_failed(r, false, "no token in the answer to the login");
+	rpc_drop_token(e);
+	if (token == NULL || (e->token = strdup(token)) == NULL) {
+		rpc_visit_failed(
+		    r, false, "no token in the answer to the login");
 		return;
 	}
 	exchange(r);
@@ -427,12 +174,12 @@ login_error(struct rpc *r, int code, const char *msg)
 {
 	if (code == GRPC_PRECONDITION &&
 	    strstr(msg, "authentication is not enabled") != NULL) {
-		r->e->no_auth = true;
+		driver(r->c)->no_auth = true;
 		exchange(r);
 		return;
 	}
 	if (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE) {
-		visit_failed(r, false, msg);
+		rpc_visit_failed(r, false, msg);
 		return;
 	}
 	log_error("Etcd3 authentication failed: %s", msg);
@@ -451,7 +198,7 @@ on_reply(const struct http_answer *a, void *arg)
 	if (r->phase == PHASE_CALL && (a->resent || a->error == HTTP_BROKEN))
 		r->maybe_sent = true;
 	if (a->error != HTTP_OK) {
-		visit_failed(r, a->error == HTTP_CONNECT, a->text);
+		rpc_visit_failed(r, a->error == HTTP_CONNECT, a->text);
 		return;
 	}
 	root = etcd_parse(a->body, a->len);
@@ -465,13 +212,13 @@ on_reply(const struct http_answer *a, void *arg)
 			    a->status);
 			if (r->phase == PHASE_CALL)
 				r->maybe_sent = true;
-			visit_failed(r, false, msg);
+			rpc_visit_failed(r, false, msg);
 		} else if (r->phase == PHASE_CALL)
 			call_error(r, code, msg);
 		else if (r->phase == PHASE_LOGIN)
 			login_error(r, code, msg);
 		else
-			visit_failed(r, false, msg);
+			rpc_visit_failed(r, false, msg);
 	} else if (r->phase == PHASE_CALL)
 		call_ok(r, root);
 	else if (r->phase == PHASE_LOGIN)
@@ -486,8 +233,8 @@ on_reply(const struct http_answer *a, void *arg)
 static char *
 login_body(const struct etcd3 *e)
 {
-	json_t *j = json_pack("{s:s,s:s}", "name", e->conf.user, "password",
-	    e->conf.password == NULL ? "" : e->conf.password);
+	json_t *j = json_pack("{s:s,s:s}", "name", e->c.conf.user, "password",
+	    e->c.conf.password == NULL ? "" : e->c.conf.password);
 	char *s = j == NULL ? NULL : json_compact(j);
 
 	json_decref(j);
@@ -498,17 +245,14 @@ login_body(const struct etcd3 *e)
 static void
 exchange(struct rpc *r)
 {
-	struct etcd3 *e = r->e;
+	struct etcd3 *e = driver(r->c);
 	char url[URL_SIZE + 64], auth[1024], *body = NULL;
 	const char *headers[2] = { NULL, NULL };
-	struct http_spec s = { .method = "POST",
-		.headers = headers,
-		.tls = &e->conf.tls,
-		.max_body = MAX_REPLY };
+	struct http_spec s = { .method = "POST", .headers = headers };
 
 	if (e->prefix[0] == '\0')
 		r->phase = PHASE_VERSION;
-	else if (e->conf.user != NULL && e->token == NULL && !e->no_auth &&
+	else if (e->c.conf.user != NULL && e->token == NULL && !e->no_auth &&
 	    !(r->flags & RPC_NO_AUTH))
 		r->phase = PHASE_LOGIN;
 	else
@@ -526,103 +270,32 @@ exchange(struct rpc *r)
 		    url, sizeof(url), "%s%s%s", r->url, e->prefix, r->path);
 		s.body = r->body;
 		headers[0] = rpc_auth_header(e, auth, sizeof(auth));
-		r->sent_ns = clock_boot_ns();
 	}
 	s.body_len = s.body == NULL ? 0 : strlen(s.body);
 	s.url = url;
-	s.deadline = r->visit_end;
-	s.connect_ns =
-	    r->visit_ns / 2 > NS_PER_SEC ? r->visit_ns / 2 : NS_PER_SEC;
-	r->http = http_start(e->http, &s, on_reply, r);
+	rpc_send(r, &s, on_reply);
 	if (body != NULL)
 		wipe(body, strlen(body));
 	free(body);
 	wipe(auth, sizeof(auth));
-	if (r->http == NULL) {
-		snprintf(r->error, sizeof(r->error), "out of memory");
-		rpc_end(r, RPC_FAILED, NULL, 0, r->error);
-	}
-}
-
-static void
-visit(struct rpc *r)
-{
-	struct etcd3 *e = r->e;
-
-	text_set(r->url, sizeof(r->url),
-	    e->endpoints[(e->current + r->visited) % e->nendpoints]);
-	r->visit_end = clock_boot_ns() + r->visit_ns;
-	if (r->visit_end > r->deadline)
-		r->visit_end = r->deadline;
-	exchange(r);
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct rpc *r = arg;
-	int64_t left = r->deadline - clock_boot_ns();
-
-	(void)fd;
-	(void)what;
-	if (left <= 0 || (r->nodes == 0 && !plan(r, left, true))) {
-		rpc_end(r, RPC_FAILED, NULL, 0,
-		    r->error[0] != '\0' ? r->error :
-					  "No more machines in the cluster");
-		return;
-	}
-	visit(r);
 }
 
 struct rpc *
 rpc_start(struct etcd3 *e, const char *path, char *body, uint32_t flags,
     int64_t deadline, rpc_done_cb done, void *arg)
 {
-	struct rpc *r;
-
-	if (body == NULL || (r = calloc(1, sizeof(*r))) == NULL) {
-		free(body);
-		return NULL;
-	}
-	r->e = e;
-	r->body = body;
-	r->flags = flags;
-	r->deadline = deadline;
-	r->done = done;
-	r->arg = arg;
-	r->delay = 100 * NS_PER_MS;
-	LIST_INSERT_HEAD(&e->rpcs, r, entry);
-	if ((r->path = strdup(path)) == NULL ||
-	    (r->timer = evtimer_new(e->base, on_timer, r)) == NULL) {
-		rpc_free(r);
-		return NULL;
-	}
-	wait_for(r, 0);
-	return r;
+	return rpc_request(
+	    &e->c, "POST", path, body, flags, deadline, done, arg);
 }
 
 /* ---- member list ---- */
-
-static void
-shuffle(struct etcd3 *e, char (*list)[URL_SIZE], uint32_t n)
-{
-	char tmp[URL_SIZE];
-	uint32_t i, j;
-
-	for (i = n; i > 1; i--) {
-		j = (uint32_t)rand_r(&e->seed) % i;
-		memcpy(tmp, list[i - 1], URL_SIZE);
-		memcpy(list[i - 1], list[j], URL_SIZE);
-		memcpy(list[j], tmp, URL_SIZE);
-	}
-}
 
 static uint32_t
 list_urls(const json_t *root, char (*list)[URL_SIZE])
 {
 	const json_t *members = json_object_get(root, "members"), *urls;
-	uint32_t n = 0, k;
-	size_t i, j, len;
+	uint32_t n = 0;
+	size_t i, j;
 	const char *s;
 
 	for (i = 0; i < json_array_size(members); i++) {
@@ -634,13 +307,7 @@ list_urls(const json_t *root, char (*list)[URL_SIZE])
 			    n == ETCD_MAX_ENDPOINTS ||
 			    !text_set(list[n], URL_SIZE, s))
 				continue;
-			len = strlen(list[n]);
-			while (len > 0 && list[n][len - 1] == '/')
-				list[n][--len] = '\0';
-			for (k = 0; k < n; k++)
-				if (strcmp(list[k], list[n]) == 0)
-					break;
-			n += k == n;
+			n++;
 		}
 	}
 	return n;
@@ -649,40 +316,28 @@ list_urls(const json_t *root, char (*list)[URL_SIZE])
 static void
 on_members(const struct rpc_result *res, void *arg)
 {
-	char list[ETCD_MAX_ENDPOINTS][URL_SIZE], current[URL_SIZE];
-	struct etcd3 *e = arg;
-	uint32_t n, i;
+	char list[ETCD_MAX_ENDPOINTS][URL_SIZE];
+	struct etcd_client *c = arg;
+	uint32_t n = res->status == RPC_OK ? list_urls(res->root, list) : 0;
 
-	e->refresh = NULL;
-	if (res->status != RPC_OK || (n = list_urls(res->root, list)) == 0) {
-		log_debug("the list of etcd members cannot be read: %s",
-		    res->message);
-		return;
-	}
-	shuffle(e, list, n);
-	text_set(current, sizeof(current), rpc_endpoint(e));
-	memcpy(e->endpoints, list, (size_t)n * URL_SIZE);
-	e->nendpoints = n;
-	for (i = 0; i < n; i++)
-		if (strcmp(list[i], current) == 0) {
-			e->current = i;
-			return;
-		}
-	e->current = 0;
-	log_info("Selected new etcd server %s", rpc_endpoint(e));
-	watch_restart(e);
+	etcd_members(c, list, n, res->message);
 }
 
-void
-rpc_refresh(struct etcd3 *e, bool at_once)
+static struct rpc *
+ask_members(struct etcd_client *c, int64_t deadline)
 {
-	int64_t now = clock_boot_ns(), every = 10 * dcs_ttl_ns(e->dcs);
-
-	if (e->conf.use_proxies || e->refresh != NULL ||
-	    (!at_once && e->refreshed && now < e->refresh_at))
-		return;
-	e->refresh_at = now + (e->refreshed ? every : FIRST_REFRESH);
-	e->refreshed = true;
-	e->refresh = rpc_start(e, "/cluster/member/list", strdup("{}"), 0,
-	    now + dcs_retry_ns(e->dcs), on_members, e);
+	return rpc_request(c, "POST", "/cluster/member/list", strdup("{}"), 0,
+	    deadline, on_members, c);
 }
+
+static void
+stale(struct etcd_client *c)
+{
+	watch_restart(driver(c));
+}
+
+const struct etcd_kind etcd3_kind = {
+	.exchange = exchange,
+	.stale = stale,
+	.ask_members = ask_members,
+};

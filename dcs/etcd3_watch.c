@@ -48,7 +48,7 @@ watch_load(struct etcd3 *e, struct dcs_call *call)
 {
 	struct load_waiter *w;
 
-	if (e->ready && e->stream_term >= e->term) {
+	if (e->ready && e->stream_term >= e->c.term) {
 		cache_answer(&e->cache, call);
 		return;
 	}
@@ -80,8 +80,8 @@ answer_loads(struct etcd3 *e)
 			cache_answer(&e->cache, w->call);
 		else if (now >= w->call->deadline)
 			dcs_call_done(w->call, OUTCOME_FAILED,
-			    e->last_error[0] != '\0' ?
-				e->last_error :
+			    e->c.last_error[0] != '\0' ?
+				e->c.last_error :
 				"Etcd is not responding properly");
 		else {
 			TAILQ_INSERT_TAIL(&e->loads, w, entry);
@@ -181,7 +181,7 @@ on_document(const json_t *j, void *arg)
 	for (i = 0; i < json_array_size(events); i++)
 		one_event(e, json_array_get(events, i), &keys, &wake);
 	if (keys != 0)
-		dcs_watch_changed(e->dcs, keys, wake);
+		dcs_watch_changed(e->c.dcs, keys, wake);
 	return e->ready && !e->cache.broken;
 }
 
@@ -217,7 +217,7 @@ stream_start(struct etcd3 *e)
 	const char *headers[2] = { NULL, NULL };
 	struct http_spec s = { .method = "POST",
 		.headers = headers,
-		.tls = &e->conf.tls,
+		.tls = &e->c.conf.tls,
 		.close = true,
 		.data = on_data };
 	size_t n = strlen(e->base_path);
@@ -237,13 +237,14 @@ stream_start(struct etcd3 *e)
 	free(end);
 	if (body == NULL)
 		return false;
-	snprintf(url, sizeof(url), "%s%s/watch", rpc_endpoint(e), e->prefix);
+	snprintf(
+	    url, sizeof(url), "%s%s/watch", etcd_endpoint(&e->c), e->prefix);
 	headers[0] = rpc_auth_header(e, auth, sizeof(auth));
 	s.url = url;
 	s.body = body;
 	s.body_len = strlen(body);
-	s.deadline = clock_boot_ns() + dcs_retry_ns(e->dcs);
-	e->watch = http_start(e->http, &s, on_stream_end, e);
+	s.deadline = clock_boot_ns() + dcs_retry_ns(e->c.dcs);
+	e->watch = http_start(e->c.http, &s, on_stream_end, e);
 	free(body);
 	wipe(auth, sizeof(auth));
 	return e->watch != NULL;
@@ -262,7 +263,7 @@ etcd_range_body(struct etcd3 *e)
 	if (key == NULL || end == NULL ||
 	    asprintf(&body,
 		"{\"key\":\"%s\",\"range_end\":\"%s\",\"serializable\":%s}",
-		key, end, dcs_ctl_mode(e->dcs) ? "false" : "true") < 0)
+		key, end, dcs_ctl_mode(e->c.dcs) ? "false" : "true") < 0)
 		body = NULL;
 	free(key);
 	free(end);
@@ -329,7 +330,7 @@ on_range(const struct rpc_result *res, void *arg)
 		retry_later(e);
 	}
 	if (keys != 0)
-		dcs_watch_changed(e->dcs, keys, wake);
+		dcs_watch_changed(e->c.dcs, keys, wake);
 	answer_loads(e);
 }
 
@@ -337,7 +338,7 @@ static void
 range_start(struct etcd3 *e)
 {
 	e->range = rpc_start(e, "/kv/range", etcd_range_body(e), RPC_RETRY,
-	    clock_boot_ns() + dcs_retry_ns(e->dcs), on_range, e);
+	    clock_boot_ns() + dcs_retry_ns(e->c.dcs), on_range, e);
 	if (e->range == NULL)
 		retry_later(e);
 }
@@ -356,7 +357,7 @@ on_watch_timer(evutil_socket_t fd, short what, void *arg)
 void
 watch_restart(struct etcd3 *e)
 {
-	if (dcs_ctl_mode(e->dcs) || e->no_watch || !e->ready)
+	if (dcs_ctl_mode(e->c.dcs) || e->no_watch || !e->ready)
 		return;
 	e->ready = false;
 	if (e->in_stream)
@@ -373,11 +374,11 @@ watch_restart(struct etcd3 *e)
 void
 watch_start(struct etcd3 *e)
 {
-	cache_init(&e->cache, e->dcs);
+	cache_init(&e->cache, e->c.dcs);
 	TAILQ_INIT(&e->loads);
-	if (dcs_ctl_mode(e->dcs))
+	if (dcs_ctl_mode(e->c.dcs))
 		return;
-	e->watch_timer = evtimer_new(e->base, on_watch_timer, e);
+	e->watch_timer = evtimer_new(e->c.base, on_watch_timer, e);
 	if (e->watch_timer != NULL)
 		range_start(e);
 }

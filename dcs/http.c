@@ -43,6 +43,8 @@ struct http_request {
 	http_done_cb done;
 	void *arg;
 	int64_t lsn;
+	const char *const *want;
+	char got[HTTP_MAX_WANT][HTTP_WANT_SIZE];
 	int sends; /* curl repeats by itself when a kept connection breaks */
 	bool added;
 };
@@ -215,6 +217,8 @@ finish(struct http_request *r, CURLcode code)
 	a.error = classify(r, code);
 	if (code == CURLE_OPERATION_TIMEDOUT && never_connected(r->easy))
 		a.error = HTTP_CONNECT;
+	for (int i = 0; i < HTTP_MAX_WANT; i++)
+		a.got[i] = r->got[i];
 	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &a.status);
 	a.body = r->body == NULL ? "" : r->body;
 	a.len = r->len;
@@ -360,6 +364,34 @@ write_cb(char *data, size_t one, size_t n, void *arg)
 	return n;
 }
 
+/* Keep the value of a header that was asked for. */
+static void
+keep_header(struct http_request *r, const char *data, size_t n)
+{
+	size_t len, i;
+
+	for (i = 0; r->want != NULL && r->want[i] != NULL && i < HTTP_MAX_WANT;
+	     i++) {
+		len = strlen(r->want[i]);
+		if (n <= len || data[len] != ':' ||
+		    strncasecmp(data, r->want[i], len) != 0)
+			continue;
+		data += len + 1;
+		n -= len + 1;
+		while (n > 0 && (*data == ' ' || *data == '\t')) {
+			data++;
+			n--;
+		}
+		while (n > 0 && (data[n - 1] == '\r' || data[n - 1] == '\n'))
+			n--;
+		if (n >= HTTP_WANT_SIZE)
+			n = HTTP_WANT_SIZE - 1;
+		memcpy(r->got[i], data, n);
+		r->got[i][n] = '\0';
+		return;
+	}
+}
+
 static size_t
 header_cb(char *data, size_t one, size_t n, void *arg)
 {
@@ -367,6 +399,7 @@ header_cb(char *data, size_t one, size_t n, void *arg)
 	char line[MAX_HEADER_LINE];
 
 	n *= one;
+	keep_header(r, data, n);
 	if (n > 4 && n < sizeof(line) && strncasecmp(data, "lsn:", 4) == 0) {
 		memcpy(line, data + 4, n - 4);
 		line[n - 4] = '\0';
@@ -518,6 +551,7 @@ http_start(
 	r->arg = arg;
 	r->data = s->data;
 	r->max = s->max_body;
+	r->want = s->want;
 	r->lsn = -1;
 	LIST_INSERT_HEAD(&h->requests, r, entry);
 	if ((r->easy = curl_easy_init()) == NULL)

@@ -39,6 +39,9 @@ enum http_error {
 	HTTP_ABORTED = 3  /* stream: the callback said stop */
 };
 
+#define HTTP_MAX_WANT 4
+#define HTTP_WANT_SIZE 128
+
 struct http_answer {
 	enum http_error error;
 	long status;
@@ -47,6 +50,8 @@ struct http_answer {
 	const char *text; /* curl's words when error, else "" */
 	bool resent;	  /* an earlier copy may have been carried out, too */
 	int64_t lsn;	  /* value of an "lsn" header, -1 = none */
+	/* headers that were asked for, in that order; "" when absent */
+	const char *got[HTTP_MAX_WANT];
 };
 
 typedef void (*http_done_cb)(const struct http_answer *, void *arg);
@@ -58,7 +63,10 @@ struct http_spec {
 	const char *url;
 	const char *body; /* NULL = none */
 	size_t body_len;
-	const char *const *headers;  /* NULL-terminated, or NULL */
+	const char *const *headers; /* NULL-terminated, or NULL */
+	/* names of headers to keep of the answer, NULL-terminated, static;
+	 * at most HTTP_MAX_WANT, values cut to HTTP_WANT_SIZE */
+	const char *const *want;
 	const char *user, *password; /* basic auth, or NULL */
 	const struct http_tls *tls;  /* NULL: system CAs, verified */
 	int64_t deadline;	     /* absolute, must not be 0 */
