@@ -35,6 +35,8 @@ struct operation {
 	bool finished;	/* the driver is through with it */
 	enum outcome outcome;
 	struct view *view;
+	int32_t *groups; /* LOAD: sorted, DCS_MAX_GROUPS */
+	uint32_t ngroups;
 	char error[TEXT_SIZE];
 };
 
@@ -129,6 +131,7 @@ operation_free(struct operation *o)
 	if (o->timer != NULL)
 		event_free(o->timer);
 	view_free(o->view);
+	free(o->groups);
 	free(o->value);
 	free(o->status);
 	free(o->failsafe);
@@ -184,7 +187,7 @@ static void
 deliver(struct operation *o)
 {
 	struct dcs_reply r = { o->outcome, o->call.new_token, o->call.sent_ns,
-		o->view, o->error };
+		o->view, o->error, o->groups, o->ngroups };
 
 	if (o->delivered)
 		return;
@@ -283,6 +286,46 @@ dcs_call_loaded(struct dcs_call *call, const struct dcs_kv *kv, size_t n)
 	dcs_call_done(call,
 	    o->view != NULL || o->delivered ? OUTCOME_OK : OUTCOME_FAILED,
 	    "out of memory");
+}
+
+/* Number of the group that a path is in; -1: it is in none.  "0", or a decimal
+ * without a leading zero. */
+static int32_t
+group_of(const char *path)
+{
+	size_t len = strcspn(path, "/");
+	char digits[12];
+	int64_t n;
+
+	if (len == 0 || len >= sizeof(digits) ||
+	    strspn(path, "0123456789") != len || (path[0] == '0' && len > 1))
+		return -1;
+	memcpy(digits, path, len);
+	digits[len] = '\0';
+	return text_to_int64(digits, 0, INT32_MAX, &n) ? (int32_t)n : -1;
+}
+
+void
+dcs_call_other(struct dcs_call *call, const char *path)
+{
+	struct operation *o = (struct operation *)call;
+	int32_t group = group_of(path);
+	uint32_t i;
+
+	if (group == -1)
+		return;
+	for (i = o->ngroups; i > 0 && o->groups[i - 1] >= group; i--)
+		if (o->groups[i - 1] == group)
+			return;
+	if (o->ngroups == DCS_MAX_GROUPS)
+		return;
+	if (o->groups == NULL &&
+	    (o->groups = calloc(DCS_MAX_GROUPS, sizeof(*o->groups))) == NULL)
+		fatal("out of memory");
+	memmove(o->groups + i + 1, o->groups + i,
+	    (o->ngroups - i) * sizeof(*o->groups));
+	o->groups[i] = group;
+	o->ngroups++;
 }
 
 static void

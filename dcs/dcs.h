@@ -49,7 +49,11 @@ struct dcs_reply {
 	    sent_ns; /* when the lock-prolonging (else: last) request left */
 	const struct view *view; /* load: valid during the callback */
 	const char *error;	 /* never NULL; "" when OK */
+	/* load: groups of a Citus cluster below the base path, ascending */
+	const int32_t *groups;
+	uint32_t ngroups;
 };
+#define DCS_MAX_GROUPS 1024
 typedef void (*dcs_done_cb)(const struct dcs_reply *, void *arg);
 
 struct dcs_callbacks {

@@ -117,9 +117,12 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 	}
 	for (i = 0; i < total; i++) {
 		if (!etcd_kv_parse(json_array_get(kvs, i), &raw[i]) ||
-		    (path = below(e, raw[i].key)) == NULL ||
-		    !dcs_key_parse(path, &kv[n].key, &kv[n].member))
+		    (path = below(e, raw[i].key)) == NULL)
 			continue;
+		if (!dcs_key_parse(path, &kv[n].key, &kv[n].member)) {
+			dcs_call_other(call, path);
+			continue;
+		}
 		kv[n].value = raw[i].value;
 		kv[n].len = raw[i].len;
 		kv[n].token = kv[n].modify = raw[i].mod_revision;

@@ -359,10 +359,15 @@ history_print(const struct view *v, enum table_format fmt, FILE *f)
 	table_column(&t, "New Leader", NULL, false);
 	for (i = 0; i < v->nhistory; i++) {
 		const struct view_history *h = &v->history[i];
-		struct tree *row = table_row(&t);
+		struct tree *row;
 
+		if (h->elements == 0)
+			continue; /* not a line of a history */
+		row = table_row(&t);
 		(void)tree_append(row, tree_int(h->timeline));
-		(void)tree_append(row, tree_int((int64_t)h->lsn));
+		(void)tree_append(row,
+		    h->elements > 1 ? tree_int((int64_t)h->lsn) :
+				      tree_text(""));
 		(void)tree_append(row, tree_text(h->reason));
 		(void)tree_append(row, tree_text(h->timestamp));
 		(void)tree_append(row, tree_text(h->new_leader));
@@ -387,17 +392,21 @@ cmd_history(struct ctl *ctl, const struct parsed *p)
 /* ---- dsn ---- */
 
 const struct view_member *
-dsn_member(const struct parsed *p, const struct view *v)
+dsn_member(const struct ctl *ctl, const struct parsed *p, const struct view *v)
 {
 	const char *role = parsed_text(p, "--role");
 	const char *member = parsed_text(p, "--member");
+	const struct target *one;
 	struct targets t;
 
 	if (role != NULL && member != NULL)
 		ctl_error("--role and --member are mutually exclusive options");
-	if (member != NULL)
-		return view_member(v, member);
-	select_role(v, role != NULL ? role : "leader", &t);
+	if (member != NULL) {
+		select_role(ctl, v, "any", &t);
+		one = select_has(&t, member);
+		return one != NULL ? one->m : NULL;
+	}
+	select_role(ctl, v, role != NULL ? role : "leader", &t);
 	return t.n > 0 ? t.v[0].m : NULL;
 }
 
@@ -412,7 +421,7 @@ cmd_dsn(struct ctl *ctl, const struct parsed *p)
 
 	config_group(ctl, p, false);
 	v = store_view(store_open(ctl, cluster));
-	if ((m = dsn_member(p, v)) == NULL)
+	if ((m = dsn_member(ctl, p, v)) == NULL)
 		ctl_error("Can not find a suitable member");
 	(void)view_member_address(m, host, sizeof(host), &port);
 	if (host[0] == '\0')

@@ -142,7 +142,7 @@ is_complete(struct ctl *ctl, struct store *store, const struct target *t)
 static void
 wait_complete(struct ctl *ctl, struct store *store, struct targets *t)
 {
-	char names[(MAX_MEMBERS + 1) * (NAME_SIZE + 2)];
+	char names[NAMES_SIZE];
 	uint32_t i, n, shown = 0;
 
 	while (t->n > 0) {

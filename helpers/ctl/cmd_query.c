@@ -284,7 +284,7 @@ cmd_query(struct ctl *ctl, const struct parsed *p)
 	if (parsed_flag(p, "--password"))
 		job.password = prompt_password("Password");
 	job.view = store_view(store_open(ctl, cluster));
-	job.member = dsn_member(p, job.view);
+	job.member = dsn_member(ctl, p, job.view);
 	if (job.member != NULL && job.member->conn_url[0] == '\0')
 		job.member = NULL;
 	code = watch_loop(query_once, false, ctl, p);

@@ -91,7 +91,7 @@ confirm_scheduled(const struct plan *pl, const char *names)
 static void
 confirm(const struct plan *pl)
 {
-	char names[(MAX_MEMBERS + 1) * (NAME_SIZE + 2)];
+	char names[NAMES_SIZE];
 
 	if (pl->force)
 		return;

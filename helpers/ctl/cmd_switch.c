@@ -73,7 +73,7 @@ find_candidates(const struct plan *pl, struct targets *t)
 {
 	uint32_t i, n = 0;
 
-	select_role(pl->view, "replica", t);
+	select_role(pl->ctl, pl->view, "replica", t);
 	for (i = 0; i < t->n; i++)
 		if (!t->v[i].m->tags.nofailover)
 			t->v[n++] = t->v[i];
@@ -87,7 +87,7 @@ find_candidates(const struct plan *pl, struct targets *t)
 static const char *
 ask_candidate(const struct targets *t)
 {
-	char list[(MAX_MEMBERS + 1) * (NAME_SIZE + 4)];
+	char list[NAMES_SIZE];
 	size_t used = 0;
 	uint32_t i;
 

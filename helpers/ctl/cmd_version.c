@@ -64,6 +64,7 @@ int
 cmd_version(struct ctl *ctl, const struct parsed *p)
 {
 	struct store *store;
+	struct targets t;
 	struct view *v;
 	uint32_t i;
 
@@ -74,10 +75,10 @@ cmd_version(struct ctl *ctl, const struct parsed *p)
 	printf("\n");
 	store = store_open(ctl, p->args[0]);
 	v = store_view(store);
-	for (i = 0; i < v->nmembers; i++)
-		if (v->members[i].api_url[0] != '\0' &&
-		    wanted(p, v->members[i].name))
-			ask_member(ctl, store, &v->members[i]);
+	select_role(ctl, v, "any", &t);
+	for (i = 0; i < t.n; i++)
+		if (t.v[i].m->api_url[0] != '\0' && wanted(p, t.v[i].name))
+			ask_member(ctl, store, t.v[i].m);
 	view_free(v);
 	return 0;
 }

@@ -177,6 +177,18 @@ credentials_whole(const struct conf *conf, const char *path)
 	    (tree_path(conf->effective, pass) == NULL);
 }
 
+/* The whole configuration in one variable: of no use when it is unreadable. */
+static void
+check_document(const struct conf_notes *notes)
+{
+	static const char name[] = "PATRONI_CONFIGURATION";
+	uint32_t i;
+
+	for (i = 0; i < notes->n; i++)
+		if (strncmp(notes->v[i].text, name, sizeof(name) - 1) == 0)
+			ctl_error("%s", notes->v[i].text);
+}
+
 void
 config_load(struct ctl *ctl, const char *file, const char *url)
 {
@@ -202,6 +214,8 @@ config_load(struct ctl *ctl, const char *file, const char *url)
 	}
 	if ((env = conf_env_take(&notes)) == NULL)
 		ctl_error("out of memory");
+	if (file == NULL)
+		check_document(&notes);
 	ctl->conf = conf_load(file, env, CONF_LOAD_CTL, &notes);
 	conf_env_free(env);
 	if (ctl->conf == NULL) {

@@ -102,11 +102,22 @@ void help_command(const struct command *) __attribute__((noreturn));
 
 /* ---- config.c ---- */
 
+/* A group of a Citus cluster beside group 0. */
+struct worker {
+	int group;
+	struct view *view;
+};
+
 struct ctl {
 	struct conf *conf;
 	bool insecure;
 	struct store *store; /* last one used */
 	int group;	     /* --group or its default; -1 = not known */
+	/* Citus without a group (5.2): the last view read was that of group 0,
+	 * these are the others, ascending */
+	bool whole;
+	struct worker *workers;
+	uint32_t nworkers;
 };
 
 /* Find and load the configuration (3.1), lay -d over it (4).  Exits on
@@ -128,8 +139,8 @@ bool config_citus(const struct ctl *);
 struct store;
 /* Open (or reuse) the store of a cluster; exits when it cannot be. */
 struct store *store_open(struct ctl *, const char *cluster);
-/* A fresh view; the caller frees it.  Exits with an error after the retry
- * timeout. */
+/* A fresh view; the caller frees it, but not the workers that come with it.
+ * Exits with an error after the retry timeout. */
 struct view *store_view(struct store *);
 /* The same, NULL and a text for store_error() instead of the exit. */
 struct view *store_try_view(struct store *);
@@ -195,12 +206,16 @@ struct target {
 	const char *name;
 	const struct view_member *m; /* NULL: leader key without a member */
 };
+#define MAX_TARGETS (4 * MAX_MEMBERS) /* all groups of a Citus cluster */
+#define NAMES_SIZE (MAX_TARGETS * (NAME_SIZE + 4))
 struct targets {
-	struct target v[MAX_MEMBERS + 1];
+	struct target v[MAX_TARGETS];
 	uint32_t n;
 };
 
-void select_role(const struct view *, const char *role, struct targets *);
+/* Without a group in a Citus session: of all groups. */
+void select_role(const struct ctl *, const struct view *, const char *role,
+    struct targets *);
 
 struct selection {
 	const char *cluster;
@@ -271,13 +286,15 @@ enum style style_of(const char *column, const char *text);
 /* What is being waited for, on a line of its own of a terminal's stderr. */
 void progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void progress_end(void);
+/* Handler of SIGINT: clears that line, says so, exit 1. */
+void interrupted(int sig);
 
 /* ---- cmd_cluster.c ---- */
 
 void history_print(const struct view *, enum table_format, FILE *);
 /* The member that --role or --member means (13.1); NULL: there is none. */
 const struct view_member *dsn_member(
-    const struct parsed *, const struct view *);
+    const struct ctl *, const struct parsed *, const struct view *);
 
 /* ---- watch.c ---- */
 

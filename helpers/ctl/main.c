@@ -111,17 +111,6 @@ open_log(void)
 	log_configure(&s);
 }
 
-static void
-interrupted(int sig)
-{
-	static const char text[] = "\nAborted!\n";
-
-	(void)sig;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1)
-		_exit(1);
-	_exit(1);
-}
-
 int
 main(int argc, char **argv)
 {

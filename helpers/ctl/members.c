@@ -17,6 +17,8 @@ static const char *const extra_names[NEXTRA] = { "Pending restart",
 	"Pending restart reason", "Scheduled restart", "Tags" };
 
 struct member {
+	const struct view *v;
+	int group; /* Citus */
 	const struct view_member *m;
 	const char *role;
 	const char *state;
@@ -29,9 +31,8 @@ struct member {
 };
 
 struct listing {
-	const struct view *v;
 	bool citus;
-	int group; /* Citus: of this view */
+	bool whole; /* Citus: all groups */
 	enum table_format fmt;
 	struct member *list;
 	uint32_t n;
@@ -139,6 +140,8 @@ by_name(const void *a, const void *b)
 {
 	const struct member *x = a, *y = b;
 
+	if (x->group != y->group)
+		return x->group < y->group ? -1 : 1;
 	return strcmp(x->m->name, y->m->name);
 }
 
@@ -160,17 +163,20 @@ ports_needed(const struct listing *l)
 }
 
 static void
-collect(struct listing *l)
+collect(struct listing *l, const struct view *v, int group)
 {
-	const struct view *v = l->v;
 	struct member *e;
 	uint32_t i;
 
-	l->n = v->nmembers;
-	if ((l->list = calloc((size_t)l->n + 1, sizeof(*l->list))) == NULL)
+	l->list =
+	    reallocarray(l->list, (size_t)l->n + v->nmembers + 1, sizeof(*e));
+	if (l->list == NULL)
 		ctl_error("out of memory");
-	for (i = 0; i < l->n; i++) {
-		e = &l->list[i];
+	for (i = 0; i < v->nmembers; i++) {
+		e = &l->list[l->n++];
+		memset(e, 0, sizeof(*e));
+		e->v = v;
+		e->group = group;
 		e->m = &v->members[i];
 		e->leader =
 		    v->leader[0] != '\0' && strcmp(v->leader, e->m->name) == 0;
@@ -185,8 +191,6 @@ collect(struct listing *l)
 		    e->m, e->host, sizeof(e->host), &e->port);
 		add_extras(l, e);
 	}
-	qsort(l->list, l->n, sizeof(*l->list), by_name);
-	l->ports = ports_needed(l);
 }
 
 /* ---- topology: depth first below the leader (10.5) ---- */
@@ -199,14 +203,15 @@ parent_of(const struct listing *l, uint32_t i, int root)
 
 	for (j = 0; from[0] != '\0' && j < l->n; j++)
 		if (j != i && (int)j != root &&
+		    l->list[j].group == l->list[i].group &&
 		    strcmp(l->list[j].m->name, from) == 0)
 			return (int)j;
 	return root;
 }
 
 static void
-place(struct listing *l, struct member *out, uint32_t *nout, int root, int at,
-    uint32_t depth)
+place(struct listing *l, struct member *out, uint32_t *nout, int group,
+    int root, int at, uint32_t depth)
 {
 	uint32_t i;
 
@@ -218,8 +223,28 @@ place(struct listing *l, struct member *out, uint32_t *nout, int root, int at,
 		out[(*nout)++] = l->list[at];
 	}
 	for (i = 0; i < l->n; i++)
-		if ((int)i != root && parent_of(l, i, root) == at)
-			place(l, out, nout, root, (int)i, depth + 1);
+		if (l->list[i].group == group && (int)i != root &&
+		    parent_of(l, i, root) == at)
+			place(l, out, nout, group, root, (int)i, depth + 1);
+}
+
+static void
+arrange_group(struct listing *l, struct member *out, uint32_t *n, int group)
+{
+	int root = -1;
+	uint32_t i;
+
+	for (i = 0; i < l->n && root == -1; i++)
+		if (l->list[i].group == group && l->list[i].leader)
+			root = (int)i;
+	place(l, out, n, group, root, root, 0);
+	/* Members that replicate from each other in a circle. */
+	for (i = 0; i < l->n; i++)
+		if (l->list[i].group == group && !l->list[i].placed) {
+			l->list[i].placed = true;
+			l->list[i].depth = 1;
+			out[(*n)++] = l->list[i];
+		}
 }
 
 static void
@@ -227,21 +252,12 @@ arrange(struct listing *l)
 {
 	struct member *out;
 	uint32_t n = 0, i;
-	int root = -1;
 
 	if ((out = calloc((size_t)l->n + 1, sizeof(*out))) == NULL)
 		ctl_error("out of memory");
-	for (i = 0; i < l->n && root == -1; i++)
-		if (l->list[i].leader)
-			root = (int)i;
-	place(l, out, &n, root, root, 0);
-	/* Members that replicate from each other in a circle. */
-	for (i = 0; i < l->n; i++)
-		if (!l->list[i].placed) {
-			l->list[i].placed = true;
-			l->list[i].depth = 1;
-			out[n++] = l->list[i];
-		}
+	for (i = 0; i < l->n; i++) /* the list is in order of groups */
+		if (i == 0 || l->list[i].group != l->list[i - 1].group)
+			arrange_group(l, out, &n, l->list[i].group);
 	free(l->list);
 	l->list = out;
 	l->n = n;
@@ -314,6 +330,14 @@ append_name(struct tree *row, const struct listing *l, const struct member *e)
 	append_text(row, text);
 }
 
+/* In a box the title names a single group. */
+static bool
+group_column(const struct listing *l)
+{
+	return l->citus &&
+	    (l->whole || (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY));
+}
+
 static void
 add_row(
     struct listing *l, struct table *t, struct member *e, const char *cluster)
@@ -324,8 +348,8 @@ add_row(
 
 	if (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
 		append_text(row, cluster);
-	if (l->citus && l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
-		(void)tree_append(row, tree_int(l->group));
+	if (group_column(l))
+		(void)tree_append(row, tree_int(e->group));
 	append_name(row, l, e);
 	if (l->ports && e->host[0] != '\0')
 		(void)snprintf(host, sizeof(host), "%s:%d", e->host, e->port);
@@ -338,7 +362,7 @@ add_row(
 		(void)tree_append(row, tree_int(e->m->timeline));
 	else
 		append_text(row, "");
-	append_positions(row, l->v, e);
+	append_positions(row, e->v, e);
 	for (i = 0; i < NEXTRA; i++) {
 		if (l->has[i])
 			(void)tree_append(row, e->extra[i]);
@@ -355,7 +379,7 @@ columns(const struct listing *l, struct table *t)
 
 	if (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
 		table_column(t, "Cluster", NULL, false);
-	if (l->citus && l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)
+	if (group_column(l))
 		table_column(t, "Group", NULL, true);
 	table_column(t, "Member", NULL, false);
 	table_column(t, "Host", NULL, false);
@@ -372,31 +396,42 @@ columns(const struct listing *l, struct table *t)
 }
 
 static void
-set_title(const struct listing *l, const char *cluster, struct table *t)
+set_title(const struct listing *l, const struct view *v, int group,
+    const char *cluster, struct table *t)
 {
-	const struct view *v = l->v;
 	const char *id = v->initialize;
 
 	if (!v->has_initialize)
 		id = "uninitialized";
 	else if (id[0] == '\0')
 		id = "initializing";
-	if (l->citus)
+	if (l->whole)
+		(void)snprintf(
+		    t->title, sizeof(t->title), " Citus cluster: %s ", cluster);
+	else if (l->citus)
 		(void)snprintf(t->title, sizeof(t->title),
-		    " Citus cluster: %s (group: %d, %s) ", cluster, l->group,
-		    id);
+		    " Citus cluster: %s (group: %d, %s) ", cluster, group, id);
 	else
 		(void)snprintf(t->title, sizeof(t->title), " Cluster: %s (%s) ",
 		    cluster, id);
 }
 
-static void
-footer(const struct view *v, FILE *f)
+static bool
+scheduled(const struct view *v)
 {
+	return v->failover_scheduled &&
+	    (v->failover_leader[0] != '\0' || v->failover_member[0] != '\0');
+}
+
+/* group -1: not said which. */
+static void
+footer(const struct view *v, int group, FILE *f)
+{
+	if (group != -1 && (view_paused(v) || scheduled(v)))
+		fprintf(f, "Citus group: %d\n", group);
 	if (view_paused(v))
 		fputs(" Maintenance mode: on\n", f);
-	if (!v->failover_scheduled ||
-	    (v->failover_leader[0] == '\0' && v->failover_member[0] == '\0'))
+	if (!scheduled(v))
 		return;
 	fprintf(f, " Switchover scheduled at: %s\n", v->failover_at);
 	if (v->failover_leader[0] != '\0')
@@ -405,27 +440,41 @@ footer(const struct view *v, FILE *f)
 		fprintf(f, "%24s: %s\n", "to", v->failover_member);
 }
 
+static void
+footers(const struct ctl *ctl, const struct view *v, FILE *f)
+{
+	uint32_t i;
+
+	footer(v, ctl->whole ? 0 : -1, f);
+	for (i = 0; i < ctl->nworkers; i++)
+		footer(ctl->workers[i].view, ctl->workers[i].group, f);
+}
+
 void
 members_print(const struct ctl *ctl, const struct view *v, const char *cluster,
     enum table_format fmt, bool extended, FILE *f)
 {
+	int group = ctl->whole ? 0 : ctl->group;
 	struct listing l;
 	struct table t;
 	uint32_t i;
 
 	memset(&l, 0, sizeof(l));
-	l.v = v;
 	l.fmt = fmt;
-	l.citus = ctl->group >= 0;
-	l.group = ctl->group;
+	l.whole = ctl->whole;
+	l.citus = group >= 0;
 	for (i = 0; i < NEXTRA; i++)
 		l.has[i] = extended;
-	collect(&l);
+	collect(&l, v, group);
+	for (i = 0; i < ctl->nworkers; i++)
+		collect(&l, ctl->workers[i].view, ctl->workers[i].group);
+	qsort(l.list, l.n, sizeof(*l.list), by_name);
+	l.ports = ports_needed(&l);
 	if (fmt == FMT_TOPOLOGY)
 		arrange(&l);
 	table_init(&t);
 	t.omit_empty = true;
-	set_title(&l, cluster, &t);
+	set_title(&l, v, group, cluster, &t);
 	columns(&l, &t);
 	for (i = 0; i < l.n; i++)
 		add_row(&l, &t, &l.list[i], cluster);
@@ -433,7 +482,7 @@ members_print(const struct ctl *ctl, const struct view *v, const char *cluster,
 	table_free(&t);
 	free(l.list);
 	if (fmt == FMT_PRETTY || fmt == FMT_TOPOLOGY)
-		footer(v, f);
+		footers(ctl, v, f);
 }
 
 void

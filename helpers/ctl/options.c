@@ -15,6 +15,7 @@ ctl_error(const char *fmt, ...)
 	va_list ap;
 
 	(void)fflush(stdout);
+	progress_end();
 	fputs("Error: ", stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);

@@ -124,7 +124,8 @@ prompt_text(const char *dflt, const char *fmt, ...)
 			fputs(": ", stdout);
 		line = read_line(stdin);
 		text = line[0] != '\0' ? keep(line) :
-		    dflt != NULL ? keep(dflt) : NULL;
+		    dflt != NULL       ? keep(dflt) :
+					 NULL;
 		free(line);
 		if (text != NULL)
 			return text;
@@ -141,8 +142,8 @@ prompt_integer(const char *text)
 	for (;;) {
 		line = prompt_text(NULL, "%s", text);
 		s = text_set(digits, sizeof(digits), line) ? trim(digits) : "";
-		if (text_to_int64(s[0] == '+' ? s + 1 : s, 0, INT32_MAX,
-			&value))
+		if (text_to_int64(
+			s[0] == '+' ? s + 1 : s, 0, INT32_MAX, &value))
 			return (int)value;
 		printf("Error: '%s' is not a valid integer.\n", line);
 	}
@@ -162,15 +163,10 @@ restore_mode(void)
 }
 
 static void
-interrupted(int sig)
+interrupted_hidden(int sig)
 {
-	static const char text[] = "\nAborted!\n";
-
-	(void)sig;
 	restore_mode();
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1)
-		_exit(1);
-	_exit(1);
+	interrupted(sig);
 }
 
 static char *
@@ -182,7 +178,7 @@ read_hidden(FILE *in)
 
 	if (tcgetattr(fileno(in), &saved_mode) == -1)
 		return read_line(in);
-	old = signal(SIGINT, interrupted);
+	old = signal(SIGINT, interrupted_hidden);
 	mode = saved_mode;
 	mode.c_lflag &= (tcflag_t)~ECHO;
 	saved_fd = fileno(in);

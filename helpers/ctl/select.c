@@ -38,13 +38,12 @@ add_leader(const struct view *v, const char *role, struct targets *t)
 	add(t, v->leader, m);
 }
 
-void
-select_role(const struct view *v, const char *role, struct targets *t)
+static void
+add_role(const struct view *v, const char *role, struct targets *t)
 {
 	bool any = strcmp(role, "any") == 0;
 	uint32_t i;
 
-	t->n = 0;
 	if (!any && strcmp(role, "replica") != 0 &&
 	    strcmp(role, "standby") != 0) {
 		add_leader(v, role, t);
@@ -53,6 +52,18 @@ select_role(const struct view *v, const char *role, struct targets *t)
 	for (i = 0; i < v->nmembers; i++)
 		if (any || !is_leader(v, v->members[i].name))
 			add(t, v->members[i].name, &v->members[i]);
+}
+
+void
+select_role(const struct ctl *ctl, const struct view *v, const char *role,
+    struct targets *t)
+{
+	uint32_t i;
+
+	t->n = 0;
+	add_role(v, role, t);
+	for (i = 0; i < ctl->nworkers; i++)
+		add_role(ctl->workers[i].view, role, t);
 }
 
 const struct target *
@@ -125,7 +136,7 @@ keep_named(const struct selection *s, struct targets *t)
 static void
 ask_for_one(const struct selection *s, struct targets *t)
 {
-	char names[(MAX_MEMBERS + 1) * (NAME_SIZE + 2)];
+	char names[NAMES_SIZE];
 	const struct target *one;
 	const char *name;
 
@@ -146,9 +157,9 @@ void
 select_members(const struct ctl *ctl, const struct view *v,
     const struct selection *s, struct targets *t)
 {
-	char names[(MAX_MEMBERS + 1) * (NAME_SIZE + 2)];
+	char names[NAMES_SIZE];
 
-	select_role(v, s->role, t);
+	select_role(ctl, v, s->role, t);
 	if (s->nnames == 0 && t->n == 0)
 		ctl_error("%s cluster doesn't have any members", s->cluster);
 	members_table(ctl, v, s->cluster);

@@ -16,14 +16,18 @@
 #define CTL_RETRY 10
 
 struct store {
+	struct ctl *ctl;
 	struct event_base *base;
 	struct dcs *dcs;
+	struct dcs *all; /* Citus without a group: above the groups */
 	char cluster[NAME_SIZE];
 	int group;
 	/* of the operation in progress */
 	bool done;
 	enum outcome outcome;
 	struct view *view;
+	int32_t *groups;
+	uint32_t ngroups;
 	char error[TEXT_SIZE];
 };
 
@@ -36,18 +40,34 @@ changed(uint32_t keys, uint32_t wake, void *arg)
 }
 
 static void
+forget_workers(struct ctl *ctl)
+{
+	uint32_t i;
+
+	for (i = 0; i < ctl->nworkers; i++)
+		view_free(ctl->workers[i].view);
+	free(ctl->workers);
+	ctl->workers = NULL;
+	ctl->nworkers = 0;
+}
+
+static void
 store_close(struct store *s)
 {
 	if (s == NULL)
 		return;
+	forget_workers(s->ctl);
 	dcs_close(s->dcs);
+	dcs_close(s->all);
+	free(s->groups);
 	event_base_free(s->base);
 	free(s);
 }
 
-/* The file's ttl, loop_wait and retry_timeout belong to the daemon. */
+/* The file's ttl, loop_wait and retry_timeout belong to the daemon.  group -1:
+ * not of a Citus cluster, or what is above its groups. */
 static struct tree *
-settings(const struct ctl *ctl, const char *cluster)
+settings(const struct ctl *ctl, const char *cluster, int group)
 {
 	struct tree *t = conf_for(ctl->conf, PROC_DCS);
 	struct tree *citus;
@@ -61,24 +81,36 @@ settings(const struct ctl *ctl, const char *cluster)
 	(void)tree_set(t, "ttl", tree_int(CTL_TTL));
 	(void)tree_set(t, "loop_wait", tree_int(CTL_LOOP_WAIT));
 	(void)tree_set(t, "retry_timeout", tree_int(CTL_RETRY));
-	if (ctl->group >= 0 && (citus = tree_map()) != NULL) {
-		(void)tree_set(citus, "group", tree_int(ctl->group));
+	if (group >= 0 && (citus = tree_map()) != NULL) {
+		(void)tree_set(citus, "group", tree_int(group));
 		(void)tree_set(citus, "database", tree_text("postgres"));
 		(void)tree_set(t, "citus", citus);
 		/* the group's keys are one level below the cluster's */
-		(void)snprintf(
-		    scope, sizeof(scope), "%s/%d", cluster, ctl->group);
+		(void)snprintf(scope, sizeof(scope), "%s/%d", cluster, group);
 		(void)tree_set(t, "scope", tree_text(scope));
 	}
 	return t;
 }
 
+static struct dcs *
+open_group(struct store *s, int group)
+{
+	static const struct dcs_callbacks callbacks = { changed };
+	struct tree *t = settings(s->ctl, s->cluster, group);
+	struct dcs *d;
+
+	d = dcs_open(
+	    s->base, t, true, &callbacks, s, s->error, sizeof(s->error));
+	tree_free_wiped(t);
+	if (d == NULL)
+		ctl_error("%s", s->error);
+	return d;
+}
+
 struct store *
 store_open(struct ctl *ctl, const char *cluster)
 {
-	static const struct dcs_callbacks callbacks = { changed };
 	struct store *s = ctl->store;
-	struct tree *t;
 
 	if (s != NULL && strcmp(s->cluster, cluster) == 0 &&
 	    s->group == ctl->group)
@@ -92,13 +124,12 @@ store_open(struct ctl *ctl, const char *cluster)
 		ctl_error("out of memory");
 	if (!text_set(s->cluster, sizeof(s->cluster), cluster))
 		ctl_error("cluster name too long");
+	s->ctl = ctl;
 	s->group = ctl->group;
-	t = settings(ctl, cluster);
-	s->dcs = dcs_open(
-	    s->base, t, true, &callbacks, s, s->error, sizeof(s->error));
-	tree_free_wiped(t);
-	if (s->dcs == NULL)
-		ctl_error("%s", s->error);
+	ctl->whole = ctl->group < 0 && config_citus(ctl);
+	if (ctl->whole)
+		s->all = open_group(s, -1);
+	s->dcs = open_group(s, ctl->whole ? 0 : ctl->group);
 	ctl->store = s;
 	return s;
 }
@@ -118,6 +149,12 @@ loaded(const struct dcs_reply *reply, void *arg)
 	s->outcome = reply->outcome;
 	if (reply->outcome == OUTCOME_OK && reply->view != NULL)
 		s->view = view_copy(reply->view);
+	if (reply->ngroups > 0 &&
+	    (s->groups = calloc(reply->ngroups, sizeof(*s->groups))) != NULL) {
+		memcpy(s->groups, reply->groups,
+		    reply->ngroups * sizeof(*s->groups));
+		s->ngroups = reply->ngroups;
+	}
 	(void)snprintf(s->error, sizeof(s->error), "%s", reply->error);
 	(void)event_base_loopbreak(s->base);
 }
@@ -140,17 +177,60 @@ begin(struct store *s)
 {
 	s->done = false;
 	s->view = NULL;
+	free(s->groups);
+	s->groups = NULL;
+	s->ngroups = 0;
 	s->error[0] = '\0';
 	return clock_boot_ns() + CTL_RETRY * NS_PER_SEC;
+}
+
+static struct view *
+load(struct store *s, struct dcs *d)
+{
+	dcs_load(d, begin(s), loaded, s);
+	if (wait_for(s) == OUTCOME_OK && s->view == NULL)
+		ctl_error("out of memory");
+	return s->view;
+}
+
+/* The groups beside group 0, each by a load of its own. */
+static bool
+load_workers(struct store *s)
+{
+	struct ctl *ctl = s->ctl;
+	struct view *v = load(s, s->all);
+	uint32_t i, n = s->ngroups;
+	int32_t *groups = s->groups;
+	bool ok = v != NULL;
+	struct dcs *d;
+
+	view_free(v);
+	s->groups = NULL; /* kept over the loads */
+	ctl->workers = calloc((size_t)n + 1, sizeof(*ctl->workers));
+	if (ctl->workers == NULL)
+		ctl_error("out of memory");
+	for (i = 0; ok && i < n; i++) {
+		if (groups[i] == 0)
+			continue;
+		d = open_group(s, groups[i]);
+		v = load(s, d);
+		dcs_close(d);
+		ok = v != NULL;
+		ctl->workers[ctl->nworkers].group = groups[i];
+		ctl->workers[ctl->nworkers].view = v;
+		ctl->nworkers += ok;
+	}
+	free(groups);
+	return ok;
 }
 
 struct view *
 store_try_view(struct store *s)
 {
-	dcs_load(s->dcs, begin(s), loaded, s);
-	if (wait_for(s) == OUTCOME_OK && s->view == NULL)
-		ctl_error("out of memory");
-	return s->view;
+	forget_workers(s->ctl);
+	if (s->all != NULL && !load_workers(s))
+		return NULL;
+	return load(s, s->dcs);
 }
 
 struct view *

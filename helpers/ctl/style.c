@@ -2,6 +2,7 @@
  * style.c: comfort for terminals: colours and the line that says what is
  * being waited for.  What goes to a file or a pipe never changes.
  */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 
 #include "ctl.h"
 
-static bool colours, waiting_line, shown;
+static bool colours, waiting_line;
+static volatile sig_atomic_t shown;
 
 static bool
 capable(void)
@@ -99,6 +101,19 @@ progress(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	(void)fflush(stderr);
+}
+
+void
+interrupted(int sig)
+{
+	static const char line[] = "\r\033[K", text[] = "\nAborted!\n";
+
+	(void)sig;
+	if (shown && write(STDERR_FILENO, line, sizeof(line) - 1) == -1)
+		_exit(1);
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1)
+		_exit(1);
+	_exit(1);
 }
 
 void

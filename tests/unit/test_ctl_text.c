@@ -409,10 +409,11 @@ test_unnamed(void **state)
 static void
 role_gives(const struct view *v, const char *role, const char *wanted)
 {
+	static const struct ctl whole = { .group = -1 };
 	struct targets t;
 	char names[256];
 
-	select_role(v, role, &t);
+	select_role(&whole, v, role, &t);
 	select_names(&t, names, sizeof(names));
 	assert_string_equal(names, wanted);
 }
