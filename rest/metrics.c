@@ -263,7 +263,7 @@ failover_priority(const struct tree *tags)
 
 	memset(&t, 0, sizeof(t));
 	tags_parse(tags, &t);
-	return t.nofailover ? 0 : t.failover_priority;
+	return t.failover_priority; /* 0 when nofailover is truthy */
 }
 
 static void

@@ -218,8 +218,8 @@ handle_get(struct rest *r, struct httpd_request *q)
 		get_health(r, q);
 }
 
-/* Bare forms of the GET answers.  liveness and readiness are answered like
- * GET, which is safer for probes than upstream's 503 (spec 24 row 1). */
+/* Bare forms of the GET answers.  liveness, readiness and patroni are answered
+ * like GET, which is safer for probes than upstream's 503 (spec 24 row 1). */
 static void
 handle_bare(struct rest *r, struct httpd_request *q)
 {
@@ -232,7 +232,10 @@ handle_bare(struct rest *r, struct httpd_request *q)
 		httpd_reply_bare(q, liveness_code(&r->snap, clock_boot_ns()));
 	else if (is(name, len, "readiness"))
 		get_readiness(r, q);
-	else
+	else if (is(name, len, "patroni")) {
+		health_facts(&r->snap, clock_boot_ns(), &f);
+		httpd_reply_bare(q, f.fresh ? 200 : 503);
+	} else
 		httpd_reply_bare(q, health_of(r, q, &f));
 }
 
