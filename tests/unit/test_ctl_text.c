@@ -315,6 +315,7 @@ history_is(enum table_format fmt, const char *wanted)
 
 	v->history = calloc(2, sizeof(*v->history));
 	v->nhistory = 2;
+	v->history[0].elements = 5;
 	v->history[0].timeline = 5;
 	v->history[0].lsn = 67108960;
 	(void)text_set(
@@ -323,6 +324,7 @@ history_is(enum table_format fmt, const char *wanted)
 	    "2026-03-01T08:15:02.123456+00:00");
 	(void)text_set(v->history[0].new_leader, NAME_SIZE, "db2");
 	v->history[1] = v->history[0];
+	v->history[1].elements = 3;
 	v->history[1].timeline = 6;
 	v->history[1].lsn = 134217888;
 	v->history[1].timestamp[0] = v->history[1].new_leader[0] = '\0';
