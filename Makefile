@@ -115,6 +115,13 @@ $(B)/brk/%.o: %.c
 $(SIMBREAK): $(patsubst %.c,$(B)/brk/%.o,$(wildcard tests/sim/*.c helpers/ha/*.c)) $(L_IPC)
 	$(link)
 
+# the simulator as one program, as fast as the compiler can make it: for runs
+# of a million hours
+SIMFAST = $(B)/sim-fast
+$(SIMFAST): $(wildcard tests/sim/*.[ch] tests/sim/rules.def helpers/ha/*.[ch] ipc/*.[ch])
+	@echo CC $@; mkdir -p $(@D) && gcc -D_GNU_SOURCE -I. -std=gnu11 $(WARN) -O3 -flto=auto \
+	    -march=native -o $@ $(filter %.c,$^)
+
 unit: $(PROGRAMS) $(UNIT)
 
 # ---- for people ----

@@ -35,10 +35,17 @@ ha_free(struct ha *h)
 	if (h == NULL)
 		return;
 	for (i = 0; i < h->nanswers; i++)
-		ha_event_free(h->answers[i]);
+		ha_event_free(h, h->answers[i]);
 	for (i = 0; i < h->nqueue; i++)
-		ha_event_free(h->queue[i]);
-	ha_event_free((struct event *)(uintptr_t)h->input);
+		ha_event_free(h, h->queue[i]);
+	ha_event_free(h, (struct event *)(uintptr_t)h->input);
+	while (h->spare != NULL) {
+		struct event *e = h->spare;
+
+		h->spare = e->next;
+		free(e);
+	}
+	free(h->spare_pg);
 	drop_trees(h);
 	for (i = 0; i < h->nviews; i++)
 		view_free(h->views[i]);
@@ -105,11 +112,11 @@ run_end(struct ha *h)
 		if (e->view != NULL)
 			keep_view(h, e->view);
 		e->view = NULL;
-		ha_event_free(e);
+		ha_event_free(h, e);
 	}
 	h->nanswers = 0;
 	h->waiting = 0;
-	ha_event_free((struct event *)(uintptr_t)h->input);
+	ha_event_free(h, (struct event *)(uintptr_t)h->input);
 	h->input = NULL;
 	h->run = RUN_NONE;
 	drop_views(h);
@@ -345,7 +352,7 @@ next_queued(struct ha *h)
 	h->nqueue--;
 	memmove(&h->queue[0], &h->queue[1], h->nqueue * sizeof(h->queue[0]));
 	if (event_simple(h, e)) {
-		ha_event_free(e);
+		ha_event_free(h, e);
 		return false;
 	}
 	run_begin(h, e->ev.type == EV_REQUEST ? RUN_REQUEST : RUN_ACTION, e);
@@ -397,7 +404,7 @@ enqueue(struct ha *h, const struct ha_ev *ev)
 	struct ha_fx *fx;
 
 	if (may_queue(h, ev)) {
-		h->queue[h->nqueue++] = event_copy(ev, h->now);
+		h->queue[h->nqueue++] = event_copy(h, ev);
 		return;
 	}
 	if (ev->type != EV_REQUEST)

@@ -130,7 +130,7 @@ await(struct ha *h, uint64_t id, const struct ha_ev **out)
 			return RC_PENDING;
 		}
 		if (h->nanswers == MAX_ANSWERS) {
-			ha_event_free(e);
+			ha_event_free(h, e);
 			return RC_BUG;
 		}
 		e->at = h->now;

@@ -32,6 +32,7 @@ enum {
 #define MAX_QUEUE 64	/* events waiting for the run to end */
 #define MAX_REQUESTS 24 /* of them, operators' requests */
 #define MAX_EFFECTS 1024
+#define MAX_SPARE 8 /* events kept for the next */
 
 /*
  * How a piece of the cycle ended.  Everything but RC_OK unwinds to the frame;
@@ -278,6 +279,7 @@ enum run_kind {
 
 /* An event with its own copies of all it points to. */
 struct event {
+	struct event *next; /* spare */
 	struct ha_ev ev;
 	int64_t at;
 	struct view *view;
@@ -325,6 +327,9 @@ struct ha {
 	const struct view *read_view; /* ... of this one, in this run */
 	struct options read_options;
 	/* memory */
+	struct event *spare; /* used up; a cycle has half a dozen */
+	uint32_t nspare;
+	struct ha_pg *spare_pg;
 	struct ha_fx *fx;
 	uint32_t nfx, fx_cap;
 	struct ha_fx scratch; /* of an effect that was emitted before */
@@ -341,8 +346,8 @@ struct ha {
 void *ha_alloc(size_t); /* zeroed; aborts when memory is short */
 void state_copy(struct state *to, const struct state *from);
 void pass_begin(struct pass *);
-struct event *event_copy(const struct ha_ev *, int64_t now);
-void ha_event_free(struct event *);
+struct event *event_copy(struct ha *, const struct ha_ev *);
+void ha_event_free(struct ha *, struct event *);
 /* Keep a view until no state refers to it; a tree until the next event. */
 const struct view *keep_view(struct ha *, struct view *);
 struct tree *keep_tree(struct ha *, struct tree *);

@@ -112,9 +112,10 @@ pass_begin(struct pass *p)
 }
 
 static void
-copy_pg(struct event *e)
+copy_pg(struct ha *h, struct event *e)
 {
-	e->pg = malloc(sizeof(*e->pg));
+	e->pg = h->spare_pg != NULL ? h->spare_pg : malloc(sizeof(*e->pg));
+	h->spare_pg = NULL;
 	if (e->pg == NULL)
 		abort();
 	ha_pg_copy(e->pg, e->ev.pg);
@@ -136,16 +137,29 @@ copy_config(struct event *e)
 	e->ev.config = e->config;
 }
 
-struct event *
-event_copy(const struct ha_ev *ev, int64_t now)
+static struct event *
+event_new(struct ha *h)
 {
-	struct event *e = ha_alloc(sizeof(*e));
+	struct event *e = h->spare;
+
+	if (e == NULL)
+		return ha_alloc(sizeof(*e));
+	h->spare = e->next;
+	h->nspare--;
+	memset(e, 0, sizeof(*e));
+	return e;
+}
+
+struct event *
+event_copy(struct ha *h, const struct ha_ev *ev)
+{
+	struct event *e = event_new(h);
 
 	e->ev = *ev;
-	e->at = now;
+	e->at = h->now;
 	e->ev.view = e->view = view_share(ev->view);
 	if (ev->pg != NULL)
-		copy_pg(e);
+		copy_pg(h, e);
 	if (ev->control != NULL)
 		e->ev.control = e->control =
 		    dup_bytes(ev->control, sizeof(*e->control));
@@ -171,7 +185,7 @@ event_copy(const struct ha_ev *ev, int64_t now)
 }
 
 void
-ha_event_free(struct event *e)
+ha_event_free(struct ha *h, struct event *e)
 {
 	if (e == NULL)
 		return;
@@ -181,14 +195,23 @@ ha_event_free(struct event *e)
 	tree_free(e->doc);
 	tree_free(e->tags);
 	tree_free(e->dynamic);
-	free(e->pg);
+	if (h->spare_pg == NULL)
+		h->spare_pg = e->pg;
+	else
+		free(e->pg);
 	free(e->control);
 	free(e->divergence);
 	free(e->peers);
 	free(e->req);
 	free(e->config);
 	free(e->error);
-	free(e);
+	if (h->nspare == MAX_SPARE) {
+		free(e);
+		return;
+	}
+	e->next = h->spare;
+	h->spare = e;
+	h->nspare++;
 }
 
 static void *

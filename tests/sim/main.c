@@ -86,6 +86,12 @@ finish(struct world *w)
 
 	while (w->asks != NULL)
 		ask_close(w, w->asks);
+	while (w->spare_asks != NULL) {
+		struct ask *a = w->spare_asks;
+
+		w->spare_asks = a->next;
+		free(a);
+	}
 	for (i = 0; i < w->nnodes; i++)
 		node_free(&w->node[i]);
 	store_free(w);

@@ -11,10 +11,13 @@
 struct ask *
 ask_open(struct node *n, const struct ha_fx *fx)
 {
-	struct ask *a = calloc(1, sizeof(*a));
+	struct ask *a = n->w->spare_asks;
 
-	if (a == NULL)
+	if (a != NULL)
+		n->w->spare_asks = a->next;
+	else if ((a = malloc(sizeof(*a))) == NULL)
 		abort();
+	memset(a, 0, offsetof(struct ask, touch));
 	a->id = fx->id;
 	a->n = n;
 	a->gen = n->proc[PROC_POSTGRES].gen;
@@ -37,10 +40,9 @@ ask_close(struct world *w, struct ask *a)
 		*p = a->next;
 	view_free(a->view);
 	tree_free(a->doc);
-	free(a->touch);
-	free(a->job);
 	free(a->peers);
-	free(a);
+	a->next = w->spare_asks;
+	w->spare_asks = a;
 }
 
 /* Asks are found by node and id: events outlive them. */
@@ -209,10 +211,7 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		memcpy(a->text[0], d->u.initialize.sysid, WORD_SIZE);
 		break;
 	case OP_TOUCH:
-		a->touch = malloc(sizeof(*a->touch));
-		if (a->touch == NULL)
-			abort();
-		*a->touch = d->u.touch;
+		a->touch = d->u.touch;
 		break;
 	case OP_SET_FAILOVER:
 		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);
@@ -453,12 +452,12 @@ on_local(struct world *w, struct ev *e)
 		break;
 	case FX_RECOVERY_DIFF:
 		ev.type = EV_RECOVERY_DIFF;
-		ev.diff = facts_diff(e->n, a->job);
+		ev.diff = facts_diff(e->n, &a->job);
 		break;
 	case FX_DIVERGENCE:
 		ev.type = EV_DIVERGENCE;
 		memset(&d, 0, offsetof(struct ha_divergence, history));
-		facts_divergence(e->n, named(w, a->job), &d);
+		facts_divergence(e->n, named(w, &a->job), &d);
 		ev.divergence = &d;
 		break;
 	default:
@@ -476,11 +475,7 @@ ask_local(struct node *n, const struct ha_fx *fx, int64_t delay)
 	struct ask *a = ask_open(n, fx);
 
 	a->timeline = fx->timeline;
-	if (fx->type == FX_RECOVERY_DIFF || fx->type == FX_DIVERGENCE) {
-		a->job = malloc(sizeof(*a->job));
-		if (a->job == NULL)
-			abort();
-		*a->job = fx->job;
-	}
+	if (fx->type == FX_RECOVERY_DIFF || fx->type == FX_DIVERGENCE)
+		ha_job_copy(&a->job, &fx->job);
 	at_ask(a, n->w->now + delay, on_local, PROC_POSTGRES);
 }

@@ -195,7 +195,6 @@ struct ask {
 	enum outcome outcome;
 	struct view *view;
 	struct tree *doc;
-	struct msg_dcs_touch *touch;
 	uint64_t optime;
 	int64_t token;
 	uint32_t quorum;
@@ -203,11 +202,13 @@ struct ask {
 	bool failsafe;
 	uint32_t history_of;
 	char text[2][NAME_SIZE];
-	struct ha_job *job;
 	uint32_t timeline;
 	uint32_t npeers;
 	struct peer_status *peers;
 	uint32_t waiting; /* peers that have not answered */
+	/* set by those that use them */
+	struct msg_dcs_touch touch;
+	struct ha_job job;
 };
 
 /* ---- the world ---- */
@@ -239,7 +240,7 @@ struct world {
 	int nnodes;
 	struct node node[MAX_NODES];
 	struct store store;
-	struct ask *asks;
+	struct ask *asks, *spare_asks;
 	uint32_t branches, tlis;
 	uint32_t lineage; /* last branch that accepted a commit */
 	struct wal acked; /* all that was acknowledged last */

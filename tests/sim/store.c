@@ -158,7 +158,7 @@ op_touch(struct world *w, struct ask *a)
 
 	m->there = true;
 	m->expires = w->now + (int64_t)w->ttl * SEC;
-	m->data = *a->touch;
+	m->data = a->touch;
 	m->token = ++w->store.revision;
 	return OUTCOME_OK;
 }
