@@ -43,7 +43,8 @@ _patronictl()
 			;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W \
-			"$commands --config-file --dcs-url --insecure --help" -- "$cur")
+			"$commands -c --config-file -d --dcs-url --dcs -k --insecure --help" \
+			-- "$cur")
 		return
 	fi
 	case $prev in
@@ -88,10 +89,13 @@ _patronictl()
 			mapfile -t COMPREPLY < <(compgen -W \
 				'default debug info warning error critical' -- "$cur")
 			;;
+		flush)
+			mapfile -t COMPREPLY < <(compgen -W 'restart switchover' -- "$cur")
+			;;
 		*)
 			mapfile -t COMPREPLY < <(compgen -W 'processes journal reload
-				restart-helper log-level restart reinit switchover' \
-				-- "$cur")
+				restart-helper log-level restart reinit switchover failover
+				flush' -- "$cur")
 			;;
 		esac
 		;;

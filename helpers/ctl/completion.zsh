@@ -61,7 +61,7 @@ _patronictl()
 			compadd etcd:// etcd3:// consul:// zookeeper:// exhibitor:// ;;
 		*)
 			if [[ ${words[CURRENT]} == -* ]]; then
-				compadd -- --config-file --dcs-url --insecure --help
+				compadd -- -c --config-file -d --dcs-url --dcs -k --insecure --help
 			else
 				_describe command commands
 			fi
@@ -92,8 +92,9 @@ _patronictl()
 		case $prev in
 		restart-helper) compadd dcs rest postgres watchdog ;;
 		log-level) compadd default debug info warning error critical ;;
+		flush) compadd restart switchover ;;
 		*) compadd processes journal reload restart-helper log-level \
-			restart reinit switchover ;;
+			restart reinit switchover failover flush ;;
 		esac
 		;;
 	esac
