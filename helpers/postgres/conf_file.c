@@ -72,6 +72,32 @@ sync_directory(const char *path, struct pgerr *err)
 	return rc == 0;
 }
 
+static void (*written_hook)(const char *path, void *arg);
+static void *written_arg;
+
+void
+pgfile_defer_sync(void (*hook)(const char *path, void *arg), void *arg)
+{
+	written_hook = hook;
+	written_arg = arg;
+}
+
+bool
+pgfile_sync(const char *path, struct pgerr *err)
+{
+	int fd, rc;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) /* replaced or removed since: nothing to keep */
+		return errno == ENOENT ||
+		    fail(err, "%s: %s", path, strerror(errno));
+	rc = fsync(fd);
+	if (rc != 0)
+		fail(err, "%s: fsync: %s", path, strerror(errno));
+	close(fd);
+	return rc == 0 && sync_directory(path, err);
+}
+
 /* The file has this content and mode already: nothing to write, and no wait
  * for the disk at a moment (promotion, following) that must be short. */
 static bool
@@ -94,9 +120,9 @@ is_current(const char *path, const char *data, size_t len, mode_t mode)
 	return same;
 }
 
-bool
-pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
-    struct pgerr *err)
+static bool
+replace(const char *path, const char *data, size_t len, mode_t mode,
+    bool durable, struct pgerr *err)
 {
 	char target[PATH_SIZE], tmp[PATH_SIZE + 32];
 	int fd, saved;
@@ -110,9 +136,13 @@ pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
 	if (fd < 0)
 		return fail(err, "%s: %s", tmp, strerror(errno));
 	if (write_all(fd, data, len) && fchmod(fd, mode) == 0 &&
-	    fsync(fd) == 0) {
-		if (close(fd) == 0 && rename(tmp, target) == 0)
-			return sync_directory(target, err);
+	    (!durable || fsync(fd) == 0)) {
+		if (close(fd) == 0 && rename(tmp, target) == 0) {
+			if (durable)
+				return sync_directory(target, err);
+			written_hook(target, written_arg);
+			return true;
+		}
 		saved = errno;
 	} else {
 		saved = errno;
@@ -120,6 +150,20 @@ pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
 	}
 	unlink(tmp);
 	return fail(err, "%s: %s", path, strerror(saved));
+}
+
+bool
+pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
+    struct pgerr *err)
+{
+	return replace(path, data, len, mode, written_hook == NULL, err);
+}
+
+bool
+pgfile_write_durable(const char *path, const char *data, size_t len,
+    mode_t mode, struct pgerr *err)
+{
+	return replace(path, data, len, mode, true, err);
 }
 
 char *

@@ -80,20 +80,21 @@ sets_recovery(const char *s, size_t n)
 	return len > 0 && i < n && s[i] == '=' && recovery_param_is(name);
 }
 
-/* 11.2 */
-static bool
-clean_auto_conf(
-    const struct pgconf *c, const struct pgfacts *f, struct pgerr *err)
+/* Without the lines that set recovery parameters; NULL when there is none, or
+ * the file cannot be read (err). */
+static char *
+cleaned_auto_conf(const char *path, struct pgerr *err)
 {
-	char path[PATH_SIZE], *text;
 	struct text out = { 0 };
-	bool found = false, ok = true;
+	bool found = false;
+	char *text;
 
-	if (!data_path(c, "postgresql.auto.conf", path) || !exists(path))
-		return true;
+	err->text[0] = '\0';
+	if (!exists(path))
+		return NULL;
 	text = pgfile_read(path, MAX_CONF_FILE, NULL, err);
 	if (text == NULL)
-		return false;
+		return NULL;
 	for (const char *s = text; *s != '\0';) {
 		size_t n = strcspn(s, "\n");
 
@@ -104,10 +105,50 @@ clean_auto_conf(
 			text_add_n(&out, s, n);
 		s += n;
 	}
-	if (found)
-		ok = write_text(c, path, out.s == NULL ? "" : out.s, f, err);
 	free(text);
+	if (found)
+		return text_take(&out);
 	free(out.s);
+	return NULL;
+}
+
+static bool
+cleans_auto_conf(const struct pgfacts *f)
+{
+	return pgfeatures(f->major).recovery_guc &&
+	    !(f->custom_bootstrap && f->keep_recovery_conf);
+}
+
+bool
+pgconf_auto_conf_dirty(const struct pgconf *c, const struct pgfacts *f)
+{
+	char path[PATH_SIZE], *text;
+	struct pgerr err;
+
+	if (!cleans_auto_conf(f) || !data_path(c, "postgresql.auto.conf", path))
+		return false;
+	text = cleaned_auto_conf(path, &err);
+	free(text);
+	/* what cannot be read is complained of by the cleaning */
+	return text != NULL || err.text[0] != '\0';
+}
+
+bool
+pgconf_clean_auto_conf(
+    const struct pgconf *c, const struct pgfacts *f, struct pgerr *err)
+{
+	char path[PATH_SIZE], *text;
+	bool ok;
+
+	err->text[0] = '\0';
+	if (!cleans_auto_conf(f) || !data_path(c, "postgresql.auto.conf", path))
+		return true;
+	text = cleaned_auto_conf(path, err);
+	if (text == NULL)
+		return err->text[0] == '\0';
+	ok = pgfile_write_durable(
+	    path, text, strlen(text), pgconf_file_mode(c, path, f, false), err);
+	free(text);
 	return ok;
 }
 
@@ -124,10 +165,7 @@ pgconf_write_conf(const struct pgconf *c, const struct tree *params,
 	text = pgconf_render(c, params, recovery, f);
 	ok = write_text(c, path, text, f, err);
 	free(text);
-	if (!ok || !pgfeatures(f->major).recovery_guc ||
-	    (f->custom_bootstrap && f->keep_recovery_conf))
-		return ok;
-	return clean_auto_conf(c, f, err);
+	return ok;
 }
 
 /* ---- pg_hba.conf, pg_ident.conf ---- */

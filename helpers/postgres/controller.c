@@ -610,6 +610,7 @@ controller_new(struct helper *h)
 	c->umask = umask(077);
 	c->reasons = tree_map();
 	c->journal = journal_new();
+	c->disk = disk_new(c);
 	c->callbacks = callbacks_new(c);
 	c->background = background_new(c);
 	c->slotwork = slotwork_new(c);

@@ -8,6 +8,7 @@
  *   publish.c     the snapshot for rest
  *   settings.c    what is written to PostgreSQL's files, and reloads
  *   job*.c        long actions, one at a time; background.c the others
+ *   disk.c        what must wait for the disk
  *   slots.c, callback.c, journal.c, request.c
  */
 #ifndef HELPERS_POSTGRES_CONTROLLER_H
@@ -138,6 +139,7 @@ struct controller {
 	struct callbacks *callbacks;
 	struct slotwork *slotwork;
 	struct journal *journal;
+	struct disk *disk;
 	uint64_t cycles;
 	uint64_t last_status_ns;
 	char last_result[TEXT_SIZE];
@@ -280,6 +282,15 @@ void request_answer(
 
 void background_run(struct controller *, uint64_t ask, const struct ha_job *);
 struct background *background_new(struct controller *);
+
+/* ---- disk.c ---- */
+
+struct disk *disk_new(struct controller *);
+/* Lines in postgresql.auto.conf are to be deleted (config.md 11.2). */
+bool disk_auto_conf_dirty(struct controller *);
+/* Delete them beside a running server, which is signalled afterwards. */
+void disk_clean_running(struct controller *);
+int disk_worker_clean(void *controller);
 
 /* ---- slots.c ---- */
 

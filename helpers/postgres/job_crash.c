@@ -10,11 +10,13 @@
 
 #include "job.h"
 
-static void
-clean_archive_status(struct controller *c)
+static int
+worker_clean(void *arg)
 {
+	const struct controller *c = arg;
 	struct pgfeatures f = pgfeatures(c->major);
 	char dir[PATH_SIZE + 64], path[PATH_SIZE + 400];
+	struct pgerr err;
 	struct dirent *d;
 	DIR *dp;
 
@@ -22,7 +24,7 @@ clean_archive_status(struct controller *c)
 	    f.wal_dir);
 	dp = opendir(dir);
 	if (dp == NULL)
-		return;
+		return errno == ENOENT ? 0 : errno;
 	while ((d = readdir(dp)) != NULL) {
 		if (d->d_name[0] == '.')
 			continue;
@@ -31,6 +33,9 @@ clean_archive_status(struct controller *c)
 			log_error("%s: %s", path, strerror(errno));
 	}
 	closedir(dp);
+	if (!pgconf_remove_recovery(c->conf, &err))
+		log_error("%s", err.text);
+	return 0;
 }
 
 /* --name=value pieces of postmaster.opts (step 3), as a sorted map. */
@@ -125,20 +130,28 @@ run_single_user(struct controller *c)
 }
 
 static void
+cleaned_step(struct controller *c)
+{
+	struct job *j = c->job;
+
+	if (j->cancelled) {
+		j->start.done(c, JOB_CANCELLED);
+		return;
+	}
+	j->step = crash_step;
+	if (!run_single_user(c))
+		j->start.done(c, j->cancelled ? JOB_CANCELLED : JOB_NOTHING);
+}
+
+static void
 crash_archived(struct controller *c, enum ha_job_result r)
 {
 	struct job *j = c->job;
-	struct pgerr err;
 
-	if (r == JOB_CANCELLED) {
+	j->step = cleaned_step;
+	if (r == JOB_CANCELLED)
 		j->start.done(c, r);
-		return;
-	}
-	clean_archive_status(c);
-	if (!pgconf_remove_recovery(c->conf, &err))
-		log_error("%s", err.text);
-	j->step = crash_step;
-	if (!run_single_user(c))
+	else if (!job_worker(c, worker_clean, c))
 		j->start.done(c, j->cancelled ? JOB_CANCELLED : JOB_NOTHING);
 }
 

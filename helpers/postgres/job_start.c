@@ -14,7 +14,7 @@
 #define STRAYS_LIMIT (5 * NS_PER_SEC)
 #define MAX_STRAYS 1024
 
-enum phase { CLEAR, CONTROL, WRITE, OPENING };
+enum phase { CLEAR, CONTROL, WRITE, CLEAN, OPENING };
 
 static void start_step(struct controller *);
 
@@ -84,7 +84,28 @@ launch(struct controller *c, const struct tree *params)
 	return r == 0;
 }
 
-/* Steps 6-9 of 4.1. */
+static void
+begin_launch(struct controller *c)
+{
+	struct op_start *o = &c->job->start;
+
+	if (c->job->cancelled) {
+		log_info("PostgreSQL start cancelled.");
+		end(c, JOB_FAILED);
+		return;
+	}
+	(void)postmaster_find(&c->pm);
+	if (!launch(c, c->params)) {
+		controller_set_state(c, STATE_START_FAILED);
+		end(c, JOB_FAILED);
+		return;
+	}
+	job_progress(c, PROGRESS_SPAWNED);
+	o->phase = OPENING;
+	job_wait(c, LOOK_MS);
+}
+
+/* Steps 6-8 of 4.1. */
 static void
 write_and_launch(struct controller *c)
 {
@@ -123,20 +144,10 @@ write_and_launch(struct controller *c)
 		end(c, JOB_NOTHING);
 		return;
 	}
-	if (c->job->cancelled) {
-		log_info("PostgreSQL start cancelled.");
-		end(c, JOB_FAILED);
+	o->phase = CLEAN;
+	if (disk_auto_conf_dirty(c) && job_worker(c, disk_worker_clean, c))
 		return;
-	}
-	(void)postmaster_find(&c->pm);
-	if (!launch(c, c->params)) {
-		controller_set_state(c, STATE_START_FAILED);
-		end(c, JOB_FAILED);
-		return;
-	}
-	job_progress(c, PROGRESS_SPAWNED);
-	o->phase = OPENING;
-	job_wait(c, LOOK_MS);
+	begin_launch(c);
 }
 
 static void
@@ -230,6 +241,12 @@ start_step(struct controller *c)
 		write_and_launch(c);
 		return;
 	case CONTROL:
+		return;
+	case CLEAN:
+		if (!c->job->end.started || c->job->end.code != 0)
+			end(c, JOB_NOTHING);
+		else
+			begin_launch(c);
 		return;
 	case OPENING:
 		look(c);

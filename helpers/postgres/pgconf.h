@@ -7,7 +7,7 @@
  * Everything here is a plain function: no event loop, no SQL, no programs.
  * What only the caller can know (versions, pg_settings rows, output of
  * programs) is passed in.  File writes are atomic (temporary file in the same
- * directory, fsync, rename, fsync of the directory) and short.
+ * directory, rename) and short; see pgfile_defer_sync() for fsync.
  *
  * Errors: functions that can fail return false and leave in *err one line
  * that names the file or key.  Warnings of the spec are logged from here.
@@ -297,8 +297,12 @@ char *pgconf_render_ident(const struct pgconf *, const struct tree *params);
 char *pgconf_render_trust_hba(
     const struct pgconf *, const struct tree *addresses);
 
-/* Write <base>.conf (after the rename to base.conf), clean
- * postgresql.auto.conf (11.2). */
+/* postgresql.auto.conf (11.2): does it set recovery parameters that are to be
+ * deleted after a write of <base>.conf?  And delete them; it blocks. */
+bool pgconf_auto_conf_dirty(const struct pgconf *, const struct pgfacts *);
+bool pgconf_clean_auto_conf(
+    const struct pgconf *, const struct pgfacts *, struct pgerr *);
+/* Write <base>.conf (after the rename to base.conf). */
 bool pgconf_write_conf(const struct pgconf *, const struct tree *params,
     const struct tree *recovery, const struct pgfacts *, struct pgerr *);
 bool pgconf_write_hba(const struct pgconf *, const struct tree *params,
@@ -335,6 +339,19 @@ mode_t pgconf_file_mode(const struct pgconf *, const char *path,
  * that has that content and mode already is left alone. */
 bool pgfile_write(const char *path, const char *data, size_t len, mode_t mode,
     struct pgerr *);
+/*
+ * The controller's loop must not wait for a disk: with a hook set, a new file
+ * is in place when pgfile_write() returns, but maybe not yet on the disk; the
+ * hook has it synced (pgfile_sync()) elsewhere.  Everything written this way
+ * is made from the configuration anew before each start of the server, so
+ * that a power failure in between costs nothing.  NULL: synced at once.
+ */
+void pgfile_defer_sync(void (*hook)(const char *path, void *arg), void *arg);
+/* fsync a file and its directory; a file that is gone is none. */
+bool pgfile_sync(const char *path, struct pgerr *);
+/* On the disk when it returns: for what cannot be made anew; in workers. */
+bool pgfile_write_durable(const char *path, const char *data, size_t len,
+    mode_t mode, struct pgerr *);
 /* What stands behind the name, before six random characters, until then. */
 #define PGFILE_UNFINISHED ".new."
 /* Remove unfinished files of the data directory, the configuration directory

@@ -181,6 +181,7 @@ settings_signal_reload(struct controller *c, bool callback)
 {
 	if (postmaster_signal(&c->pm, SIGHUP) == -1)
 		return false;
+	disk_clean_running(c);
 	if (callback)
 		callback_run(c, CALLBACK_ON_RELOAD, c->role);
 	return true;

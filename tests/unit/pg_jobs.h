@@ -96,6 +96,33 @@ stage_leader(struct stage *s)
 	m->has_data = 1;
 }
 
+/* A test that failed has not closed its stage: show what was logged. */
+static struct stage *stage_opened;
+
+static inline int
+stage_teardown(void **state)
+{
+	struct stage *s = stage_opened;
+
+	(void)state;
+	if (s == NULL)
+		return 0;
+	dup2(s->stderr_fd, 2);
+	fprintf(stderr, "%s:\n%s", s->dir, stage_read(s, "log"));
+	stage_opened = NULL;
+	return 0;
+}
+
+#define STAGE_TEST(f) cmocka_unit_test_teardown(f, stage_teardown)
+
+static inline void
+stage_gone(void *arg)
+{
+	struct stage *s = arg;
+
+	job_poke(&s->c);
+}
+
 /* version: content of PG_VERSION.  more: JSON merged into the configuration;
  * %s in it is the directory. */
 static inline struct stage *
@@ -162,9 +189,11 @@ stage_open(void **state, const char *version, const char *more)
 	s->c.heartbeat = sql_new(s->c.base, NULL);
 	s->c.local_repl = sql_new(s->c.base, NULL);
 	s->c.ev_tick = NULL;
-	postmaster_init(&s->c.pm, s->c.base, s->data, "postgres", NULL, NULL);
+	postmaster_init(
+	    &s->c.pm, s->c.base, s->data, "postgres", stage_gone, s);
 	stage_leader(s);
 	log_configure(&ls);
+	stage_opened = s;
 	fflush(stderr);
 	s->stderr_fd = dup(2);
 	s->log_fd =
@@ -208,6 +237,7 @@ stage_close(struct stage *s)
 {
 	char cmd[128];
 
+	stage_opened = NULL;
 	dup2(s->stderr_fd, 2);
 	close(s->stderr_fd);
 	close(s->log_fd);

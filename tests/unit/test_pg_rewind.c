@@ -257,14 +257,13 @@ test_command(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_missing),
-		cmocka_unit_test(test_command),
-		cmocka_unit_test(test_before_11), cmocka_unit_test(test_12),
-		cmocka_unit_test(test_config_dir),
-		cmocka_unit_test(test_archive_has_not_got_it),
-		cmocka_unit_test(test_archive_lies),
-		cmocka_unit_test(test_without_restore_command),
-		cmocka_unit_test(test_source) };
+	const struct CMUnitTest tests[] = { STAGE_TEST(test_missing),
+		STAGE_TEST(test_command), STAGE_TEST(test_before_11),
+		STAGE_TEST(test_12), STAGE_TEST(test_config_dir),
+		STAGE_TEST(test_archive_has_not_got_it),
+		STAGE_TEST(test_archive_lies),
+		STAGE_TEST(test_without_restore_command),
+		STAGE_TEST(test_source) };
 
 	return cmocka_run_group_tests(tests, pg_server_start, pg_server_stop);
 }

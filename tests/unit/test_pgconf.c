@@ -577,25 +577,32 @@ test_auto_conf(void **state)
 {
 	struct pgconf *c = build(NULL, NULL, ROLE_UNINITIALIZED);
 	struct pgfacts f = { .major = 150000 };
-	struct tree *p = pgconf_server_params(c, &f);
 	struct pgerr err;
 
 	(void)state;
-	put_file("postgresql.conf", "");
+	assert_false(pgconf_auto_conf_dirty(c, &f));
+	assert_true(pgconf_clean_auto_conf(c, &f, &err));
 	put_file("postgresql.auto.conf",
 	    "# keep\nwork_mem = '1MB'\n"
 	    "  restore_command = 'x'\nprimary_conninfo='y'\n"
 	    "recovery_targetx = 'z'\n");
-	assert_true(pgconf_write_conf(c, p, NULL, &f, &err));
+	assert_true(pgconf_auto_conf_dirty(c, &f));
+	assert_true(pgconf_clean_auto_conf(c, &f, &err));
+	assert_false(pgconf_auto_conf_dirty(c, &f));
 	expect_file("postgresql.auto.conf",
 	    "# keep\nwork_mem = '1MB'\n"
 	    "recovery_targetx = 'z'\n",
 	    0600);
 	put_file("postgresql.auto.conf", "restore_command = 'x'\n");
+	assert_true(pgconf_auto_conf_dirty(c, &f));
 	f.custom_bootstrap = f.keep_recovery_conf = true;
-	assert_true(pgconf_write_conf(c, p, NULL, &f, &err));
+	assert_false(pgconf_auto_conf_dirty(c, &f));
+	assert_true(pgconf_clean_auto_conf(c, &f, &err));
+	f.custom_bootstrap = false;
+	f.major = 110000;
+	assert_false(pgconf_auto_conf_dirty(c, &f));
+	assert_true(pgconf_clean_auto_conf(c, &f, &err));
 	expect_file("postgresql.auto.conf", "restore_command = 'x'\n", 0600);
-	tree_free(p);
 	pgconf_free(c);
 }
 
