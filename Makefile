@@ -126,7 +126,7 @@ unit: $(PROGRAMS) $(UNIT)
 
 # ---- for people ----
 
-.PHONY: demo demo-stop demo-node check check-long bench fuzz lint format install
+.PHONY: demo demo-stop demo-node check check-long rules bench fuzz lint format install
 
 deps-%:
 	@tests/tools/deps.sh $*
@@ -148,6 +148,13 @@ check-long: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) ACTS=1 build-acts-programs
 	@tests/tools/check.sh $(B) long
 	@$(MAKE) --no-print-directory fuzz
+# which test shows which rule of the HA core
+rules: deps-check $(UNIT) $(B)/sim
+	@rm -f $(B)/rules.log
+	@for t in $(filter $(B)/unit/test_ha_%,$(UNIT)); do \
+	    RULES_LOG=$(B)/rules.log $$t >/dev/null 2>&1 || exit 1; done
+	@RULES_LOG=$(B)/rules.log $(B)/sim --seeds 200 --quiet >/dev/null
+	@tests/tools/rules.py $(B)/rules.log
 # always without sanitizers: it is about the sandbox
 build-acts-programs: $(PROGRAMS)
 bench: deps-check
@@ -206,6 +213,7 @@ help:
 	@echo 'make demo        start a three-node cluster here (demo-stop ends it)'
 	@echo 'make check       build and run the tests; SAN=1: with sanitizers'
 	@echo 'make check-long  more of everything, and a fuzz smoke'
+	@echo 'make rules       which test shows which rule of the HA core'
 	@echo 'make bench       measure, beside Python Patroni when installed'
 	@echo 'make fuzz        fuzz every parser FUZZ_SECONDS=60 each'
 	@echo 'make lint, make format, make install PREFIX=$(PREFIX), make clean'

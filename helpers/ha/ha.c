@@ -159,7 +159,7 @@ run_failed(struct ha *h)
 	if (h->run == RUN_REQUEST)
 		reply(h, h->input->ev.request, 503, "internal error");
 	if (h->run == RUN_SHUTDOWN)
-		fx_new(h, FX_EXIT)->code = h->s.exit_code;
+		run_exit(h);
 }
 
 /* One pass, on the state as it was when the run began. */

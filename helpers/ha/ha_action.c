@@ -96,6 +96,14 @@ action_end(struct ha *h, bool wake)
 	fx_new(h, FX_PUBLISH);
 }
 
+static void
+cancelled_promotion(struct ha *h, const struct ha_ev *ev)
+{
+	if (h->s.action.kind == ACTION_PROMOTE && ev->result == JOB_CANCELLED)
+		ha_log(h, LOG_LVL_INFO, "promote.cancelled",
+		    "PostgreSQL promote cancelled.");
+}
+
 /*
  * Cancel and wait until it has ended (21.4).  A promotion that was ordered in
  * the meantime is seen, so that the caller can undo it.
@@ -126,6 +134,7 @@ action_cancel(struct ha *h, int64_t grace)
 		if (ev->type != EV_JOB_PROGRESS)
 			break;
 	}
+	cancelled_promotion(h, ev);
 	action_end(h, false);
 	return RC_OK;
 }
@@ -186,9 +195,7 @@ promote_progress(struct ha *h, const struct ha_ev *ev)
 static void
 promote_done(struct ha *h, const struct ha_ev *ev)
 {
-	if (ev->result == JOB_CANCELLED)
-		ha_log(h, LOG_LVL_INFO, "promote.cancelled",
-		    "PostgreSQL promote cancelled.");
+	cancelled_promotion(h, ev);
 	if (ev->result == JOB_OK) {
 		h->s.rewind = REWIND_INITIAL;
 		if (h->s.role != ROLE_PROMOTED)

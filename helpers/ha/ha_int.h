@@ -525,12 +525,14 @@ void journal_operation(struct ha *, enum ha_dcs_op);
 void journal_job(struct ha *, enum ha_job_kind);
 void journal_role(struct ha *, enum pg_role);
 void journal_peer(struct ha *, const struct peer_status *);
+void journal_exit(struct ha *);
 void journal_carry(struct ha *);
 void journal_decision(struct ha *); /* the cycle's FX_JOURNAL */
 
 /* ---- ha_shutdown.c ---- */
 
 enum rc run_shutdown(struct ha *);
+void run_exit(struct ha *); /* FX_EXIT, and its journal entry */
 
 /* ---- ha_sync.c ---- */
 

@@ -128,6 +128,12 @@ journal_job(struct ha *h, enum ha_job_kind kind)
 }
 
 void
+journal_exit(struct ha *h)
+{
+	effect(h, "exit");
+}
+
+void
 journal_role(struct ha *h, enum pg_role role)
 {
 	char part[WORD_SIZE];

@@ -330,7 +330,8 @@ step_4(struct work *w)
 		either(&s, &w->s, &d);
 		set_s(w, w->n + i, &s);
 		either(&v, &w->v, &d);
-		set_q(w, (int64_t)v.n - wish, &v, NULL, true);
+		/* fewer may have come than are wished for: step 5 goes on */
+		set_q(w, (int64_t)v.n - w->n, &v, NULL, true);
 		names_minus(&e, &w->s);
 	}
 	if (e.n == 0 || w->error)
@@ -357,6 +358,9 @@ step_5(struct work *w)
 		if (w->q - k < (int64_t)v.n)
 			set_q(w, (int64_t)v.n - w->n - k, &v, NULL,
 			    w->r->wanted > w->r->confirmed);
+		else if (w->q < (int64_t)v.n - w->n - k)
+			/* room for what fewer acknowledgements need */
+			set_q(w, (int64_t)v.n - w->n - k, &v, NULL, false);
 		set_s(w, w->n + k, &s);
 	}
 }
@@ -390,7 +394,38 @@ compress(struct resolver *r)
 	r->ntransitions = k;
 }
 
-bool
+/*
+ * No path of small safe steps leads on from here (spec/ha.md 26.8: the
+ * reference stops at this, for as long as its input stays).  With nobody in
+ * /sync any names may be waited for: give the voters up, name who is here,
+ * and let the next cycles build up from that.
+ */
+static void
+start_over(struct work *w)
+{
+	struct resolver *r = w->r;
+	int64_t n = least(r->wanted, (int64_t)r->active.n);
+
+	if (r->warning[0] == '\0')
+		(void)snprintf(r->warning, sizeof(r->warning),
+		    "Quorum %lld of %u and %lld of %u synchronous standbys can "
+		    "not be resolved, starting over",
+		    (long long)r->q, r->voters.n, (long long)r->n, r->sync.n);
+	r->ntransitions = 0;
+	w->error = false;
+	(void)text_set(w->leader, sizeof(w->leader), r->wanted_leader);
+	w->q = 0;
+	memset(&w->v, 0, sizeof(w->v));
+	if (r->voters.n > 0 || r->q != 0 ||
+	    strcasecmp(r->leader, r->wanted_leader) != 0)
+		emit(w, TRANSITION_QUORUM);
+	w->s = r->active;
+	w->n = n;
+	if (r->n != n || !names_equal(&r->sync, &r->active))
+		emit(w, TRANSITION_SYNC);
+}
+
+void
 quorum_resolve(struct resolver *r)
 {
 	struct work w;
@@ -420,8 +455,9 @@ quorum_resolve(struct resolver *r)
 		if (!w.error)
 			step_5(&w);
 	}
+	if (w.error)
+		start_over(&w);
 	compress(r);
-	return !w.error;
 }
 
 /* ---- the procedure (14.2) ---- */
@@ -483,10 +519,7 @@ quorum_round(struct ha *h, struct sync_key *k, int64_t limit, bool *again)
 			return RC_OK;
 	}
 	resolver_fill(h, k, &st, &r);
-	if (!quorum_resolve(&r)) {
-		ha_log(h, LOG_LVL_ERROR, "sync.unresolved", "%s", r.warning);
-		return RC_BUG;
-	}
+	quorum_resolve(&r);
 	if (r.warning[0] != '\0')
 		ha_log(h, LOG_LVL_WARNING, "sync.repair", "%s", r.warning);
 	for (i = 0; i < r.ntransitions; i++) {

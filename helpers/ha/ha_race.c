@@ -422,7 +422,7 @@ healthy_enough(struct ha *h, bool *yes)
 		return RC_OK;
 	}
 	if (!h->p.pg.query_ok) /* position unknown: nothing to compare */
-		return RC_OK;
+		return RC_PG;
 	return healthy_standby(h, yes);
 }
 

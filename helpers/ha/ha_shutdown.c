@@ -4,11 +4,21 @@
  */
 #include "ha_int.h"
 
+/* The end is a decision like any other: the journal has it. */
+void
+run_exit(struct ha *h)
+{
+	(void)say(h, "exit", "exiting with code %d", h->s.exit_code);
+	journal_exit(h);
+	journal_decision(h);
+	fx_new(h, FX_EXIT)->code = h->s.exit_code;
+}
+
 static enum rc
 leave(struct ha *h)
 {
 	fx_new(h, FX_PUBLISH);
-	fx_new(h, FX_EXIT)->code = h->s.exit_code;
+	run_exit(h);
 	return RC_OK;
 }
 
@@ -143,6 +153,9 @@ stop_and_publish(struct ha *h)
 enum rc
 run_shutdown(struct ha *h)
 {
+	/* to be read while the stop takes its time */
+	(void)say(h, "shutdown", "shutting down");
+	journal_decision(h);
 	if (busy(h)) {
 		ha_log(h, LOG_LVL_WARNING, "shutdown.cancel",
 		    "Cancelling long running task %s", h->s.action.name);

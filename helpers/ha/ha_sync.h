@@ -67,7 +67,7 @@ struct resolver {
 	char warning[1024]; /* "" = none */
 };
 
-/* False: the state could not be resolved (an internal error). */
-bool quorum_resolve(struct resolver *);
+/* Every state leads on: one without a way by small steps starts over. */
+void quorum_resolve(struct resolver *);
 
 #endif

@@ -242,6 +242,7 @@ main(int argc, char **argv)
 
 	if (w == NULL)
 		return 1;
+	rules_note();
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		switch (c) {
 		case 'n':

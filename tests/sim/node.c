@@ -113,11 +113,13 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		    (uint64_t)++n->timer_version;
 		break;
 	case FX_LOG:
+		rule_met(fx->rule);
 		trace(w, n, "%s%s%s%s", fx->text,
 		    fx->rule[0] != '\0' ? " [" : "", fx->rule,
 		    fx->rule[0] != '\0' ? "]" : "");
 		break;
 	case FX_JOURNAL:
+		rule_met(fx->rule);
 		w->cycles++;
 		break;
 	case FX_SETTINGS:

@@ -385,6 +385,9 @@ void check_fence(struct node *);
 int rule_count(void);
 const char *rule_name(int);
 enum sim_break rule_find(const char *);
+/* Which rules of the core the run meets, for the file in RULES_LOG. */
+void rules_note(void);
+void rule_met(const char *id);
 
 /* ---- main.c ---- */
 

@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_HA_DRIVER_H
 #define TESTS_UNIT_HA_DRIVER_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,6 +80,51 @@ static const char *const w_jobs[] = { "", "bootstrap", "post", "clone",
 	"copy", "resume", "archive", "advance", "set-config", "save" };
 
 static void w_event(struct world *, const struct ha_ev *);
+
+/* ---- which test meets which rule: for tests/tools/rules.py ---- */
+
+static const char *w_test = "";
+
+static int
+w_name_test(void **state)
+{
+	w_test = *state;
+	*state = NULL;
+	return 0;
+}
+
+#undef cmocka_unit_test
+#define cmocka_unit_test(f)                       \
+	cmocka_unit_test_prestate_setup_teardown( \
+	    f, w_name_test, NULL, (void *)(uintptr_t) #f)
+
+/* One line "rule program test" in the file that RULES_LOG names. */
+static void
+w_met(const char *rule)
+{
+	static const struct ha_rule *met[1024];
+	static const char *test;
+	const struct ha_rule *r = ha_rule_find(rule);
+	const char *path = getenv("RULES_LOG");
+	uint32_t i;
+	FILE *f;
+
+	if (r == NULL || path == NULL)
+		return;
+	if (test != w_test)
+		memset(met, 0, sizeof(met));
+	test = w_test;
+	for (i = 0; met[i] != NULL; i++)
+		if (met[i] == r)
+			return;
+	met[i] = r;
+	f = fopen(path, "a");
+	if (f == NULL)
+		return;
+	(void)fprintf(
+	    f, "%s %s %s\n", rule, program_invocation_short_name, w_test);
+	(void)fclose(f);
+}
 
 static void
 w_note(struct world *w, const char *word)
@@ -394,11 +440,13 @@ w_take(struct world *w, const struct ha_fx *fx)
 	case FX_LOG: {
 		size_t n = strlen(w->log);
 
+		w_met(fx->rule);
 		(void)snprintf(
 		    w->log + n, sizeof(w->log) - n, "%s\n", fx->text);
 		return;
 	}
 	case FX_JOURNAL:
+		w_met(fx->rule);
 		(void)snprintf(w->result, sizeof(w->result), "%s", fx->text);
 		(void)snprintf(w->rule, sizeof(w->rule), "%s", fx->rule);
 		memcpy(w->inputs, fx->inputs, sizeof(w->inputs));

@@ -216,7 +216,10 @@ test_position_unknown(void **state)
 	(void)state;
 	w->pg.query_ok = false;
 	w->pg.has_recovery_files = true;
-	assert_false(won(w));
+	w_wake(w);
+	assert_string_equal(w->result,
+	    "Error communicating with PostgreSQL. Will try again later");
+	assert_null(strstr(w->order, "acquire"));
 	w_free(w);
 }
 
