@@ -549,7 +549,7 @@ enum rc sync_leave(struct ha *, bool *begun);
 enum rc sync_left(struct ha *, bool *left);
 void sync_stay(struct ha *);
 #define SYNC_LEAVE_LOOK (2 * NS_PER_SEC)
-enum rc set_ssn(struct ha *, const char *value);
+enum rc set_ssn(struct ha *, const char *value, bool *ok);
 
 /* ---- ha_failsafe.c ---- */
 

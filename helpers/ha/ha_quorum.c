@@ -385,8 +385,7 @@ compress(struct resolver *r)
 		    r->transitions[k - 1].kind == r->transitions[i].kind)
 			k--;
 		if (k != i)
-			copy_transition(
-			    &r->transitions[k], &r->transitions[i]);
+			copy_transition(&r->transitions[k], &r->transitions[i]);
 		k++;
 		if (r->transitions[k - 1].kind == TRANSITION_RESTART)
 			break;
@@ -479,7 +478,8 @@ resolver_fill(const struct ha *h, const struct sync_key *k,
 	memcpy(r->wanted_leader, h->conf.name, sizeof(r->wanted_leader));
 }
 
-/* *go false: somebody else wrote the key, or the store did not answer. */
+/* *go false: somebody else wrote the key, the store did not answer, or SSN
+ * is not in force. */
 static enum rc
 apply(struct ha *h, struct sync_key *k, const struct transition *t, bool *go)
 {
@@ -489,7 +489,7 @@ apply(struct ha *h, struct sync_key *k, const struct transition *t, bool *go)
 	if (t->kind == TRANSITION_RESTART)
 		return RC_OK;
 	if (t->kind == TRANSITION_SYNC)
-		return sync_assign(h, &t->names, t->n, true);
+		return sync_assign(h, &t->names, t->n, true, go);
 	names_text(&t->names, ", ", names, sizeof(names));
 	ha_log(h, LOG_LVL_INFO, "sync.quorum",
 	    "Setting leader to %s, quorum to %lld of (%s)", t->leader,
@@ -531,7 +531,8 @@ quorum_round(struct ha *h, struct sync_key *k, int64_t limit, bool *again)
 	}
 	if (i == 0) {
 		if (st.ssn.type != SSN_QUORUM && st.ssn.names.n > 0)
-			return sync_assign(h, &st.ssn.names, st.ssn.n, true);
+			return sync_assign(
+			    h, &st.ssn.names, st.ssn.n, true, &go);
 		return RC_OK;
 	}
 	*again = r.transitions[i - 1].kind == TRANSITION_RESTART;

@@ -7,6 +7,9 @@
 
 #include "ha_sync.h"
 
+#define SSN_LOOK (100 * NS_PER_MS)
+#define SSN_WAIT NS_PER_SEC
+
 /* ---- the two records ---- */
 
 void
@@ -58,12 +61,36 @@ sync_write(struct ha *h, struct sync_key *k, const char *leader,
 	return RC_OK;
 }
 
+/*
+ * Wait for the server to use the value: it is reloaded a moment after the
+ * file was written, and what follows may rely on it.
+ */
+static enum rc
+ssn_in_force(struct ha *h, const char *value, bool *ok)
+{
+	int64_t limit = h->p.now + SSN_WAIT;
+
+	do {
+		TRY(ask_delay(h, SSN_LOOK));
+		TRY(ask_snapshot_again(h));
+		*ok = h->p.pg.query_ok &&
+		    (value[0] == '\0' || strcmp(h->p.pg.ssn, value) == 0);
+	} while (!*ok && h->p.pg.running && h->p.now < limit);
+	return RC_OK;
+}
+
+/*
+ * *ok false: commits may still wait for other standbys than those named.
+ * Who goes on to write /sync then would let a node without the last commits
+ * be promoted.  "" = back to what the user configured.
+ */
 enum rc
-set_ssn(struct ha *h, const char *value)
+set_ssn(struct ha *h, const char *value, bool *ok)
 {
 	enum ha_job_result result;
 	struct ha_job job;
 
+	*ok = true;
 	if (strcmp(h->p.pg.ssn, value) == 0 && h->p.pg.query_ok)
 		return RC_OK;
 	job_init(&job, JOB_SET_SSN);
@@ -73,11 +100,13 @@ set_ssn(struct ha *h, const char *value)
 		ha_log(h, LOG_LVL_INFO, "sync.ssn",
 		    "Assigning synchronous_standby_names to %s", value);
 	TRY(job_run(h, &job, &result));
-	if (!h->p.pg.running || !is_primary(h))
-		return RC_OK;
-	/* the walsenders see the new value a moment after the reload */
-	TRY(ask_delay(h, 100 * NS_PER_MS));
-	return ask_snapshot_again(h);
+	*ok = result == JOB_OK;
+	if (*ok && h->p.pg.running && is_primary(h))
+		TRY(ssn_in_force(h, value, ok));
+	if (!*ok)
+		ha_log(h, LOG_LVL_WARNING, "sync.ssn.failed",
+		    "Could not set synchronous_standby_names to \"%s\"", value);
+	return RC_OK;
 }
 
 /* Removed from the configuration, whatever the server uses just now. */
@@ -92,13 +121,14 @@ unset_ssn(struct ha *h)
 }
 
 enum rc
-sync_assign(struct ha *h, const struct names *names, int64_t n, bool quorum)
+sync_assign(
+    struct ha *h, const struct names *names, int64_t n, bool quorum, bool *ok)
 {
 	char value[4096];
 
 	ssn_build(
 	    names, n, quorum, h->p.pg.server_version, value, sizeof(value));
-	return set_ssn(h, value);
+	return set_ssn(h, value, ok);
 }
 
 /* ---- mode off (13.9) ---- */
@@ -135,13 +165,14 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 	enum ssn_type type = quorum ? SSN_QUORUM : SSN_PRIORITY;
 	static const struct names none;
 	char keep[4096 + 80] = "";
+	bool ok;
 
 	*in_force = st->active.n < m;
 	if (!*in_force) {
 		h->s.sync.warned = false;
 		if (m == 0 && st->active.n == 0 && k->voters.n == 0 &&
 		    (st->ssn.names.n > 0 || st->ssn.n > 0))
-			return sync_assign(h, &none, 0, quorum);
+			return sync_assign(h, &none, 0, quorum, &ok);
 		return RC_OK;
 	}
 	n = k->voters.n > (quorum ? k->quorum : 0) ?
@@ -151,7 +182,7 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 		n = m;
 	if (!names_equal(&st->ssn.names, &k->voters) || st->ssn.n != n ||
 	    st->ssn.star || (st->ssn.type != type && st->ssn.names.n > 1))
-		TRY(sync_assign(h, &k->voters, n, quorum));
+		TRY(sync_assign(h, &k->voters, n, quorum, &ok));
 	else if (k->voters.n > 0)
 		(void)snprintf(keep, sizeof(keep),
 		    "Continue using old value "
@@ -228,7 +259,9 @@ sync_change(struct ha *h, struct sync_key *k, struct standbys *st)
 			return RC_OK;
 		}
 	}
-	TRY(sync_assign(h, &active, active.n, false));
+	TRY(sync_assign(h, &active, active.n, false, &ok));
+	if (!ok)
+		return RC_OK;
 	if (active.n > 0 && !names_equal(&st->confirmed, &active)) {
 		TRY(ask_delay(h, 2 * NS_PER_SEC));
 		TRY(ask_snapshot_again(h));
@@ -252,7 +285,7 @@ static enum rc
 sync_priority(struct ha *h, struct sync_key *k)
 {
 	struct standbys st;
-	bool go, strict;
+	bool go, strict, ok;
 
 	TRY(standbys_evaluate(h, k, &st));
 	TRY(sync_repair(h, k, &st, &go));
@@ -264,7 +297,8 @@ sync_priority(struct ha *h, struct sync_key *k)
 	if (!st.ssn.star && names_equal(&st.active, &k->voters) &&
 	    names_equal(&st.active, &st.ssn.names) && st.ssn.n == st.active.n) {
 		if (st.ssn.type == SSN_QUORUM)
-			return sync_assign(h, &st.active, st.active.n, false);
+			return sync_assign(
+			    h, &st.active, st.active.n, false, &ok);
 		return RC_OK;
 	}
 	return sync_change(h, k, &st);
@@ -300,6 +334,24 @@ sync_process(struct ha *h)
 
 /* ---- before promotion (13.7, 14.6) ---- */
 
+/*
+ * The key is given back: somebody else may be able to, and has the votes that
+ * /sync still names.
+ */
+static enum rc
+promote_without_ssn(struct ha *h)
+{
+	h->s.released_at = h->p.now;
+	TRY(lock_release(h, 0));
+	return say(h, "sync.promote-failed",
+	    "Promotion cancelled because synchronous_standby_names could not "
+	    "be set");
+}
+
+/*
+ * SSN before /sync: it means nothing on a standby, and if it cannot be set,
+ * /sync still names those that can take over.
+ */
 static enum rc
 promote_priority(struct ha *h, struct sync_key *k)
 {
@@ -313,14 +365,18 @@ promote_priority(struct ha *h, struct sync_key *k)
 			names_add(&wait, k->leader);
 		names_remove(&wait, h->conf.name);
 	}
+	TRY(sync_assign(h, &wait,
+	    h->s.opt.sync_strict && wait.n == 0 ? 1 : (int64_t)wait.n, false,
+	    &ok));
+	if (!ok)
+		return promote_without_ssn(h);
 	TRY(sync_write(h, k, h->conf.name, &wait, 0, &ok));
 	if (!ok)
 		return say(h, "sync.promote-conflict",
 		    "Postponing promotion "
 		    "because synchronous replication state was updated by "
 		    "somebody else");
-	return sync_assign(h, &wait,
-	    h->s.opt.sync_strict && wait.n == 0 ? 1 : (int64_t)wait.n, false);
+	return RC_OK;
 }
 
 static enum rc
@@ -328,6 +384,7 @@ promote_quorum(struct ha *h, const struct sync_key *k)
 {
 	struct names wait;
 	int64_t n;
+	bool ok;
 
 	names_copy(&wait, &k->voters);
 	if (k->leader[0] != '\0')
@@ -341,7 +398,8 @@ promote_quorum(struct ha *h, const struct sync_key *k)
 		n = h->s.opt.sync_strict ? 1 : 0;
 	if (n == 0)
 		wait.n = 0;
-	return sync_assign(h, &wait, n, true);
+	TRY(sync_assign(h, &wait, n, true, &ok));
+	return ok ? RC_OK : promote_without_ssn(h);
 }
 
 enum rc
@@ -362,12 +420,13 @@ enum rc
 sync_after_bootstrap(struct ha *h)
 {
 	static const struct names none;
+	bool ok;
 
 	if (h->s.opt.sync_mode == SYNC_OFF)
 		return RC_OK;
 	if (!h->s.opt.sync_strict)
 		return unset_ssn(h);
-	return sync_assign(h, &none, 1, h->s.opt.sync_mode == SYNC_QUORUM);
+	return sync_assign(h, &none, 1, h->s.opt.sync_mode == SYNC_QUORUM, &ok);
 }
 
 /* A node that is not primary must not wait for standbys. */

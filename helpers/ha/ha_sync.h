@@ -27,7 +27,9 @@ struct standbys {
 void sync_read(struct ha *, struct sync_key *);
 enum rc sync_write(struct ha *, struct sync_key *, const char *leader,
     const struct names *voters, uint32_t quorum, bool *ok);
-enum rc sync_assign(struct ha *, const struct names *, int64_t n, bool quorum);
+/* *ok as in set_ssn(). */
+enum rc sync_assign(
+    struct ha *, const struct names *, int64_t n, bool quorum, bool *ok);
 enum rc sync_strict(struct ha *, const struct sync_key *,
     const struct standbys *, bool *in_force);
 

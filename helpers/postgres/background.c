@@ -137,8 +137,8 @@ set_ssn(struct controller *c, uint64_t ask, const char *value)
 {
 	struct pgfacts f;
 	struct pgerr err;
-	bool changed = !c->ssn_chosen || c->ssn_set != (value[0] != '\0') ||
-	    strcmp(c->ssn, value) != 0;
+	bool changed = !c->ssn_chosen || c->ssn_unwritten ||
+	    c->ssn_set != (value[0] != '\0') || strcmp(c->ssn, value) != 0;
 	struct tree *params;
 
 	c->ssn_chosen = true;
@@ -148,6 +148,7 @@ set_ssn(struct controller *c, uint64_t ask, const char *value)
 		done(c, ask, JOB_OK, NULL);
 		return;
 	}
+	c->ssn_unwritten = true; /* until it is: the next call tries again */
 	f = settings_facts(c, c->role);
 	params = pgconf_server_params(c->conf, &f);
 	/* only this value changes; what waits for a restart goes on waiting */
@@ -156,8 +157,12 @@ set_ssn(struct controller *c, uint64_t ask, const char *value)
 		done(c, ask, JOB_FAILED, err.text);
 		return;
 	}
-	done(c, ask, settings_signal_reload(c, true) ? JOB_OK : JOB_FAILED,
-	    NULL);
+	if (!settings_signal_reload(c, true)) {
+		done(c, ask, JOB_FAILED, "the server could not be reloaded");
+		return;
+	}
+	c->ssn_unwritten = false;
+	done(c, ask, JOB_OK, NULL);
 }
 
 static void

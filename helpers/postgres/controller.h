@@ -85,6 +85,7 @@ struct controller {
 	struct recovery_cache *recovery_cache;
 	struct tree *known; /* names of --describe-config, or NULL */
 	bool ssn_chosen, ssn_set;
+	bool ssn_unwritten; /* the last attempt to write it failed */
 	char ssn[4096];
 	bool feedback;
 	bool custom_bootstrap, keep_recovery_conf;

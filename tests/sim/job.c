@@ -465,15 +465,19 @@ step(struct world *w, struct ev *e)
 
 /* ---- work beside the long action ---- */
 
+#define BACKGROUND_FAILS (1LL << 32) /* beside the kind in ev.arg */
+
 static void
 on_background(struct world *w, struct ev *e)
 {
 	struct node *n = e->n;
-	bool fail = n->disk_full || (n->jobs_fail && chance(w, 30));
+	int64_t kind = e->arg & ~BACKGROUND_FAILS;
+	bool fail = (e->arg & BACKGROUND_FAILS) != 0;
 
-	if (e->arg == JOB_ADVANCE_WAL && pg_writable(n))
+	(void)w;
+	if (kind == JOB_ADVANCE_WAL && pg_writable(n))
 		n->pg.wal.end += 100;
-	if (e->arg == JOB_CHECKPOINT) {
+	if (kind == JOB_CHECKPOINT) {
 		fail = fail || n->pg.run != PG_UP || n->pg.hung;
 		if (!fail) {
 			n->pg.checkpoint = n->pg.wal.end;
@@ -487,6 +491,7 @@ static bool
 background(struct node *n, const struct ha_fx *fx)
 {
 	struct world *w = n->w;
+	bool fail = n->disk_full || (n->jobs_fail && chance(w, 30));
 	struct node *t;
 	struct ev *e;
 
@@ -496,6 +501,11 @@ background(struct node *n, const struct ha_fx *fx)
 		n->pg.follow = t == NULL ? -1 : t->i;
 		break;
 	case JOB_SET_SSN:
+		if (fail && chance(w, 80)) {
+			trace(
+			    w, n, "  synchronous_standby_names cannot be set");
+			break; /* else applied, and the answer is a failure */
+		}
 		trace(w, n, "  synchronous_standby_names = '%s'", fx->job.text);
 		if (!text_set(n->pg.ssn, sizeof(n->pg.ssn), fx->job.text))
 			violate(w, "%s: a very long SSN", n->name);
@@ -518,7 +528,7 @@ background(struct node *n, const struct ha_fx *fx)
 			2 * MS),
 	    on_background, n, PROC_POSTGRES);
 	e->id = fx->id;
-	e->arg = fx->job.kind;
+	e->arg = (int64_t)fx->job.kind | (fail ? BACKGROUND_FAILS : 0);
 	return true;
 }
 

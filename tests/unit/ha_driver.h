@@ -40,6 +40,7 @@ struct world {
 	bool hold_op[OP_SET_STATUS + 1];
 	bool hold_load, hold_poll, hold_delay, hold_pg;
 	enum ha_job_result job_result[JOB_KIND_COUNT];
+	bool ssn_ignored; /* a reload that the server does not take up */
 	bool hold_job[JOB_KIND_COUNT];
 	uint64_t held_job[JOB_KIND_COUNT]; /* id of the held one */
 	uint64_t held;			   /* id of another held ask */
@@ -409,6 +410,10 @@ w_answer(struct world *w, const struct ha_fx *fx)
 			w->pg.query_ok = false;
 			w->pg.state = STATE_STOPPED;
 		}
+		if (fx->job.kind == JOB_SET_SSN && ev.result == JOB_OK &&
+		    !w->ssn_ignored)
+			(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "%s",
+			    fx->job.text);
 		break;
 	default:
 		return;

@@ -183,6 +183,39 @@ test_quorum_conflict(void **state)
 	w_free(w);
 }
 
+/*
+ * A voter must not be named before commits wait for it, nor may one of them be
+ * dropped while they may still wait for it alone.
+ */
+static void
+test_quorum_ssn_fails(void **state)
+{
+	struct world *w = candidates(1);
+
+	(void)state;
+	mode(w, "quorum", 1);
+	sync_key(w, "a", "b,c,d", 2);
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "ANY 1 (b,c,d)");
+	(void)snprintf(w->pg.senders[0].sync_state, WORD_SIZE, "quorum");
+	(void)snprintf(w->pg.senders[1].sync_state, WORD_SIZE, "quorum");
+	w->pg.nsenders = 2;
+	w->job_result[JOB_SET_SSN] = JOB_FAILED;
+	w_tick(w);
+	assert_string_equal(w->voters, ""); /* not written */
+	assert_non_null(
+	    strstr(w->log, "Could not set synchronous_standby_names"));
+	assert_string_equal(w->rule, "leader.no-action");
+	/* written, but the server goes on with the old value */
+	w->job_result[JOB_SET_SSN] = JOB_OK;
+	w->ssn_ignored = true;
+	w_tick(w);
+	assert_string_equal(w->voters, ""); /* not written */
+	w->ssn_ignored = false;
+	w_tick(w);
+	assert_string_equal(w->voters, "b,c");
+	w_free(w);
+}
+
 /* ---- the race ---- */
 
 static struct world *
@@ -285,6 +318,26 @@ test_before_promotion(void **state)
 	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, "ANY 2 (a,c,d)");
 	w_follows(w->order, "ssn", "promote");
 	assert_null(strstr(w->order, "sync"));
+	w_free(w);
+}
+
+/* Without it commits would not wait: the key is for somebody else. */
+static void
+test_before_promotion_fails(void **state)
+{
+	struct world *w = racer("b", "b,c,d", 1);
+
+	(void)state;
+	w_peer(w, "c", 1000);
+	w->job_result[JOB_SET_SSN] = JOB_FAILED;
+	w_tick(w);
+	assert_string_equal(w->rule, "sync.promote-failed");
+	assert_null(strstr(w->order, "promote"));
+	w_follows(w->order, "acquire", "release");
+	assert_string_equal(w->voters, ""); /* not written */
+	w_leader(w, "");
+	w_tick(w); /* not again at once */
+	assert_null(strstr(w->order, "acquire"));
 	w_free(w);
 }
 
@@ -400,6 +453,8 @@ main(void)
 		cmocka_unit_test(test_quorum_starts),
 		cmocka_unit_test(test_quorum_leaves),
 		cmocka_unit_test(test_quorum_conflict),
+		cmocka_unit_test(test_quorum_ssn_fails),
+		cmocka_unit_test(test_before_promotion_fails),
 		cmocka_unit_test(test_votes),
 		cmocka_unit_test(test_votes_outsider),
 		cmocka_unit_test(test_former_leader_ahead),
