@@ -7,14 +7,12 @@
  */
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +21,9 @@
 #include "../ipc/clock.h"
 #include "../ipc/types.h"
 #include "../ipc/version.h"
+#include "files.h"
 #include "http.h"
 
-#define MAX_PEM_FILE (1024 * 1024)
 #define MAX_CONNECTIONS 64
 #define MAX_HEADER_LINE 256
 
@@ -59,46 +57,6 @@ struct http {
 	bool *freed; /* set when freed inside a callback */
 };
 
-static char *
-read_file(const char *path, size_t *len, char *err, size_t errlen)
-{
-	struct stat st;
-	char *buf = NULL;
-	size_t off = 0;
-	ssize_t n;
-	int fd;
-
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 ||
-	    fstat(fd, &st) != 0)
-		goto fail;
-	if (!S_ISREG(st.st_mode) || st.st_size > MAX_PEM_FILE) {
-		errno = EINVAL;
-		goto fail;
-	}
-	if ((buf = malloc((size_t)st.st_size + 1)) == NULL)
-		goto fail;
-	while (off < (size_t)st.st_size) {
-		n = read(fd, buf + off, (size_t)st.st_size - off);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			goto fail;
-		if (n == 0)
-			break;
-		off += (size_t)n;
-	}
-	buf[off] = '\0';
-	*len = off;
-	close(fd);
-	return buf;
-fail:
-	snprintf(err, errlen, "cannot read %s: %s", path, strerror(errno));
-	free(buf);
-	if (fd >= 0)
-		close(fd);
-	return NULL;
-}
-
 static bool
 given(const char *s)
 {
@@ -115,10 +73,11 @@ http_tls_load(struct http_tls *tls, const char *ca, const char *cert,
 	if (!given(key))
 		key = cert;
 	if ((given(ca) &&
-		(t.ca = read_file(ca, &t.ca_len, err, errlen)) == NULL) ||
+		(t.ca = files_read(ca, &t.ca_len, err, errlen)) == NULL) ||
 	    (given(cert) &&
-		((t.cert = read_file(cert, &t.cert_len, err, errlen)) == NULL ||
-		    (t.key = read_file(key, &t.key_len, err, errlen)) ==
+		((t.cert = files_read(cert, &t.cert_len, err, errlen)) ==
+			NULL ||
+		    (t.key = files_read(key, &t.key_len, err, errlen)) ==
 			NULL))) {
 		http_tls_clear(&t);
 		return false;

@@ -13,6 +13,7 @@
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
 #include "dcs.h"
+#include "files.h"
 #include "peers.h"
 #include "resolve.h"
 #include "serve.h"
@@ -401,6 +402,13 @@ on_message(struct helper *h, enum proc from, const struct ipc_msg *m, void *arg)
 	struct serve *s = arg;
 
 	(void)h;
+	if (m->hdr.type == MSG_DESCRIPTOR) {
+		if (m->fd != -1)
+			files_give(
+			    ((const struct msg_descriptor *)m->body)->what,
+			    m->fd);
+		return;
+	}
 	if (m->hdr.type == MSG_DCS_SETTINGS) {
 		set = m->body;
 		if (s->dcs != NULL)
@@ -577,7 +585,8 @@ note_readable(struct serve *s, const struct tree *conf)
 	for (i = 0; i < 8; i++) {
 		file = i < 4 ? tree_path_text(section, keys[i], NULL) :
 			       tree_path_text(conf, peer_keys[i - 4], NULL);
-		if (file == NULL || (slash = strrchr(file, '/')) == NULL)
+		if (file == NULL || files_given(file) ||
+		    (slash = strrchr(file, '/')) == NULL)
 			continue;
 		n = slash == file ? 1 : (size_t)(slash - file);
 		if (n >= PATH_SIZE)
@@ -605,6 +614,7 @@ on_config(
 		wrong = NULL;
 	if (wrong == NULL && s->nreadable == 0)
 		note_readable(s, conf);
+	files_forget();
 	/* the credentials were taken over: they need not lie here twice */
 	tree_free_wiped(conf);
 	return wrong;

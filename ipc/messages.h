@@ -59,7 +59,8 @@ enum descriptor_kind {
 	DESCRIPTOR_TLS_CERT = 3, /* rest: opened files, read and closed */
 	DESCRIPTOR_TLS_KEY = 4,
 	DESCRIPTOR_TLS_CA = 5,
-	DESCRIPTOR_KIND_COUNT = 6
+	DESCRIPTOR_FILE = 6, /* dcs: an opened file, by its name */
+	DESCRIPTOR_KIND_COUNT = 7
 };
 
 struct msg_descriptor { /* + fd, or none with an errno */

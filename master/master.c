@@ -486,6 +486,7 @@ clean_up(struct master *m)
 	control_close(m);
 	if (m->listen_fd != -1)
 		close(m->listen_fd);
+	files_close(m);
 	tree_free(m->allowlist);
 	conf_free(m->conf);
 	conf_env_free(m->env);
@@ -512,6 +513,7 @@ master_run(const struct args *args, const char *libexec)
 	m.exit_code = 1;
 	if (privileges_resolve(m.conf, &m.accounts) && bind_rest(&m)) {
 		control_open(&m);
+		files_keep(&m);
 		if (privileges_drop(m.conf, &m.accounts) && open_log(&m)) {
 			m.exit_code = 0;
 			confine(&m);

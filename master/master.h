@@ -94,6 +94,13 @@ enum phase {
 	PHASE_DONE = 3
 };
 
+/* A file that only root may read, opened before root is given up. */
+struct kept_file {
+	char path[PATH_SIZE];
+	int fd;
+};
+#define MAX_KEPT 12
+
 struct master {
 	/* start */
 	struct conf *conf;
@@ -118,6 +125,9 @@ struct master {
 	/* REST listener: kept open so that a new rest helper gets it too */
 	int listen_fd;
 	char listen_addr[NAME_SIZE + URL_SIZE];
+
+	struct kept_file kept[MAX_KEPT];
+	uint32_t nkept;
 
 	struct log_file log;
 	int32_t log_override; /* level from the control socket; 0 = none */
@@ -245,6 +255,14 @@ int listen_open(const char *text, int backlog, int *error);
 /* Replace the host names of restapi.allowlist in rest's configuration by
  * their addresses.  Takes at most three seconds, once per configuration. */
 void allowlist_resolve(struct master *, struct tree *conf);
+
+/* ---- files.c: certificates and keys ---- */
+
+/* Before root is given up: open what may be needed again. */
+void files_keep(struct master *);
+/* Pass dcs or rest its files, before the configuration that names them. */
+void files_send(struct master *, enum proc);
+void files_close(struct master *);
 
 /* ---- logfile.c: log.dir, rotation ---- */
 

@@ -109,27 +109,10 @@ send_descriptor(struct master *m, enum descriptor_kind kind, const char *what,
 	    m, PROC_REST, MSG_DESCRIPTOR, 0, 0, 0, &msg, NULL, 0, fd);
 }
 
-/* rest sees no file system: its certificates come as open files. */
-static void
-send_tls_file(struct master *m, enum descriptor_kind kind, const char *key)
-{
-	const char *path = tree_path_text(m->conf->effective, key, "");
-	int fd;
-
-	if (path[0] == '\0')
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	send_descriptor(m, kind, path, fd, fd == -1 ? errno : 0);
-	if (fd != -1)
-		close(fd);
-}
-
 static void
 send_descriptors(struct master *m, bool listener)
 {
-	send_tls_file(m, DESCRIPTOR_TLS_CERT, "restapi.certfile");
-	send_tls_file(m, DESCRIPTOR_TLS_KEY, "restapi.keyfile");
-	send_tls_file(m, DESCRIPTOR_TLS_CA, "restapi.cafile");
+	files_send(m, PROC_REST);
 	if (listener && m->listen_fd != -1)
 		send_descriptor(
 		    m, DESCRIPTOR_LISTEN, m->listen_addr, m->listen_fd, 0);
@@ -184,6 +167,7 @@ supervise_reconfigure(struct master *m, bool rebound)
 	int p;
 
 	send_descriptors(m, rebound);
+	files_send(m, PROC_DCS);
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
 		send_config(m, (enum proc)p, true);
 }
@@ -239,6 +223,8 @@ introduce(struct master *m, enum proc proc)
 	send_log_settings(m, proc, -1);
 	if (proc == PROC_REST)
 		send_descriptors(m, true);
+	else
+		files_send(m, proc);
 	send_config(m, proc, false);
 }
 

@@ -71,7 +71,7 @@ run_root() {
 	local rc
 	[ "$(id -u)" = 0 ] || return 0
 	/usr/bin/python3 -m pytest -p no:cacheprovider -q \
-		tests/system/test_ctl_access.py >"$out/root" 2>&1
+		tests/system/test_ctl_access.py tests/system/test_root.py >"$out/root" 2>&1
 	rc=$?
 	tail -n 1 "$out/root"
 	if [ "$rc" = 0 ]; then count 1 0; else
