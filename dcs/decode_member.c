@@ -96,6 +96,12 @@ member_json(const json_t *j, struct view_member *m)
 	if (json_lenient_int(json_object_get(j, "timeline"), &n) && n > 0 &&
 	    n <= UINT32_MAX)
 		m->timeline = (uint32_t)n;
+	/* of a copy being made; other programs do not publish it */
+	if (json_lenient_int(
+		json_object_get(json_object_get(j, "progress"), "percent"),
+		&n) &&
+	    n >= 0 && n <= 100)
+		m->copied = (uint8_t)(n + 1);
 	checkpoint_state(j, m);
 	m->pause = json_truthy(json_object_get(j, "pause"));
 	m->pending_restart = json_truthy(json_object_get(j, "pending_restart"));

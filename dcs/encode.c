@@ -80,6 +80,7 @@ encode_member(const struct msg_dcs_touch *m, const struct tree *doc)
 		add_lsn(&d, "timeline", m->timeline);
 	}
 	add_tree(&d, "scheduled_restart", doc);
+	add_tree(&d, "progress", doc);
 	if (m->pause)
 		add(&d, "pause", json_true());
 	return finish(&d);

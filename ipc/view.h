@@ -51,7 +51,8 @@ struct view_member {
 	uint8_t checkpoint_after_promote; /* enum */
 	uint8_t pause;
 	uint8_t pending_restart;
-	uint8_t pad[7];
+	uint8_t copied; /* percent of the copy being made, + 1; 0 = none */
+	uint8_t pad[6];
 	struct tags tags;
 	struct tree *tags_doc;		     /* map or NULL */
 	struct tree *pending_restart_reason; /* map or NULL */

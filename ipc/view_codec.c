@@ -105,6 +105,7 @@ put_member(struct writer *w, const struct view_member *m)
 	write_u8(w, m->checkpoint_after_promote);
 	write_u8(w, m->pause);
 	write_u8(w, m->pending_restart);
+	write_u8(w, m->copied);
 	put_tags(w, &m->tags);
 	put_tree(w, m->tags_doc);
 	put_tree(w, m->pending_restart_reason);
@@ -135,6 +136,9 @@ get_member(struct reader *r, struct view_member *m)
 		r->failed = true;
 	m->pause = get_flag(r);
 	m->pending_restart = get_flag(r);
+	m->copied = read_u8(r);
+	if (m->copied > 101)
+		r->failed = true;
 	get_tags(r, &m->tags);
 	m->tags_doc = get_tree(r);
 	m->pending_restart_reason = get_tree(r);

@@ -131,6 +131,9 @@ add_common_keys(struct buf *b, bool *first, const struct snapshot *snap,
 	add_patroni(b, first, names);
 	add_scheduled_restart(
 	    b, first, tree_get(snap->doc, "scheduled_restart"));
+	if (tree_count(tree_get(snap->doc, "progress")) > 0)
+		buf_json_set_tree(
+		    b, first, "progress", tree_get(snap->doc, "progress"));
 	if (s->watchdog_failed)
 		buf_json_set_true(b, first, "watchdog_failed");
 }

@@ -316,6 +316,22 @@ append_positions(struct tree *row, const struct view *v, const struct member *e)
 	append_lsn(row, v->optime, replay, e->leader);
 }
 
+/* How far a copy has come is for people: programs read "creating replica". */
+static void
+append_state(struct tree *row, const struct listing *l, const struct member *e)
+{
+	char text[WORD_SIZE + 16];
+
+	if (e->m->copied == 0 || e->state != e->m->state ||
+	    (l->fmt != FMT_PRETTY && l->fmt != FMT_TOPOLOGY)) {
+		append_text(row, e->state);
+		return;
+	}
+	(void)snprintf(
+	    text, sizeof(text), "%s (%d%%)", e->state, e->m->copied - 1);
+	append_text(row, text);
+}
+
 static void
 append_name(struct tree *row, const struct listing *l, const struct member *e)
 {
@@ -357,7 +373,7 @@ add_row(
 		(void)snprintf(host, sizeof(host), "%s", e->host);
 	append_text(row, host);
 	append_text(row, e->role);
-	append_text(row, e->state);
+	append_state(row, l, e);
 	if (e->m->timeline != 0)
 		(void)tree_append(row, tree_int(e->m->timeline));
 	else

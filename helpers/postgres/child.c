@@ -25,6 +25,9 @@ struct capture {
 	struct event *ev;
 	char *buf;
 	size_t len;
+	size_t line; /* where the last line begins */
+	bool (*filter)(const char *, void *);
+	void *arg;
 };
 
 struct child {
@@ -53,6 +56,30 @@ capture_close(struct capture *c)
 	c->fd = -1;
 }
 
+/* Offer the complete lines to the filter. */
+static void
+capture_filter(struct capture *c)
+{
+	size_t i, next;
+	char end;
+
+	for (i = c->line; i < c->len; i++) {
+		if (c->buf[i] != '\n' && c->buf[i] != '\r')
+			continue;
+		next = i + 1;
+		end = c->buf[i];
+		c->buf[i] = '\0';
+		if (c->filter(c->buf + c->line, c->arg)) {
+			memmove(c->buf + c->line, c->buf + next, c->len - next);
+			c->len -= next - c->line;
+			i = c->line - 1;
+			continue;
+		}
+		c->buf[i] = end;
+		c->line = next;
+	}
+}
+
 static void
 capture_read(struct capture *c)
 {
@@ -70,6 +97,8 @@ capture_read(struct capture *c)
 		if (n > 0) {
 			if (room > 0)
 				c->len += (size_t)n;
+			if (room > 0 && c->filter != NULL)
+				capture_filter(c);
 			continue;
 		}
 		if (n == -1 && errno == EINTR)
@@ -317,6 +346,8 @@ child_run(
 	c->pidfd = c->error_fd = c->out.fd = c->err.fd = -1;
 	c->cb = cb;
 	c->arg = arg;
+	c->err.filter = s->err_line;
+	c->err.arg = arg;
 	if (s->envp == NULL)
 		env = child_environment(NULL, false);
 	if (s->envp != NULL || env != NULL)

@@ -34,7 +34,11 @@ struct child_spec {
 	const char *const *argv; /* NULL-terminated; PATH is searched */
 	char *const *envp;	 /* NULL: own environment, cleaned (below) */
 	bool capture;		 /* stdin is /dev/null then */
-	int64_t timeout_ns;	 /* 0 = none */
+	/* With capture: called for each line of stderr (ended by newline or
+	 * carriage return) with cb's arg; true: it is not kept.  For programs
+	 * that tell of their progress for hours. */
+	bool (*err_line)(const char *line, void *arg);
+	int64_t timeout_ns; /* 0 = none */
 	/* Instead of a program: run this in the forked process and exit with
 	 * its result.  For file operations that may take long. */
 	int (*worker)(void *worker_arg);

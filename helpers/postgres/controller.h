@@ -58,6 +58,15 @@ struct pending_request {
 	uint64_t id;
 };
 
+/* How far a copy has come, as pg_basebackup tells. */
+struct progress {
+	bool known;
+	uint32_t percent;
+	uint64_t received, total; /* bytes; the total is an estimate */
+	uint32_t logged;	  /* last step of the log */
+	int64_t logged_at;
+};
+
 struct request; /* status.c */
 
 struct controller {
@@ -112,6 +121,8 @@ struct controller {
 	bool identifying;
 	struct snapshot snap;		 /* the last one */
 	struct request *status_requests; /* being taken, and waiting */
+
+	struct progress progress; /* of a running pg_basebackup */
 
 	/* core */
 	struct ha *ha;
@@ -259,6 +270,8 @@ void pending_look(struct controller *);
 void publish_status(struct controller *); /* what c->snap holds */
 void publish_fresh(struct controller *);  /* with a recent snapshot */
 void publish_info(struct controller *);
+/* Map percent, received, total; NULL when nothing is being copied. */
+struct tree *publish_progress(const struct controller *);
 
 /* ---- callback.c (postgres.md 18.1-18.3) ---- */
 

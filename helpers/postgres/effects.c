@@ -352,6 +352,15 @@ dcs_var(
 		tree_free(history);
 		return ok;
 	}
+	if (d->op == OP_TOUCH && c->progress.known) {
+		struct tree *doc =
+		    d->doc != NULL ? tree_copy(d->doc) : tree_map();
+
+		tree_set(doc, "progress", publish_progress(c));
+		ok = tree_encode(doc, buf, len);
+		tree_free(doc);
+		return ok;
+	}
 	return d->doc == NULL || tree_encode(d->doc, buf, len);
 }
 

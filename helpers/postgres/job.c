@@ -328,6 +328,7 @@ job_program(struct controller *c, const char *const *argv,
 	spec.argv = argv;
 	spec.envp = env;
 	spec.capture = capture;
+	spec.err_line = c->job->err_line;
 	ok = run_child(c, &spec);
 	free(env);
 	return ok;

@@ -66,7 +66,8 @@ struct job {
 	bool keep_data;
 	op_done torso_done;
 	char missing[25]; /* WAL file that pg_rewind asked for last */
-	bool torso;	  /* pg_rewind has left the directory half-way */
+	bool (*err_line)(const char *, void *); /* for the next program */
+	bool torso; /* pg_rewind has left the directory half-way */
 	uint64_t lsn;
 	struct ha_control control;
 	struct tree *controldata;
@@ -104,6 +105,9 @@ bool job_connect(struct controller *, struct tree *conninfo);
 bool job_query(struct controller *, const char *text, int64_t timeout_ns);
 /* A child is still running. */
 bool job_busy(const struct job *);
+
+/* A line of pg_basebackup --progress; false: it is something else. */
+bool basebackup_progress(const char *line, struct progress *);
 
 /* ---- operations ---- */
 

@@ -80,6 +80,56 @@ source(struct controller *c)
 	return text;
 }
 
+/* " 1024/4096 kB (25%), 0/1 tablespace": in any language, with the file's name
+ * behind it when it is verbose. */
+bool
+basebackup_progress(const char *line, struct progress *p)
+{
+	uint64_t done, total;
+	unsigned percent;
+	char *end;
+
+	line += strspn(line, " ");
+	if (*line < '0' || *line > '9')
+		return false;
+	done = strtoull(line, &end, 10);
+	if (*end != '/' || end[1] < '0' || end[1] > '9')
+		return false;
+	total = strtoull(end + 1, &end, 10);
+	line = strchr(end, '(');
+	if (*end != ' ' || line == NULL || line - end > 32 ||
+	    sscanf(line, "(%3u%%)", &percent) != 1 || percent > 100 ||
+	    done > UINT64_MAX / 2048 || total > UINT64_MAX / 2048)
+		return false;
+	p->known = true;
+	p->percent = percent;
+	p->received = done * 1024;
+	p->total = total * 1024;
+	return true;
+}
+
+/* Each tenth, and each minute of a long way between. */
+static bool
+on_progress(const char *line, void *arg)
+{
+	struct controller *c = arg;
+	struct progress *p = &c->progress;
+	int64_t now = clock_boot_ns();
+
+	if (!basebackup_progress(line, p))
+		return false;
+	publish_status(c);
+	if (p->percent / 10 == p->logged / 10 &&
+	    now - p->logged_at < 60 * NS_PER_SEC)
+		return true;
+	p->logged = p->percent;
+	p->logged_at = now;
+	log_info("pg_basebackup has received %llu of about %llu MB (%u%%)",
+	    (unsigned long long)(p->received >> 20),
+	    (unsigned long long)(p->total >> 20), p->percent);
+	return true;
+}
+
 static bool
 run_basebackup(struct controller *c)
 {
@@ -104,6 +154,7 @@ run_basebackup(struct controller *c)
 	tree_append(argv, tree_text("-X"));
 	tree_append(argv, tree_text("stream"));
 	tree_append(argv, tree_text(dbname));
+	tree_append(argv, tree_text("--progress"));
 	options = pgoptions(PGTOOL_BASEBACKUP,
 	    tree_get(c->conf->pg, "basebackup"), c->binary_version, &err);
 	for (i = 0; i < tree_count(options); i++)
@@ -114,7 +165,11 @@ run_basebackup(struct controller *c)
 	log_debug("calling: %s %s -X stream %s", program, pgdata, dbname);
 	j->phase = BASEBACKUP;
 	j->step = clone_step;
+	memset(&c->progress, 0, sizeof c->progress);
+	c->progress.logged_at = clock_boot_ns();
+	j->err_line = on_progress;
 	ok = job_program_list(c, argv, env, true);
+	j->err_line = NULL;
 	tree_free(argv);
 	free(dbname);
 	free(conn);
@@ -241,6 +296,7 @@ basebackup_ended(struct controller *c)
 {
 	struct job *j = c->job;
 
+	c->progress.known = false;
 	if (j->end.started && j->end.code == 0) {
 		log_info("replica has been created using basebackup");
 		finish(c, JOB_OK);

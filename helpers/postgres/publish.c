@@ -82,6 +82,20 @@ publish_fresh(struct controller *c)
 		status_take(c, now + 2 * NS_PER_SEC, on_taken, NULL);
 }
 
+struct tree *
+publish_progress(const struct controller *c)
+{
+	struct tree *m;
+
+	if (!c->progress.known)
+		return NULL;
+	m = tree_map();
+	tree_set(m, "percent", tree_int(c->progress.percent));
+	tree_set(m, "received", tree_int((int64_t)c->progress.received));
+	tree_set(m, "total", tree_int((int64_t)c->progress.total));
+	return m;
+}
+
 void
 publish_status(struct controller *c)
 {
@@ -102,6 +116,8 @@ publish_status(struct controller *c)
 		tree_set(var, "replication", tree_copy(c->snap.senders));
 	if (tree_count(c->reasons) > 0)
 		tree_set(var, "pending_restart_reason", tree_copy(c->reasons));
+	if (c->progress.known)
+		tree_set(var, "progress", publish_progress(c));
 	if (tree_count(c->snap.slots) > 0)
 		tree_set(var, "slots", tree_copy(c->snap.slots));
 	if (tree_encode(var, &buf, &len))

@@ -22,8 +22,10 @@ static struct event_base *base;
 struct seen {
 	int calls;
 	struct child_end end;
-	char out[256];
+	char out[256], err[256];
 	size_t out_len;
+	int lines;
+	char last[64];
 };
 
 static void
@@ -35,6 +37,7 @@ on_end(const struct child_end *e, void *arg)
 	s->end = *e;
 	snprintf(s->out, sizeof s->out, "%s", e->out);
 	s->out_len = strlen(e->out);
+	snprintf(s->err, sizeof s->err, "%s", e->err);
 }
 
 static void
@@ -157,6 +160,71 @@ test_output_bound(void **state)
 	wait_for(&s);
 	assert_int_equal(s.end.code, 0);
 	assert_int_equal(s.out_len, CHILD_CAPTURE_MAX);
+}
+
+static bool
+number_line(const char *line, void *arg)
+{
+	struct seen *s = arg;
+
+	if (line[0] < '0' || line[0] > '9')
+		return false;
+	s->lines++;
+	snprintf(s->last, sizeof s->last, "%s", line);
+	return true;
+}
+
+/* Progress of hours does not crowd out the message of the failure. */
+static void
+test_lines_of_stderr(void **state)
+{
+	const char *argv[] = { "sh", "-c",
+		"echo first >&2; i=0; while [ $i -lt 20000 ]; do i=$((i+1));"
+		" printf '%s/20000 kB\\r' $i; done >&2; echo failed >&2; printf 1/1 >&2",
+		NULL };
+	struct child_spec spec = {
+		.argv = argv, .capture = true, .err_line = number_line
+	};
+	struct seen s = { 0 };
+
+	(void)state;
+	assert_non_null(child_run(base, &spec, on_end, &s));
+	wait_for(&s);
+	assert_int_equal(s.lines, 20000);
+	assert_string_equal(s.last, "20000/20000 kB");
+	/* the last one was no whole line */
+	assert_string_equal(s.err, "first\nfailed\n1/1");
+}
+
+static void
+test_progress_lines(void **state)
+{
+	static const struct {
+		const char *line;
+		int percent; /* -1: none */
+	} cases[] = { { "    0/23456 kB (0%), 0/1 tablespace", 0 },
+		{ "23457/23457 kB (100%), 1/1 tablespace", 100 },
+		/* 10 and older: one tablespace with the file's name */
+		{ " 1024/4096 kB (25%), 0/2 tablespaces (...data/base/1/1259      )",
+		    25 },
+		{ "1024/4096 kB (25 %), 0/1 Tablespace", 25 },
+		{ "1024/4096 kB (101%), 0/1 tablespace", -1 },
+		{ "1024/4096 Ko (25%), 0/1 tablespace", 25 },
+		{ "pg_basebackup: error: connection 1/2 kB (3%) lost", -1 },
+		{ "99999999999999999999999/1 kB (25%), 0/1", -1 },
+		{ "12/", -1 }, { "12", -1 }, { "12/13", -1 }, { "", -1 } };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct progress p = { 0 };
+
+		assert_int_equal(basebackup_progress(cases[i].line, &p),
+		    cases[i].percent >= 0);
+		assert_int_equal(p.known, cases[i].percent >= 0);
+		if (p.known)
+			assert_int_equal(p.percent, cases[i].percent);
+	}
 }
 
 static int
@@ -334,6 +402,8 @@ main(void)
 		cmocka_unit_test(test_timeout_kills_descendants),
 		cmocka_unit_test(test_cancel_after_grace),
 		cmocka_unit_test(test_output_bound),
+		cmocka_unit_test(test_lines_of_stderr),
+		cmocka_unit_test(test_progress_lines),
 		cmocka_unit_test(test_worker), cmocka_unit_test(test_words),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_data_empty),
