@@ -120,9 +120,9 @@ keepalive(struct etcd3 *e, int64_t deadline)
 struct etcd_lease_waiter *
 lease_get(struct etcd3 *e, bool force, int64_t deadline, lease_cb cb, void *arg)
 {
-	struct rpc_result res = { .status = RPC_OK,
-		.message = "",
-		.sent_ns = e->lease_sent };
+	struct rpc_result res = {
+		.status = RPC_OK, .message = "", .sent_ns = e->lease_sent
+	};
 	int64_t now = clock_boot_ns();
 	struct etcd_lease_waiter *w;
 

@@ -107,6 +107,35 @@ http_tls_clear(struct http_tls *tls)
 	tls->ca_len = tls->cert_len = tls->key_len = 0;
 }
 
+bool
+http_escape(char *dst, size_t size, const char *text, const char *keep)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t o = 0;
+
+	if (size == 0)
+		return false;
+	for (; *text != '\0'; text++) {
+		unsigned char ch = (unsigned char)*text;
+
+		if (o + 4 > size) {
+			dst[0] = '\0';
+			return false;
+		}
+		if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+		    (ch >= '0' && ch <= '9') || strchr("-._~", ch) != NULL ||
+		    strchr(keep, ch) != NULL)
+			dst[o++] = *text;
+		else {
+			dst[o++] = '%';
+			dst[o++] = hex[ch >> 4];
+			dst[o++] = hex[ch & 15];
+		}
+	}
+	dst[o] = '\0';
+	return true;
+}
+
 static void
 request_free(struct http_request *r)
 {
@@ -357,8 +386,17 @@ header_cb(char *data, size_t one, size_t n, void *arg)
 	struct http_request *r = arg;
 	char line[MAX_HEADER_LINE];
 
+	long status = 0;
+
 	n *= one;
 	keep_header(r, data, n);
+	if (r->data != NULL && n == 2 && data[0] == '\r') {
+		curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+		if (status >= 200 && status < 300 && !r->data("", 0, r->arg)) {
+			r->aborted = true;
+			return 0;
+		}
+	}
 	if (n > 4 && n < sizeof(line) && strncasecmp(data, "lsn:", 4) == 0) {
 		memcpy(line, data + 4, n - 4);
 		line[n - 4] = '\0';

@@ -55,7 +55,8 @@ struct http_answer {
 };
 
 typedef void (*http_done_cb)(const struct http_answer *, void *arg);
-/* Bytes of a streamed answer; false ends the stream. */
+/* Bytes of a streamed answer; false ends the stream.  No bytes (n 0): the
+ * headers of a good answer (2xx) have come. */
 typedef bool (*http_data_cb)(const char *, size_t, void *arg);
 
 struct http_spec {
@@ -87,6 +88,9 @@ void http_keepalive(struct http *, int user_timeout, int idle, int interval);
  */
 struct http_request *http_start(
     struct http *, const struct http_spec *, http_done_cb done, void *arg);
+/* Percent-encode text into dst, all but unreserved characters and those in
+ * keep.  False: no room; dst is then "". */
+bool http_escape(char *dst, size_t size, const char *text, const char *keep);
 /* Forget a request: `done` will not run. */
 void http_cancel(struct http_request *);
 

@@ -20,6 +20,7 @@ import json
 import os
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from signal import SIGCONT, SIGKILL
 
@@ -174,7 +175,44 @@ class Etcd3(EtcdServer):
         return int(entry["create_revision"])
 
 
-STORES = {c.section: c for c in (Etcd3,)}
+class Etcd2(EtcdServer):
+    """The keys API of v2, which the real server has when told so."""
+
+    section = "etcd"
+    lock_request = r"PUT .*/leader"
+    write_request = r"PUT .*/failover"
+    sync_request = r"PUT .*/sync"
+    suppresses_touch = False
+
+    def command(self):
+        return [*super().command(), "--enable-v2"]
+
+    def keys(self, path, method="GET", body=None):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        status, text = self.http("/v2/keys" + urllib.parse.quote(path), method, body, headers)
+        document = json.loads(text)
+        if status == 404 and document.get("errorCode") == 100:
+            return None
+        if status not in (200, 201):
+            raise ValueError(text)
+        return document["node"]
+
+    def get(self, path):
+        node = self.keys(path)
+        return (node["value"], node) if node else (None, None)
+
+    def put(self, path, value):
+        self.keys(path, "PUT", urllib.parse.urlencode({"value": value}).encode())
+
+    def delete(self, path):
+        self.keys(path, "DELETE")
+
+    @staticmethod
+    def created(entry):
+        return entry["createdIndex"]
+
+
+STORES = {c.section: c for c in (Etcd2, Etcd3)}
 
 
 def new(name, directory, ports, **options):
