@@ -585,6 +585,13 @@ member_cmp(const void *a, const void *b)
 	    ((const struct view_member *)b)->name);
 }
 
+void
+view_stamp(struct view *v)
+{
+	v->loaded_wall_us = clock_wall_us();
+	v->loaded_ns = clock_boot_ns();
+}
+
 struct view *
 decode_view(const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 {
@@ -619,7 +626,6 @@ decode_view(const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 	if (!v->has_status && optime != NULL)
 		decode_optime(v, optime);
 	qsort(v->members, v->nmembers, sizeof(*v->members), member_cmp);
-	v->loaded_wall_us = clock_wall_us();
-	v->loaded_ns = clock_boot_ns();
+	view_stamp(v);
 	return v;
 }

@@ -16,6 +16,8 @@
  */
 struct view *decode_view(
     const struct dcs_kv *, size_t n, char *err, size_t errlen);
+/* Loaded now. */
+void view_stamp(struct view *);
 /* ISO 8601 time; *us since the epoch.  *zone tells whether it names one. */
 bool decode_time(const char *, int64_t *us, bool *zone);
 

@@ -20,7 +20,10 @@
 
 #define MAX_PENDING 128
 #define DEFAULT_DEADLINE (10 * NS_PER_SEC)
-#define INFO_INTERVAL 10 /* seconds */
+/* The master is told when this process is awake anyway, in seconds; at the
+ * latest after the second. */
+#define INFO_INTERVAL 10
+#define INFO_QUIET 60
 #define MAX_READABLE 8
 
 /* A request that waits for the store or a peer. */
@@ -52,10 +55,12 @@ struct serve {
 	struct msg_dcs_figures figures;
 	int64_t looked;	      /* for files that the sandbox hides */
 	char told[TEXT_SIZE]; /* text of the last HELPER_INFO */
+	int64_t told_ns;
 	bool stopping;
 };
 
 static void schedule_push(struct serve *);
+static void send_info(struct serve *);
 
 /* ---- answers ---- */
 
@@ -109,6 +114,14 @@ look_for_hidden_files(struct serve *s)
 	exit(0);
 }
 
+static void
+send_figures(struct serve *s)
+{
+	if (helper_linked(s->helper, PROC_REST))
+		(void)helper_send_newest(s->helper, PROC_REST, MSG_DCS_FIGURES,
+		    &s->figures, NULL, 0);
+}
+
 /* Figures of the store for /metrics; those of rest itself are its own. */
 static void
 count(struct pending *p, bool ok)
@@ -124,9 +137,11 @@ count(struct pending *p, bool ok)
 	f->failures += !ok;
 	f->last_ns = clock_boot_ns() - p->started;
 	f->total_ns += f->last_ns;
-	if (helper_linked(s->helper, PROC_REST))
-		(void)helper_send_newest(
-		    s->helper, PROC_REST, MSG_DCS_FIGURES, f, NULL, 0);
+	/* once a loop: the member's key is what it writes last */
+	if (p->type == MSG_DCS_TOUCH || !ok)
+		send_figures(s);
+	if (clock_boot_ns() - s->told_ns >= INFO_INTERVAL * NS_PER_SEC)
+		send_info(s);
 }
 
 static void
@@ -479,8 +494,9 @@ static void
 send_info(struct serve *s)
 {
 	struct msg_helper_info info = { .loops = s->served };
-	struct timeval tv = { INFO_INTERVAL, 0 };
+	struct timeval tv = { INFO_QUIET, 0 };
 
+	s->told_ns = clock_boot_ns();
 	dcs_info(s->dcs, info.text, sizeof(info.text));
 	memcpy(s->told, info.text, sizeof(s->told));
 	helper_info(s->helper, &info);
@@ -527,8 +543,7 @@ on_link(struct helper *h, enum proc peer, bool up, void *arg)
 		p->lost = true;
 	if (peer == PROC_REST) {
 		if (up)
-			(void)helper_send_newest(s->helper, PROC_REST,
-			    MSG_DCS_FIGURES, &s->figures, NULL, 0);
+			send_figures(s);
 		view_free(s->pushed);
 		s->pushed = NULL;
 		if (up && s->push_timer != NULL)

@@ -411,22 +411,6 @@ helper_queued(const struct helper *h)
 
 /* ---- what the master is told ---- */
 
-/* Second field of statm, in pages. */
-static uint64_t
-resident_kb(const struct helper *h)
-{
-	char buf[128];
-	unsigned long long total, resident;
-	ssize_t n = pread(h->statm, buf, sizeof(buf) - 1, 0);
-
-	if (n <= 0)
-		return 0;
-	buf[n] = '\0';
-	if (sscanf(buf, "%llu %llu", &total, &resident) != 2)
-		return 0;
-	return resident * (uint64_t)h->page_size / 1024;
-}
-
 void
 helper_set_sandbox(struct helper *h, uint32_t bits)
 {
@@ -438,7 +422,6 @@ helper_info(struct helper *h, struct msg_helper_info *info)
 {
 	size_t queued = helper_queued(h);
 
-	info->rss_kb = resident_kb(h);
 	info->queue_bytes = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
 	info->sandbox = h->sandbox;
 	(void)helper_send_newest(
@@ -510,8 +493,6 @@ helper_start(enum proc self, const struct helper_ops *ops, void *arg, int argc,
 	h->arg = arg;
 	h->no_sandbox = parse_arguments(argc, argv);
 	h->base = new_base();
-	h->page_size = sysconf(_SC_PAGESIZE);
-	h->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	for (int i = 0; i < PROC_COUNT; i++) {
 		h->peers[i].helper = h;
 		h->peers[i].proc = (enum proc)i;
@@ -538,8 +519,6 @@ helper_free(struct helper *h)
 	requests_free(h);
 	if (h->flush_timer != NULL)
 		event_free(h->flush_timer);
-	if (h->statm != -1)
-		close(h->statm);
 	event_base_free(h->base);
 	free(h);
 }

@@ -52,8 +52,6 @@ struct helper {
 	bool stopping;	 /* STOPPED sent */
 	bool ended;	 /* the loop is to end */
 	int exit_code;
-	int statm;
-	long page_size;
 	uint32_t sandbox;
 };
 

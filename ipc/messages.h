@@ -85,7 +85,6 @@ struct msg_stopped {
 /* Periodic and on change; shown by `patronictl local`. */
 struct msg_helper_info {
 	uint64_t loops;	      /* HA cycles, requests served, grants … */
-	uint64_t rss_kb;      /* resident memory of the helper, kB */
 	int64_t lease_end_ns; /* postgres, watchdog: CLOCK_BOOTTIME, 0 = none */
 	uint32_t queue_bytes; /* unsent bytes on its links */
 	uint32_t sandbox;     /* bit 0 seccomp, bit 1 Landlock in force */

@@ -19,12 +19,14 @@
 #define MAX_FILES 4352 /* connections and everything else */
 #define MAX_PEM (1024 * 1024)
 #define MAX_PENDING_LISTEN 16
-#define INFO_SECONDS 10
+#define INFO_INTERVAL (10 * NS_PER_SEC)
+#define INFO_QUIET 60 /* seconds without a status */
 
 struct app {
 	struct helper *helper;
 	struct rest *rest;
-	struct event *info;
+	struct event *info; /* when no status comes */
+	int64_t told_ns;
 	int listen[MAX_PENDING_LISTEN]; /* came, not yet in force */
 	uint32_t nlisten;
 };
@@ -252,6 +254,8 @@ take_action(struct app *a, const struct ipc_msg *m)
 	rest_local_action(a->rest, m->hdr.id, (enum api_action)body->kind, doc);
 }
 
+static void send_info(evutil_socket_t, short, void *);
+
 static void
 app_answer(void *ctx, uint64_t id, int code, const char *text)
 {
@@ -279,6 +283,9 @@ app_message(
 		return;
 	case MSG_STATUS:
 		take_status(a, m);
+		/* awake anyway: tell the master as well, now and then */
+		if (clock_boot_ns() - a->told_ns >= INFO_INTERVAL)
+			send_info(-1, 0, a);
 		break;
 	case MSG_DCS_VIEW:
 		take_view(a, m);
@@ -343,6 +350,7 @@ send_info(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	memset(&info, 0, sizeof(info));
+	a->told_ns = clock_boot_ns();
 	info.loops = httpd_stats(a->rest->http)->requests;
 	helper_info(a->helper, &info);
 }
@@ -369,7 +377,7 @@ main(int argc, char **argv)
 		.sandbox = app_sandbox,
 		.shutdown = app_shutdown,
 	};
-	static const struct timeval period = { INFO_SECONDS, 0 };
+	static const struct timeval period = { INFO_QUIET, 0 };
 	static struct app app;
 	struct rest_ops rest_ops = {
 		.request = app_request,

@@ -35,9 +35,11 @@ struct process {
 	struct keeper keeper;
 	struct fence fence;
 	struct link *master, *postgres;
-	int timer, statm;
+	int timer;
 	int64_t timer_at;
 	bool no_sandbox, configured, ending, info_due;
+	struct msg_helper_info told; /* to the master */
+	int64_t told_ns;
 	bool postmaster_watched; /* its pidfd has not fired yet */
 	int exit_code;
 	uint32_t sandbox;
@@ -152,33 +154,38 @@ static const struct keeper_ops keeper_ops = {
 
 /* ---- what the master is told ---- */
 
-static uint64_t
-resident_kb(void)
-{
-	char buf[128];
-	unsigned long long total, resident;
-	ssize_t n = pread(proc.statm, buf, sizeof(buf) - 1, 0);
+/*
+ * The master is woken for what it does not know: a change, a lease of which
+ * it would show less than three quarters, or the count of grants of a while.
+ */
+#define INFO_INTERVAL (10 * NS_PER_SEC)
 
-	if (n <= 0)
-		return 0;
-	buf[n] = '\0';
-	if (sscanf(buf, "%llu %llu", &total, &resident) != 2)
-		return 0;
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+static bool
+worth_telling(const struct msg_helper_info *m)
+{
+	const struct msg_helper_info *was = &proc.told;
+	int64_t now = clock_boot_ns();
+
+	if (now - proc.told_ns >= INFO_INTERVAL || proc.told_ns == 0 ||
+	    m->armed != was->armed || m->fenced != was->fenced ||
+	    m->sandbox != was->sandbox || strcmp(m->text, was->text) != 0)
+		return true;
+	if (m->lease_end_ns == 0 || was->lease_end_ns == 0)
+		return m->lease_end_ns != was->lease_end_ns;
+	return was->lease_end_ns - now < (m->lease_end_ns - now) / 4 * 3;
 }
 
+/* What is not told now stays due: the next wake-up looks again. */
 static void
 send_info(void)
 {
 	const struct keeper *k = &proc.keeper;
 	struct msg_helper_info m;
 
-	proc.info_due = false;
 	if (proc.master == NULL || !proc.configured)
 		return;
 	memset(&m, 0, sizeof(m));
 	m.loops = k->grants;
-	m.rss_kb = resident_kb();
 	m.lease_end_ns = k->lease_end;
 	m.queue_bytes =
 	    proc.postgres == NULL ? 0 : (uint32_t)link_queued(proc.postgres);
@@ -186,6 +193,11 @@ send_info(void)
 	m.armed = k->stage != FENCE_IDLE;
 	m.fenced = k->fences;
 	(void)snprintf(m.text, sizeof(m.text), "%s", k->text);
+	if (!worth_telling(&m))
+		return;
+	proc.info_due = false;
+	proc.told = m;
+	proc.told_ns = clock_boot_ns();
 	(void)link_send_newest(proc.master, MSG_HELPER_INFO, &m, NULL, 0);
 }
 
@@ -590,8 +602,6 @@ start(int argc, char **argv)
 		fatal("this program is started by patroni, not by hand");
 	if (!fence_init(&proc.fence))
 		fatal("/proc: %s", strerror(errno));
-	proc.statm =
-	    openat(proc.fence.proc, "self/statm", O_RDONLY | O_CLOEXEC);
 	proc.timer = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	proc.master =
 	    link_open(MASTER_FD, PROC_WATCHDOG, PROC_MASTER, LINK_QUEUE);

@@ -154,6 +154,8 @@ struct controller {
 	struct disk *disk;
 	uint64_t cycles;
 	uint64_t last_status_ns;
+	struct msg_helper_info told; /* to the master */
+	int64_t told_ns;
 	char last_result[TEXT_SIZE];
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -181,10 +182,10 @@ is_ours(struct postmaster *pm, const struct postmaster_file *f,
 bool
 postmaster_alive(struct postmaster *pm)
 {
-	struct proc_entry now;
+	struct pollfd p = { .fd = pm->pidfd, .events = POLLIN };
 
-	return pm->proc.pid != 0 && proc_read(pm->proc.pid, &now) &&
-	    now.start_ticks == pm->proc.start_ticks;
+	/* readable as soon as it is a zombie; the pid cannot be another's */
+	return pm->proc.pid != 0 && pm->pidfd != -1 && poll(&p, 1, 0) == 0;
 }
 
 bool

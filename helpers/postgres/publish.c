@@ -128,6 +128,27 @@ publish_status(struct controller *c)
 	publish_info(c);
 }
 
+/*
+ * The master is woken for what it does not know: a change, a lease of which
+ * it would show less than three quarters, or the count of cycles of a while.
+ */
+#define INFO_INTERVAL (10 * NS_PER_SEC)
+
+static bool
+worth_telling(const struct controller *c, const struct msg_helper_info *i)
+{
+	const struct msg_helper_info *was = &c->told;
+	int64_t now = clock_boot_ns();
+
+	if (now - c->told_ns >= INFO_INTERVAL || c->told_ns == 0 ||
+	    i->role != was->role || i->state != was->state ||
+	    strcmp(i->text, was->text) != 0)
+		return true;
+	if (i->lease_end_ns == 0 || was->lease_end_ns == 0)
+		return i->lease_end_ns != was->lease_end_ns;
+	return was->lease_end_ns - now < (i->lease_end_ns - now) / 4 * 3;
+}
+
 void
 publish_info(struct controller *c)
 {
@@ -139,5 +160,9 @@ publish_info(struct controller *c)
 	i.role = c->ha != NULL ? ha_role(c->ha) : c->role;
 	i.state = c->state;
 	text_set(i.text, sizeof i.text, c->last_result);
+	if (!worth_telling(c, &i))
+		return;
+	c->told = i;
+	c->told_ns = clock_boot_ns();
 	helper_info(c->h, &i);
 }

@@ -490,7 +490,10 @@ take(struct controller *c, void *arg)
 		return;
 	}
 	settings_major(c);
-	p->isready = postmaster_isready(&c->pm);
+	/* who answers us needs no look at postmaster.pid */
+	p->isready = c->state == STATE_RUNNING && sql_connected(c->heartbeat) ?
+	    ISREADY_ACCEPTING :
+	    postmaster_isready(&c->pm);
 	/* a server that refuses connections costs nothing to ask again */
 	if (p->isready == ISREADY_REJECTING ||
 	    p->isready == ISREADY_NO_RESPONSE || !set_target(c) || !ask(r)) {
