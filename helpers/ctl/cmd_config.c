@@ -68,7 +68,6 @@ apply_options(const struct parsed *p, struct tree **config)
 static void
 show_diff(const char *before, const char *after)
 {
-	const char *no = getenv("NO_COLOR");
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f;
@@ -79,7 +78,7 @@ show_diff(const char *before, const char *after)
 	}
 	if ((f = open_memstream(&text, &len)) == NULL)
 		ctl_error("out of memory");
-	diff_print(before, after, no == NULL || no[0] == '\0', f);
+	diff_print(before, after, style_on(stdout, STYLE_ADDED)[0] != '\0', f);
 	if (fclose(f) == EOF)
 		ctl_error("out of memory");
 	pager_show(text);

@@ -297,7 +297,7 @@ print_processes(const struct tree *doc)
 	table_column(&t, "CPU", NULL, true);
 	table_column(&t, "Sandbox", NULL, false);
 	table_column(&t, "Lease", NULL, true);
-	table_column(&t, "State", NULL, false);
+	table_column(&t, "Process state", "State", false);
 	for (i = 0; i < tree_count(list); i++)
 		process_row(&t, tree_child(list, i));
 	table_print(&t, FMT_PRETTY, stdout);

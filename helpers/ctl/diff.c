@@ -236,6 +236,9 @@ find_blocks(struct diff *d)
 
 /* ---- hunks ---- */
 
+#define RED "\033[31m"
+#define GREEN "\033[32m"
+
 struct painter {
 	FILE *f;
 	bool colour;
@@ -247,6 +250,59 @@ put(const struct painter *p, const char *colour, char mark,
 {
 	fprintf(p->f, "%s%c%.*s%s\n", p->colour ? colour : "", mark,
 	    (int)l->len, l->s, p->colour && colour[0] != '\0' ? "\033[0m" : "");
+}
+
+/* Inside a character of UTF-8? */
+static bool
+is_inside(const struct line *l, size_t at)
+{
+	return at < l->len && ((unsigned char)l->s[at] & 0xc0) == 0x80;
+}
+
+/* A line of which [from, to) is what changed: that is shown in reverse. */
+static void
+put_part(const struct painter *p, const char *colour, char mark,
+    const struct line *l, size_t from, size_t to)
+{
+	if (from >= to) {
+		put(p, colour, mark, l);
+		return;
+	}
+	fprintf(p->f, "%s%c%.*s\033[7m%.*s\033[27m%.*s\033[0m\n", colour, mark,
+	    (int)from, l->s, (int)(to - from), l->s + from, (int)(l->len - to),
+	    l->s + to);
+}
+
+/* One line took the place of the other: what do they have in common? */
+static void
+common_ends(
+    const struct line *a, const struct line *b, size_t *front, size_t *back)
+{
+	size_t least = a->len < b->len ? a->len : b->len, f = 0, k = 0;
+
+	while (f < least && a->s[f] == b->s[f])
+		f++;
+	while (f > 0 && (is_inside(a, f) || is_inside(b, f)))
+		f--;
+	while (k < least - f && a->s[a->len - k - 1] == b->s[b->len - k - 1])
+		k++;
+	while (k > 0 && is_inside(a, a->len - k))
+		k--;
+	*front = f;
+	*back = k;
+}
+
+static void
+put_replaced(const struct painter *p, const char *colour, char mark,
+    const struct line *l, const struct line *other)
+{
+	size_t front, back;
+
+	common_ends(l, other, &front, &back);
+	if (front == 0 && back == 0) /* nothing in common: all is new */
+		put(p, colour, mark, l);
+	else
+		put_part(p, colour, mark, l, front, l->len - back);
 }
 
 static void
@@ -263,10 +319,20 @@ static void
 put_change(const struct diff *d, const struct painter *p, int alo, int ahi,
     int blo, int bhi)
 {
-	for (; alo < ahi; alo++)
-		put(p, "\033[31m", '-', &d->a.v[alo]);
-	for (; blo < bhi; blo++)
-		put(p, "\033[32m", '+', &d->b.v[blo]);
+	bool pairs = p->colour && ahi - alo == bhi - blo;
+	const struct line *a = d->a.v, *b = d->b.v;
+	int i;
+
+	for (i = alo; i < ahi; i++)
+		if (pairs)
+			put_replaced(p, RED, '-', &a[i], &b[blo + i - alo]);
+		else
+			put(p, RED, '-', &a[i]);
+	for (i = blo; i < bhi; i++)
+		if (pairs)
+			put_replaced(p, GREEN, '+', &b[i], &a[alo + i - blo]);
+		else
+			put(p, GREEN, '+', &b[i]);
 }
 
 static void

@@ -76,6 +76,10 @@ style_of(const char *column, const char *text)
 							STYLE_NONE;
 	if (strcmp(column, "Pending restart") == 0)
 		return text[0] != '\0' ? STYLE_WARN : STYLE_NONE;
+	if (strcmp(column, "Process state") == 0) /* of `local` */
+		return strcmp(text, "not running") == 0 ? STYLE_BAD :
+		    strcmp(text, "starting") == 0	? STYLE_WARN :
+							  STYLE_NONE;
 	if (strcmp(column, "State") != 0 || text[0] == '\0')
 		return STYLE_NONE;
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)

@@ -198,16 +198,51 @@ test_equal(void **state)
 /* ---- differences ---- */
 
 static void
-differ(const char *before, const char *after, const char *wanted)
+differ_in(
+    bool colour, const char *before, const char *after, const char *wanted)
 {
 	char *buf = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&buf, &len);
 
-	diff_print(before, after, false, f);
+	diff_print(before, after, colour, f);
 	fclose(f);
 	assert_string_equal(buf, wanted);
 	free(buf);
+}
+
+static void
+differ(const char *before, const char *after, const char *wanted)
+{
+	differ_in(false, before, after, wanted);
+}
+
+#define HEAD(hunk) \
+	"\033[33m--- \033[0m\n\033[33m+++ \033[0m\n\033[34m" hunk "\033[0m\n"
+
+/* What of a line changed is shown in reverse, by whole characters. */
+static void
+test_diff_in_colour(void **state)
+{
+	(void)state;
+	differ_in(true, "a: 1\nttl: 30\n", "a: 1\nttl: 40\n",
+	    HEAD("@@ -1,2 +1,2 @@") " a: 1\n"
+				    "\033[31m-ttl: \033[7m3\033[27m0\033[0m\n"
+				    "\033[32m+ttl: \033[7m4\033[27m0\033[0m\n");
+	/* longer, shorter, and of other characters with a common byte */
+	differ_in(true, "x: ab\n", "x: aab\n",
+	    HEAD("@@ -1 +1 @@") "\033[31m-x: ab\033[0m\n"
+				"\033[32m+x: a\033[7ma\033[27mb\033[0m\n");
+	differ_in(true, "x: \xc3\xa4y\n", "x: \xc3\xb6y\n",
+	    HEAD(
+		"@@ -1 +1 @@") "\033[31m-x: \033[7m\xc3\xa4\033[27my\033[0m\n"
+			       "\033[32m+x: \033[7m\xc3\xb6\033[27my\033[0m\n");
+	/* nothing in common, or not one for one */
+	differ_in(true, "a\n", "b\n",
+	    HEAD("@@ -1 +1 @@") "\033[31m-a\033[0m\n\033[32m+b\033[0m\n");
+	differ_in(true, "aa\n", "ab\nac\n",
+	    HEAD("@@ -1 +1,2 @@") "\033[31m-aa\033[0m\n"
+				  "\033[32m+ab\033[0m\n\033[32m+ac\033[0m\n");
 }
 
 static void
@@ -615,6 +650,7 @@ main(void)
 		cmocka_unit_test(test_set),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_diff),
+		cmocka_unit_test(test_diff_in_colour),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_unnamed),
