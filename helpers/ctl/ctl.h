@@ -7,6 +7,7 @@
 #ifndef CTL_H
 #define CTL_H
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "../../ipc/messages.h"
@@ -246,6 +247,8 @@ const char *prompt_text(const char *dflt, const char *fmt, ...)
 int prompt_integer(const char *text);
 /* The caller wipes and frees it. */
 char *prompt_password(const char *text);
+/* From now on Ctrl-C leaves the terminal clean, says so, exit 1. */
+void prompt_catch_interrupt(void);
 /* "Aborted!" and exit 1. */
 void prompt_abort(void) __attribute__((noreturn));
 
@@ -286,8 +289,7 @@ enum style style_of(const char *column, const char *text);
 /* What is being waited for, on a line of its own of a terminal's stderr. */
 void progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void progress_end(void);
-/* Handler of SIGINT: clears that line, says so, exit 1. */
-void interrupted(int sig);
+extern volatile sig_atomic_t progress_shown; /* for a signal's handler */
 
 /* ---- cmd_cluster.c ---- */
 

@@ -121,7 +121,7 @@ main(int argc, char **argv)
 	int i, code;
 
 	(void)setlocale(LC_CTYPE, "");
-	(void)signal(SIGINT, interrupted);
+	prompt_catch_interrupt();
 	(void)signal(SIGPIPE, SIG_IGN);
 	memset(&g, 0, sizeof(g));
 	g.config_file = environment("PATRONICTL_CONFIG_FILE");

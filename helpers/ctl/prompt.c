@@ -163,22 +163,34 @@ restore_mode(void)
 }
 
 static void
-interrupted_hidden(int sig)
+interrupted(int sig)
 {
+	static const char line[] = "\r\033[K", text[] = "\nAborted!\n";
+
+	(void)sig;
 	restore_mode();
-	interrupted(sig);
+	if (progress_shown &&
+	    write(STDERR_FILENO, line, sizeof(line) - 1) == -1)
+		_exit(1);
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1)
+		_exit(1);
+	_exit(1);
+}
+
+void
+prompt_catch_interrupt(void)
+{
+	(void)signal(SIGINT, interrupted);
 }
 
 static char *
 read_hidden(FILE *in)
 {
 	struct termios mode;
-	void (*old)(int);
 	char *line;
 
 	if (tcgetattr(fileno(in), &saved_mode) == -1)
 		return read_line(in);
-	old = signal(SIGINT, interrupted_hidden);
 	mode = saved_mode;
 	mode.c_lflag &= (tcflag_t)~ECHO;
 	saved_fd = fileno(in);
@@ -186,7 +198,6 @@ read_hidden(FILE *in)
 	(void)tcsetattr(fileno(in), TCSAFLUSH, &mode);
 	line = read_line(in);
 	restore_mode();
-	(void)signal(SIGINT, old);
 	putchar('\n');
 	return line;
 }

@@ -2,7 +2,6 @@
  * style.c: comfort for terminals: colours and the line that says what is
  * being waited for.  What goes to a file or a pipe never changes.
  */
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,7 @@
 #include "ctl.h"
 
 static bool colours, waiting_line;
-static volatile sig_atomic_t shown;
+volatile sig_atomic_t progress_shown;
 
 static bool
 capable(void)
@@ -99,7 +98,7 @@ progress(const char *fmt, ...)
 	(void)fflush(stdout);
 	if (!waiting_line)
 		return;
-	shown = true;
+	progress_shown = 1;
 	fputs("\r\033[K", stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
@@ -108,23 +107,10 @@ progress(const char *fmt, ...)
 }
 
 void
-interrupted(int sig)
-{
-	static const char line[] = "\r\033[K", text[] = "\nAborted!\n";
-
-	(void)sig;
-	if (shown && write(STDERR_FILENO, line, sizeof(line) - 1) == -1)
-		_exit(1);
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) == -1)
-		_exit(1);
-	_exit(1);
-}
-
-void
 progress_end(void)
 {
-	if (shown)
+	if (progress_shown)
 		fputs("\r\033[K", stderr);
 	(void)fflush(stderr);
-	shown = false;
+	progress_shown = 0;
 }
