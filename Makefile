@@ -105,7 +105,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 
 # a client of a store under the command of tests/system/test_conformance.py
 $(AGENT): $(B)/obj/tests/conformance/agent.o $(L_DCS) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -ljansson -lseccomp
+	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st
 
 # the simulator with a core that can be told to break its own rules
 SIMBREAK = $(B)/sim-break

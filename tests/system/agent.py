@@ -108,7 +108,7 @@ class Agent:
 
     def stderr(self):
         self.errors.seek(0)
-        return self.errors.read()[-2000:]
+        return self.errors.read()[-6000:]
 
     def kill(self, sig=9):
         kill(self.process.pid, sig)

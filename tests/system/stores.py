@@ -16,6 +16,7 @@ stored.  STORES names them all; new("etcd3", directory, ports) makes one.
                 patterns of those requests (see relay.py)
 """
 import base64
+import importlib
 import json
 import os
 import subprocess
@@ -25,7 +26,7 @@ import urllib.request
 from signal import SIGCONT, SIGKILL
 
 from basics import kill, wait_for
-from relay import Relay
+from relay import Relay, describe_http
 
 
 class Store:
@@ -39,6 +40,7 @@ class Store:
     keeps_entry = True  # a takeover leaves the key that is there
     suppresses_touch = True  # an unchanged member key is not written
     persistent = True  # keys outlive a restart of the server
+    describe = staticmethod(describe_http)  # of a request, for the relay
 
     def __init__(self, directory, ports, relay=False, **options):
         self.directory = directory
@@ -47,7 +49,7 @@ class Store:
         self.client = ports.take()
         self.log = directory / f"{self.section}.log"
         self.process = None
-        self.relay = Relay(ports.take(), self.client) if relay else None
+        self.relay = Relay(ports.take(), self.client, self.describe) if relay else None
         self.prepare()
 
     @property
@@ -213,7 +215,12 @@ class Etcd2(EtcdServer):
 
 
 STORES = {c.section: c for c in (Etcd2, Etcd3)}
+# in modules of their own, loaded when they are named
+MODULES = {"zookeeper": ("zookeeper", "ZooKeeper")}
 
 
 def new(name, directory, ports, **options):
+    if name in MODULES:
+        module, made = MODULES[name]
+        return getattr(importlib.import_module(module), made)(directory, ports, **options)
     return STORES[name](directory, ports, **options)

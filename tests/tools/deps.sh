@@ -9,7 +9,7 @@ build="gcc make pkg-config libc6-dev linux-libc-dev libevent-dev libpq-dev
 	libzookeeper-st-dev"
 run="postgresql-15 etcd-server etcd-client"
 check="libcmocka-dev python3 python3-pytest python3-pytest-xdist
-	python3-psycopg2 openssl haproxy pgbackrest procps zookeeper
+	python3-psycopg2 openssl haproxy pgbackrest procps zookeeper python3-kazoo
 	util-linux zsh tmux less"
 dev="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev mandoc
 	patroni"
