@@ -39,27 +39,60 @@ data_empty(const char *dir)
 	return empty;
 }
 
+/* Is this the name of something that PostgreSQL or this program puts into a
+ * data directory? */
+static bool
+is_postgres_name(const char *name)
+{
+	static const char *const prefixes[] = { "pg_", "postgresql.",
+		"postmaster.", "backup_label", "backup_manifest",
+		"tablespace_map", "patroni.dynamic.json", "recovery.",
+		"standby.signal", NULL };
+	static const char *const names[] = { "PG_VERSION", "global", "base",
+		"log", "current_logfiles", "lost+found", NULL };
+	int i;
+
+	if (name[0] == '.')
+		return true;
+	for (i = 0; names[i] != NULL; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (i = 0; prefixes[i] != NULL; i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
 /*
- * A directory is PostgreSQL's when it has PG_VERSION, global, or the marks of
- * an initdb or base backup that was cut off.  A typing error in data_dir must
- * not cost anybody a home directory.
+ * A directory is PostgreSQL's when it has PG_VERSION, or what a base backup
+ * begins with; of an initdb or base backup that was cut off before it has
+ * nothing but what they make.  A typing error in data_dir must not cost
+ * anybody a home directory.
  */
 static bool
 is_data_directory(const char *dir)
 {
-	static const char *const marks[] = { "PG_VERSION", "global", "base",
-		"pg_wal", "pg_xlog", "backup_label", "backup_manifest",
-		"pg_tblspc", "postgresql.conf", "patroni.dynamic.json", NULL };
+	static const char *const marks[] = { "PG_VERSION", "backup_label",
+		"global/pg_control", NULL };
 	char path[PATH_SIZE + 32];
+	struct dirent *d;
 	struct stat st;
+	bool ours = true;
+	DIR *dp;
 	int i;
 
 	for (i = 0; marks[i] != NULL; i++) {
 		snprintf(path, sizeof path, "%s/%s", dir, marks[i]);
-		if (lstat(path, &st) == 0)
+		if (lstat(path, &st) == 0 && S_ISREG(st.st_mode))
 			return true;
 	}
-	return false;
+	dp = opendir(dir);
+	if (dp == NULL)
+		return false;
+	while (ours && (d = readdir(dp)) != NULL)
+		ours = is_postgres_name(d->d_name);
+	closedir(dp);
+	return ours;
 }
 
 /* Never follows links, never leaves the file system that it started on. */
@@ -145,12 +178,129 @@ each_link(const char *dir, void (*act)(const char *, const char *))
 	closedir(dp);
 }
 
+/* Entries of a directory for which `which` is true; returns whether none else
+ * is left. */
+static bool
+remove_entries(
+    const char *dir, bool (*which)(const char *, const char *), const char *arg)
+{
+	struct dirent *d;
+	struct stat st;
+	bool all = true;
+	DIR *dp = opendir(dir);
+
+	if (dp == NULL || fstat(dirfd(dp), &st) == -1) {
+		if (dp != NULL)
+			closedir(dp);
+		return false;
+	}
+	while ((d = readdir(dp)) != NULL) {
+		if (strcmp(d->d_name, ".") == 0 ||
+		    strcmp(d->d_name, "..") == 0 ||
+		    strcmp(d->d_name, "lost+found") == 0)
+			continue;
+		if (!which(d->d_name, arg) ||
+		    remove_at(dirfd(dp), d->d_name, st.st_dev, 1) != 0)
+			all = false;
+	}
+	closedir(dp);
+	return all;
+}
+
+/* "PG_15_202209061": of this major version; another one's, which may share
+ * the place, is another cluster's. */
+static bool
+is_tablespace_of(const char *name, const char *major)
+{
+	size_t n = strlen(major);
+
+	return strncmp(name, "PG_", 3) == 0 &&
+	    (n == 0 ||
+		(strncmp(name + 3, major, n) == 0 && name[3 + n] == '_'));
+}
+
+static bool
+any_name(const char *name, const char *arg)
+{
+	(void)name;
+	(void)arg;
+	return true;
+}
+
+/* "000000010000000000000001", ".partial", "00000002.history" */
+static bool
+is_wal_name(const char *name)
+{
+	size_t n = strspn(name, "0123456789ABCDEF");
+
+	return (n == 24 &&
+		   (name[n] == '\0' || strcmp(name + n, ".partial") == 0)) ||
+	    (n == 8 && strcmp(name + n, ".history") == 0);
+}
+
+/* PostgreSQL's own directory stands in it, or nothing but WAL, or nothing. */
+static bool
+is_wal_directory(const char *dir)
+{
+	char path[PATH_MAX + 32];
+	struct dirent *d;
+	struct stat st;
+	bool ours = true;
+	DIR *dp;
+
+	snprintf(path, sizeof path, "%s/archive_status", dir);
+	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return true;
+	dp = opendir(dir);
+	if (dp == NULL)
+		return false;
+	while (ours && (d = readdir(dp)) != NULL)
+		ours = d->d_name[0] == '.' || is_wal_name(d->d_name) ||
+		    strcmp(d->d_name, "lost+found") == 0;
+	closedir(dp);
+	return ours;
+}
+
+static void
+major_text(const char *link, char out[16])
+{
+	char path[PATH_SIZE + NAME_MAX + 32];
+	const char *p = strstr(link, "/pg_tblspc/");
+	FILE *f;
+
+	out[0] = '\0';
+	snprintf(path, sizeof path, "%.*s/PG_VERSION",
+	    p != NULL ? (int)(p - link) : 0, link);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(out, 16, f) == NULL)
+		out[0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	fclose(f);
+}
+
 static void
 remove_target(const char *link, const char *target)
 {
+	bool space = strstr(link, "/pg_tblspc/") != NULL, all;
+	char major[16];
+
+	if (!space && !is_wal_directory(target)) {
+		log_error(
+		    "%s is not a WAL directory; it is left alone", target);
+		return;
+	}
 	log_info("Removing user defined directory: %s", target);
-	(void)link;
-	(void)remove_tree(target);
+	major_text(link, major);
+	all =
+	    remove_entries(target, space ? is_tablespace_of : any_name, major);
+	if (!all)
+		log_error(
+		    "%s holds more than this cluster's data; the rest is left alone",
+		    target);
+	else if (rmdir(target) == -1)
+		log_debug("%s: %s", target, strerror(errno));
 }
 
 static void

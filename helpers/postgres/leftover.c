@@ -105,14 +105,32 @@ worker_move(void *arg)
 	return data_move(arg);
 }
 
+/*
+ * A copy that looks whole, of another cluster or with nobody there to make a
+ * new one from: an operator may have put a backup where a copy was once cut
+ * off.  It is not ours to delete.
+ */
+static bool
+precious(struct controller *c)
+{
+	const struct view *v = c->first_view;
+	char sysid[WORD_SIZE];
+
+	if (!data_sysid(c->conf->data_dir, sysid, sizeof sysid))
+		return false;
+	return v == NULL || v->leader[0] == '\0' ||
+	    strcmp(v->initialize, sysid) != 0;
+}
+
 static void
 put_away(struct controller *c)
 {
 	struct child_spec spec;
 
 	memset(&spec, 0, sizeof spec);
-	spec.worker =
-	    c->leftover_kind == MARK_BOOTSTRAP ? worker_move : worker_remove;
+	spec.worker = c->leftover_kind == MARK_BOOTSTRAP || precious(c) ?
+	    worker_move :
+	    worker_remove;
 	spec.worker_arg = c->conf->data_dir;
 	if (child_run(c->base, &spec, on_away, c) == NULL)
 		finish(c, false);

@@ -193,6 +193,26 @@ def test_foreign_directory_is_never_removed():
         assert (b.data / "thesis.tex").read_text() == "years of work"
 
 
+def test_data_of_another_cluster_is_never_removed():
+    with Cluster(2, extra={"postgresql": FAST}) as cluster:
+        a, b = cluster.nodes
+        a.start()
+        wait_for("a leader", a.is_leader, 60)
+        subprocess.run([PG_BIN / "initdb", "-N", "-D", b.data, "-U", "postgres"],
+                       check=True, stdout=subprocess.DEVNULL)
+        control = (b.data / "global" / "pg_control").read_bytes()
+        b.start()
+        assert b.process.wait(60) == 1
+        assert b.logged("system ID mismatch, node b belongs to a different cluster")
+        assert (b.data / "global" / "pg_control").read_bytes() == control
+        # a copy was once cut off here; since then somebody has put this there
+        (b.dir / "data.creating").touch()
+        b.start()
+        cluster.wait_healthy()
+        assert b.logged("The creation of .* was cut off")
+        assert (b.dir / "data.failed" / "global" / "pg_control").read_bytes() == control
+
+
 @pytest.mark.skipif(not shutil.which("pgbackrest"), reason="pgBackRest is not installed")
 def test_pgbackrest():
     with Cluster(2) as cluster:

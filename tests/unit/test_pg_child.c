@@ -1,6 +1,6 @@
 /*
- * test_pg_child.c: helpers/postgres/child.c, proc.c and data.c: programs,
- * workers, limits, word split, environment, removing a data directory.
+ * test_pg_child.c: helpers/postgres/child.c and proc.c: programs, workers,
+ * limits, word split, environment.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -306,92 +306,6 @@ test_environment(void **state)
 
 /* ---- data directories ---- */
 
-static void
-sh(const char *fmt, const char *dir)
-{
-	char cmd[512];
-
-	snprintf(cmd, sizeof cmd, fmt, dir, dir, dir, dir);
-	assert_int_equal(system(cmd), 0);
-}
-
-static void
-test_data_empty(void **state)
-{
-	char dir[] = "/tmp/pgdata-XXXXXX";
-
-	(void)state;
-	assert_int_equal(data_empty("/tmp/nonexistent-data"), 1);
-	assert_non_null(mkdtemp(dir));
-	assert_int_equal(data_empty(dir), 1);
-	sh("mkdir %s/lost+found && touch %s/.hidden", dir);
-	assert_int_equal(data_empty(dir), 1);
-	sh("touch %s/x", dir);
-	assert_int_equal(data_empty(dir), 0);
-	sh("rm -rf %s", dir);
-}
-
-static void
-test_data_remove_refuses_strangers(void **state)
-{
-	char dir[] = "/tmp/pgdata-XXXXXX", path[64];
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	sh("mkdir %s/photos && touch %s/photos/1.jpg", dir);
-	assert_int_not_equal(data_remove(dir), 0);
-	snprintf(path, sizeof path, "%s/photos/1.jpg", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	sh("rm -rf %s", dir);
-}
-
-static void
-test_data_remove_with_links(void **state)
-{
-	char dir[] = "/tmp/pgdata-XXXXXX", path[96];
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	sh("cd %s && mkdir data wal space other data/pg_tblspc && "
-	   "touch wal/w space/s other/o && echo 15 > data/PG_VERSION && "
-	   "ln -s ../wal data/pg_wal && ln -s ../../space data/pg_tblspc/16385 && "
-	   "ln -s ../other data/elsewhere",
-	    dir);
-	snprintf(path, sizeof path, "%s/data", dir);
-	assert_int_equal(data_remove(path), 0);
-	assert_int_equal(access(path, F_OK), -1);
-	snprintf(path, sizeof path, "%s/wal/w", dir);
-	assert_int_equal(access(path, F_OK), -1);
-	snprintf(path, sizeof path, "%s/space/s", dir);
-	assert_int_equal(access(path, F_OK), -1);
-	/* an unknown link is cut, what it points to is not ours */
-	snprintf(path, sizeof path, "%s/other/o", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	sh("rm -rf %s", dir);
-}
-
-static void
-test_data_move(void **state)
-{
-	char dir[] = "/tmp/pgdata-XXXXXX", path[96];
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	sh("cd %s && mkdir data data.failed wal && touch data.failed/old wal/w "
-	   "data/new && ln -s ../wal data/pg_wal",
-	    dir);
-	snprintf(path, sizeof path, "%s/data", dir);
-	assert_int_equal(data_move(path), 0);
-	assert_int_equal(access(path, F_OK), -1);
-	snprintf(path, sizeof path, "%s/data.failed/new", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	snprintf(path, sizeof path, "%s/data.failed/old", dir);
-	assert_int_equal(access(path, F_OK), -1);
-	snprintf(path, sizeof path, "%s/data.failed/pg_wal/w", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	sh("rm -rf %s", dir);
-}
-
 int
 main(void)
 {
@@ -405,11 +319,7 @@ main(void)
 		cmocka_unit_test(test_lines_of_stderr),
 		cmocka_unit_test(test_progress_lines),
 		cmocka_unit_test(test_worker), cmocka_unit_test(test_words),
-		cmocka_unit_test(test_environment),
-		cmocka_unit_test(test_data_empty),
-		cmocka_unit_test(test_data_remove_refuses_strangers),
-		cmocka_unit_test(test_data_remove_with_links),
-		cmocka_unit_test(test_data_move) };
+		cmocka_unit_test(test_environment) };
 
 	base = event_base_new();
 	return cmocka_run_group_tests(tests, NULL, NULL);
