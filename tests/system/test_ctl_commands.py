@@ -317,6 +317,87 @@ def test_local_switchover_through_the_daemon(healthy):
         0, f'Success: failover on member this node: Successfully failed over to "{leader}"\n')
 
 
+def local(cluster, node, *arguments):
+    return ctl(cluster, "local", *arguments, node=node)
+
+
+def test_local_processes_in_every_format(healthy):
+    leader, replicas = names(healthy)
+    rows = {r["name"]: r for r in json.loads(local(healthy, leader, "processes", "-f", "json"))}
+    assert list(rows) == ["master", "dcs", "rest", "postgres", "watchdog"]
+    running = healthy[leader].helpers()
+    for name, row in rows.items():
+        assert row["pid"] == (healthy[leader].pid if name == "master" else running[name])
+        assert row["rss_kb"] > 500 and row["uptime"] >= 0 and row["restarts"] >= 0
+        assert row["user"] and row["cpu_ms"] >= 0 and row["sandbox"]
+    assert rows["postgres"]["role"] == "primary" and rows["postgres"]["state"] == "running"
+    # the lease: of the leader, and only of it; the keeper stands ready
+    assert 0 < rows["watchdog"]["lease_left_ms"] <= 20000 and rows["watchdog"]["armed"] is True
+    other = {r["name"]: r for r in json.loads(
+        local(healthy, replicas[0], "processes", "-f", "json"))}
+    assert other["watchdog"]["armed"] is False
+    assert other["watchdog"].get("lease_left_ms", 0) <= 0
+    assert other["postgres"]["role"] == "replica"
+    pretty = local(healthy, leader)
+    assert pretty.startswith(f"+ Node: {leader} (test) ")
+    assert re.search(r"^\| watchdog .* \d+\.\d MB .*\| armed, fenced 0", pretty, re.M)
+    tsv = [line.split("\t") for line in local(healthy, leader, "-f", "tsv").splitlines()]
+    assert tsv[0][:2] == ["name", "pid"] and [r[0] for r in tsv[1:]] == list(rows)
+    yaml = local(healthy, leader, "-f", "yaml")
+    assert yaml == local(healthy, leader, "processes", "-f", "yml") or "\n  name: dcs\n" in yaml
+    assert yaml.endswith("\n\n")
+
+
+def test_local_restart_helper_and_reload(healthy):
+    leader, _ = names(healthy)
+    node = healthy[leader]
+
+    def restarts(name):
+        return {r["name"]: r["restarts"] for r in json.loads(
+            local(healthy, leader, "processes", "-f", "json"))}[name]
+    before, postmaster, key = restarts("dcs"), node.postmaster(), healthy.leader_key()
+    for name in ("dcs", "rest", "postgres", "watchdog"):
+        pid = node.helper(name)
+        assert local(healthy, leader, "restart-helper", name) == "helper is being restarted\n"
+        wait_for(f"a new {name}", lambda n=name, p=pid: node.helpers().get(n, p) != p, 30)
+        wait_for("all of them ready", lambda: all(
+            r["ready"] for r in json.loads(local(healthy, leader, "-f", "json"))), 30)
+    assert restarts("dcs") == before + 1
+    # nothing of it touched PostgreSQL or the lock
+    healthy.wait_healthy()
+    assert node.postmaster() == postmaster and healthy.leader_key() == key
+    start = node.log_end()
+    assert local(healthy, leader, "reload") == "reload scheduled\n"
+    wait_for("the reload", lambda: node.logged("(?i)reload", start), 30)
+
+
+def test_local_journal_and_log_level(healthy):
+    leader, _ = names(healthy)
+    node = healthy[leader]
+
+    def entries():
+        return json.loads(local(healthy, leader, "journal", "-f", "json"))
+    found = wait_for("an entry", entries)
+    assert all(e["rule"] and e["time_us"] > 0 and e["times"] >= 1 for e in found)
+    assert found == sorted(found, key=lambda e: e["time_us"])
+    assert any("the leader with the lock" in e["text"] for e in found)
+    newest = json.loads(local(healthy, leader, "journal", "-n", "2", "-f", "json"))
+    assert len(newest) <= 2 and newest[-1]["rule"] in {e["rule"] for e in entries()}
+    assert re.match(r"\+-+\+.*\n\| Time +\| Times \| Rule ", local(healthy, leader, "journal"))
+    assert local(healthy, leader, "journal", "-f", "tsv").startswith("time_us\tlast_us\t")
+    assert "  rule: " in local(healthy, leader, "journal", "-f", "yaml")
+    # from now on, and until it is taken back
+    assert not node.logged(" DEBUG: ")
+    local(healthy, leader, "log-level", "debug")
+    wait_for("debug messages", lambda: node.logged(" DEBUG: "), 30)
+    local(healthy, leader, "log-level", "default")
+    end = node.log_end()
+    wait_for("a later loop", lambda: node.logged("the leader with the lock", end), 30)
+    later = node.log_end()
+    wait_for("another", lambda: node.logged("the leader with the lock", later), 30)
+    assert not node.logged(" DEBUG: ", later)
+
+
 # -- pause
 
 

@@ -208,6 +208,31 @@ def test_mixed_cluster_fails_over_in_both_directions():
         assert count(cluster) == 200
 
 
+def test_take_over_in_a_pause_without_a_restart_of_postgres():
+    """In maintenance mode a daemon of either kind leaves PostgreSQL running when
+    it is stopped, and one of the other kind attaches to it."""
+    with Cluster(2, dcs={"loop_wait": 2, "ttl": 20}) as cluster:
+        a, b = cluster.nodes
+        start_theirs(a)
+        wait_for("the first node to lead", a.is_leader, 90)
+        start_theirs(b)
+        settled(cluster, 1)
+        postmasters = [n.postmaster() for n in (a, b)]
+        for start in (lambda n: n.start(), start_theirs):
+            ours(cluster, "pause", "--wait")
+            for node in (b, a):
+                node.terminate()
+                start(node)
+                wait_for(f"{node.name} to answer", lambda n=node: n.patroni()["state"] == "running",
+                         60)
+            settled(cluster, 1)
+            wait_for("the leader", a.is_leader, 60)
+            ours(cluster, "resume", "--wait")
+            settled(cluster, 1)
+            assert [n.postmaster() for n in (a, b)] == postmasters
+        assert a.is_leader()
+
+
 def synchronous_standby(cluster):
     """The node that may take over, once the store names one."""
     leader = cluster.wait_leader()
