@@ -247,6 +247,12 @@ resolver_start(struct resolver *r, const struct tree *names, int64_t deadline,
 	return true;
 }
 
+int
+resolver_threads(void)
+{
+	return atomic_load(&threads);
+}
+
 struct resolver *
 resolver_new(struct event_base *base)
 {

@@ -27,5 +27,7 @@ void resolver_free(struct resolver *);
  */
 bool resolver_start(struct resolver *, const struct tree *names,
     int64_t deadline, resolve_done_cb cb, void *arg);
+/* Threads that have not ended yet, those left behind included. */
+int resolver_threads(void);
 
 #endif

@@ -93,6 +93,8 @@ test_found(void **state)
 	resolver_free(r);
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	assert_false(a.done);
+	while (resolver_threads() > 0)
+		usleep(1000);
 }
 
 /* A name server that takes every question and answers none. */

@@ -454,6 +454,108 @@ test_receive_while_promoting(void **state)
 	w_free(w);
 }
 
+static int64_t
+failsafe_until(struct world *w)
+{
+	struct msg_status m;
+
+	memset(&m, 0, sizeof(m));
+	ha_status(w->h, w->now, &m);
+	return m.failsafe_until_ns;
+}
+
+/* The run waits for the store: the primary gives us two seconds only. */
+static void
+test_receive_at_once(void **state)
+{
+	struct world *w = member();
+
+	(void)state;
+	w->hold_load = true;
+	w_tick(w);
+	w->now += 1500 * NS_PER_MS;
+	post(w, "a", "b");
+	assert_int_equal(w->reply.code, 200);
+	assert_string_equal(w->reply.text, "Accepted");
+	assert_int_equal(w->reply.lsn, 1000);
+	assert_int_equal(failsafe_until(w), w->now + 30 * NS_PER_SEC);
+	/* a second one, of the same or another, replaces it */
+	w->now += NS_PER_SEC;
+	post(w, "c", NULL);
+	assert_int_equal(w->reply.code, 200);
+	assert_int_equal(failsafe_until(w), w->now + 30 * NS_PER_SEC);
+	/* the store answers after all, without a leader: who has said yes in
+	 * the meantime holds still */
+	w_leader(w, "");
+	w->hold_load = false;
+	w_let_go(w);
+	assert_null(strstr(w->order, "acquire"));
+	assert_null(strstr(w->order, "promote"));
+	assert_true(failsafe_until(w) > w->now);
+	w_free(w);
+}
+
+/* The same when the store stays silent: the record outlives the run. */
+static void
+test_receive_at_once_in_an_outage(void **state)
+{
+	struct world *w = member();
+
+	(void)state;
+	w->hold_load = true;
+	w->load_outcome = OUTCOME_FAILED;
+	w_tick(w);
+	post(w, "a", NULL);
+	assert_int_equal(w->reply.code, 200);
+	w->hold_load = false;
+	w_let_go(w);
+	assert_true(failsafe_until(w) > w->now);
+	w_tick(w);
+	assert_true(failsafe_until(w) > w->now);
+	w_free(w);
+}
+
+/* With a view taken the run may race: the answer is for after it. */
+static void
+test_receive_waits_for_a_race(void **state)
+{
+	struct world *w = member();
+
+	(void)state;
+	w_leader(w, "");
+	w->hold_poll = true;
+	w_tick(w); /* asks the others in its race */
+	post(w, "a", NULL);
+	assert_int_equal(w->reply.code, 0);
+	assert_int_equal(failsafe_until(w), 0);
+	w->hold_poll = false;
+	w->hold_job[JOB_PROMOTE] = true;
+	w_let_go(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	/* it has won: the old primary is told no */
+	assert_int_equal(w->reply.code, 500);
+	assert_int_equal(failsafe_until(w), 0);
+	w_free(w);
+}
+
+/* A primary that waits for the store says no at once, too. */
+static void
+test_receive_at_once_on_primary(void **state)
+{
+	struct world *w = primary("abc");
+
+	(void)state;
+	w->hold_load = true;
+	w_tick(w);
+	post(w, "b", NULL);
+	assert_int_equal(w->reply.code, 500);
+	assert_int_equal(failsafe_until(w), 0);
+	w->hold_load = false;
+	w_let_go(w);
+	assert_string_equal(w->rule, "leader.no-action");
+	w_free(w);
+}
+
 static void
 test_receive_without_name(void **state)
 {
@@ -650,6 +752,10 @@ main(void)
 		cmocka_unit_test(test_receive_off),
 		cmocka_unit_test(test_receive_on_primary),
 		cmocka_unit_test(test_receive_while_promoting),
+		cmocka_unit_test(test_receive_at_once),
+		cmocka_unit_test(test_receive_at_once_in_an_outage),
+		cmocka_unit_test(test_receive_waits_for_a_race),
+		cmocka_unit_test(test_receive_at_once_on_primary),
 		cmocka_unit_test(test_receive_without_name),
 		cmocka_unit_test(test_no_race_while_active),
 		cmocka_unit_test(test_record_expires),
