@@ -137,7 +137,7 @@ set_ssn(struct controller *c, uint64_t ask, const char *value)
 {
 	struct pgfacts f;
 	struct pgerr err;
-	bool changed = !c->ssn_chosen || c->ssn_unwritten ||
+	bool changed = c->rewrite || !c->ssn_chosen || c->ssn_unwritten ||
 	    c->ssn_set != (value[0] != '\0') || strcmp(c->ssn, value) != 0;
 	struct tree *params;
 
@@ -192,23 +192,39 @@ set_config(struct controller *c, uint64_t ask, const struct tree *doc)
 	done(c, ask, JOB_OK, NULL);
 }
 
+static bool
+cache_write(struct controller *c, struct pgerr *err)
+{
+	if (c->dynamic == NULL || !c->dynamic_dirty ||
+	    data_empty(c->conf->data_dir) != 0)
+		return true;
+	if (!pgconf_cache_save(c->conf->data_dir, c->dynamic, err)) {
+		log_error("Exception when saving file: %s", err->text);
+		return false;
+	}
+	c->dynamic_dirty = false;
+	return true;
+}
+
 static void
 save_cache(struct controller *c, uint64_t ask)
 {
 	struct pgerr err;
 
-	if (c->dynamic == NULL || !c->dynamic_dirty ||
-	    data_empty(c->conf->data_dir) != 0) {
+	if (cache_write(c, &err))
 		done(c, ask, JOB_OK, NULL);
-		return;
-	}
-	if (!pgconf_cache_save(c->conf->data_dir, c->dynamic, &err)) {
-		log_error("Exception when saving file: %s", err.text);
+	else
 		done(c, ask, JOB_FAILED, err.text);
-		return;
-	}
-	c->dynamic_dirty = false;
-	done(c, ask, JOB_OK, NULL);
+}
+
+void
+background_cycle_end(struct controller *c)
+{
+	struct pgerr err;
+
+	/* never into a directory that is just being made */
+	if (c->dynamic_dirty && c->role != ROLE_UNINITIALIZED && c->job == NULL)
+		(void)cache_write(c, &err);
 }
 
 void

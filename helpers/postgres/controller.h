@@ -81,6 +81,7 @@ struct controller {
 	mode_t umask;
 	bool first_start;   /* of the daemon, not of this process */
 	bool dynamic_dirty; /* cache file is older than the document */
+	bool rewrite;	    /* a file could not be written: again */
 	bool sandboxed;
 
 	/* what was last written for the server */
@@ -243,8 +244,9 @@ struct pgfacts settings_facts(struct controller *, enum pg_role);
 /* Rebuild conf from local + dynamic for a role; false when unusable (the old
  * one stays). */
 bool settings_build(struct controller *, enum pg_role);
-/* At the end of a cycle: the overlay of another role (config.md 2.5). */
-void settings_role(struct controller *);
+/* At the end of a cycle: the overlay of another role (config.md 2.5), and
+ * what could not be written before. */
+void settings_cycle_end(struct controller *);
 void settings_major(struct controller *); /* read PG_VERSION if unknown */
 /* What to follow according to a job. */
 struct pgtarget settings_target(const struct ha_job *);
@@ -298,6 +300,8 @@ void request_answer(
 
 void background_run(struct controller *, uint64_t ask, const struct ha_job *);
 struct background *background_new(struct controller *);
+/* The cache file, when it could not be written before (config.md 6.5). */
+void background_cycle_end(struct controller *);
 
 /* ---- disk.c ---- */
 

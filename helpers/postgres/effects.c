@@ -726,7 +726,8 @@ run_one(struct controller *c, const struct ha_fx *fx)
 	case FX_JOURNAL:
 		journal_add(c->journal, clock_boot_ns(), fx);
 		text_set(c->last_result, sizeof c->last_result, fx->text);
-		settings_role(c);
+		settings_cycle_end(c);
+		background_cycle_end(c);
 		break;
 	case FX_EXIT:
 		run_exit(c, fx->code);

@@ -85,13 +85,17 @@ settings_build(struct controller *c, enum pg_role role)
 }
 
 void
-settings_role(struct controller *c)
+settings_cycle_end(struct controller *c)
 {
 	enum pg_role want = overlay(c->role);
 
-	if (want == ROLE_UNINITIALIZED || want == c->conf->overlay ||
-	    c->state != STATE_RUNNING || c->job != NULL)
+	if (c->state != STATE_RUNNING || c->job != NULL)
 		return;
+	if (want == ROLE_UNINITIALIZED || want == c->conf->overlay) {
+		if (c->rewrite)
+			settings_reload(c, true);
+		return;
+	}
 	if (!settings_build(c, c->role))
 		return;
 	controller_configured(c);
@@ -171,6 +175,7 @@ settings_write(struct controller *c, struct tree *params, struct tree *recovery,
 	    pgconf_write_conf(c->conf, c->params, c->recovery, &f, err) &&
 	    pgconf_write_hba(c->conf, c->params, &f, err) &&
 	    pgconf_write_ident(c->conf, c->params, &f, err);
+	c->rewrite = !ok;
 	if (ok)
 		written(c);
 	return ok;
@@ -257,10 +262,13 @@ reload_apply(struct reload *r, const struct pgreload *d)
 		ok = pgconf_write_hba(c->conf, c->params, &f, &err);
 	if (ok && (d->ident || r->force))
 		ok = pgconf_write_ident(c->conf, c->params, &f, &err);
-	if (!ok)
+	/* a full disk, say: old files stay whole, the next cycle tries again */
+	c->rewrite = !ok;
+	if (!ok) {
 		log_error("%s", err.text);
-	else
-		written(c);
+		return;
+	}
+	written(c);
 	if (d->conf || d->hba || d->ident || r->force) {
 		log_info("Reloading PostgreSQL configuration.");
 		if (settings_signal_reload(c, true))
