@@ -22,6 +22,7 @@
 
 #include "helpers/json.h"
 #include "ipc/clock.h"
+#include "ipc/log.h"
 #include "rest/rest.h"
 
 /* ---- the other helpers ---- */
@@ -46,6 +47,7 @@ static struct {
 	uint32_t request_code;
 	char request_text[128];
 	uint32_t reachable; /* POLL: answers of the peers */
+	bool nofailover, watchdog_failed;
 	int wakes, reloads, lookups;
 	const char *addresses; /* RESOLVE: JSON map, NULL = none */
 } t;
@@ -88,6 +90,8 @@ answer(evutil_socket_t fd, short what, void *arg)
 		memset(&peer, 0, sizeof(peer));
 		peers.head.count = 1;
 		peer.reachable = t.reachable;
+		peer.tags.nofailover = t.nofailover;
+		peer.watchdog_failed = t.watchdog_failed;
 		m.hdr.type = MSG_DCS_PEERS;
 		m.hdr.var_len = sizeof(peer);
 		m.body = &peers;
