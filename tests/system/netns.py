@@ -14,7 +14,8 @@ import shutil
 import subprocess
 import tempfile
 
-from cluster import Cluster, Etcd, Node, Ports, kill, merge, wait_for
+import stores
+from cluster import Cluster, Node, Ports, kill, merge, wait_for
 
 CLONE_NEWNET = 0x40000000
 NOBODY = "02:00:00:00:ff:ff"
@@ -127,7 +128,7 @@ class PlacedCluster(Cluster):
         self.ports = Ports()
         self.dcs = dcs or {}
         self.store = nodes + 1
-        self.etcd = self.placed(Etcd, self.store)(self.dir, self.ports)
+        self.etcd = self.placed(stores.Etcd3, self.store)(self.dir, self.ports)
         self.nodes = []
         subnet = f"{self.network.address(0)}/24"
         hba = {"postgresql": {"pg_hba": ["local all all trust", f"host all all {subnet} trust",
@@ -140,7 +141,7 @@ class PlacedCluster(Cluster):
             self.nodes.append(node)
 
     def placed(self, cls, n):
-        """Etcd or Node on a host of the network."""
+        """A store or a node on a host of the network."""
         prefix = ("nsenter", f"--net={self.network.hosts[n].path}", "setpriv", "--reuid",
                   self.user, "--regid", self.user, "--init-groups")
         return type(cls.__name__, (cls,), {
