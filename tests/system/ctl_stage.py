@@ -7,6 +7,7 @@ are strict: a request that the script of the test does not expect is answered
 with 418 and noted, and what was asked is part of the golden text.
 """
 import base64
+import contextlib
 import copy
 import datetime
 import http.server
@@ -146,14 +147,16 @@ class Members:
             def answer(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length).decode()
-                status, text = stage.next(self.command, self.path, body)
+                status, text = stage.next(
+                    self.command, self.path, body + stage.credentials(self.headers))
                 data = text.encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.send_header("Connection", "close")
-                self.end_headers()
-                self.wfile.write(data)
                 self.close_connection = True
+                with contextlib.suppress(ConnectionError):  # it may be gone by now
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.send_header("Connection", "close")
+                    self.end_headers()
+                    self.wfile.write(data)
             do_GET = do_POST = do_PATCH = do_DELETE = answer
 
             def log_message(self, *_):
@@ -170,8 +173,19 @@ class Members:
         self.script = copy.copy(script or {})
         self.asked = []
 
+    @staticmethod
+    def credentials(headers):
+        """Who asks; and what the headers must and must not be (6.1)."""
+        wrong = [name for name, bad in (
+            ("Content-Type", headers.get("Content-Type") is not None),
+            ("User-Agent", not (headers.get("User-Agent") or "").startswith("Patroni/")),
+            ("Accept-Encoding", headers.get("Accept-Encoding") != "identity")) if bad]
+        kind, _, value = (headers.get("Authorization") or "").partition(" ")
+        who = f" as {base64.b64decode(value).decode()}" if kind == "Basic" else ""
+        return who + (f" WRONG HEADERS {wrong}" if wrong else "")
+
     def next(self, method, path, body):
-        self.asked.append(f"{method} {path}" + (f" {body}" if body else ""))
+        self.asked.append(f"{method} {path} {body}".rstrip().replace("  ", " "))
         entry = self.script.get(f"{method} {path}", (418, "not in the script"))
         if isinstance(entry, list):
             self.script[f"{method} {path}"] = entry[1:] or entry[0]
@@ -245,6 +259,8 @@ class Stage:
 
     def environment(self, env=None):
         return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8",
+                # a program of one command: the kernel takes back what it holds
+                "ASAN_OPTIONS": "detect_leaks=0",
                 "TZ": "XXX3", "TMPDIR": str(self.dir), **(env or {})}
 
     def plain(self, text):
@@ -272,7 +288,7 @@ class Stage:
                               capture_output=True, timeout=60, env=self.environment(env))
         shown = " ".join("''" if a == "" else a if re.fullmatch(r"[\w@%+=:,./\[\]-]+", a)
                          else "'" + a.replace("\n", "\\n") + "'" for a in arguments)
-        lines = [f"==== {shown}"]
+        lines = [f"==== {shown}" + (f"  # with {json.dumps(config)}" if config else "")]
         if text is not None:
             lines.append("<<<< " + json.dumps(text))
         out = "\n".join(lines) + "\n" + done.stdout.decode()

@@ -5,6 +5,7 @@ GOLDEN=write stores them anew; read the difference before committing it."""
 import json
 import re
 import subprocess
+import threading
 
 import pytest
 
@@ -140,7 +141,12 @@ def cases(s):
                 (200, json.dumps({"server_version": v, "patroni": {"version": "1.0"}}))
                 for v in (90624, 140008, 100000)]}),
             case("version", "unreachable", "db1"), case("version", "mute", "db1"),
-            case("version", "shard", config=CITUS, script={"GET /patroni": (200, PATRONI)})],
+            case("version", "shard", config=CITUS, script={"GET /patroni": (200, PATRONI)}),
+            *[case("version", "alone", config=c, script={"GET /patroni": (200, PATRONI)})
+              for c in ({"ctl": {"auth": "me:se:cret"}}, {"restapi": {"auth": "me:x"}},
+                        {"ctl": {"authentication": {"username": "a", "password": "b"}},
+                         "restapi": {"authentication": {"username": "c", "password": "d"}}},
+                        {"ctl": {"authentication": {"username": "a"}}})]],
         "dsn": [case("dsn", c) for c in ("orders", "headless", "ports", "keyless", "nosuch")] + [
             *[case("dsn", "orders", "-r", r) for r in (
                 "leader", "primary", "master", "standby-leader", "replica", "standby", "any",
@@ -354,6 +360,28 @@ def commands():
 NAMES = ("configure", "demote-cluster", "dsn", "edit-config", "failover", "flush", "history",
          "list", "local", "pause", "promote-cluster", "query", "reinit", "reload", "remove",
          "restart", "resume", "scaffold", "show-config", "switchover", "topology", "version")
+
+
+def test_demote_tells_of_each_step(stage):
+    """While the cluster is not what it shall be, a line a second; the time that
+    it takes is not part of the golden text."""
+    document = json.loads(VIEWS["plain"]["members/db1"])
+
+    def steps():
+        stage.put("plain", "members/db1", dict(document, role="replica"))
+        threading.Timer(1.5, lambda: stage.put("plain", "leader", "db2")).start()
+        threading.Timer(3.5, lambda: stage.put(
+            "plain", "members/db2", dict(document, role="standby_leader"))).start()
+        return OK
+    text = stage.run(("demote-cluster", "plain", "--host", "x", "--force"),
+                     script={"PATCH /config": steps})
+    lines = [line for line in text.splitlines() if "<TIME>" in line]
+    assert len(lines) >= 3
+    assert [line for i, line in enumerate(lines) if line not in lines[:i]] == [
+        "<TIME> cluster is unlocked: False, leader role: replica, leader state: running",
+        "<TIME> cluster is unlocked: False, leader role: replica, leader state: running, "
+        "previous leader state: 'running'",
+        "<TIME> cluster is successfully demoted"]
 
 
 @pytest.mark.parametrize("name", NAMES)
