@@ -50,6 +50,7 @@ struct dcs {
 	void *arg;
 	char name[NAME_SIZE];
 	char path[2 * NAME_SIZE + 4];
+	char scope[NAME_SIZE];
 	int64_t ttl, loop, retry; /* ns */
 	LIST_HEAD(, operation) operations;
 	uint32_t noperations;
@@ -85,6 +86,12 @@ const char *
 dcs_name(const struct dcs *d)
 {
 	return d->name;
+}
+
+const char *
+dcs_scope(const struct dcs *d)
+{
+	return d->scope;
 }
 
 const char *
@@ -753,7 +760,8 @@ base_path(struct dcs *d, const struct tree *conf)
 	int n;
 
 	n = snprintf(raw, sizeof(raw), "/%s/%s", ns, scope);
-	if (n < 0 || (size_t)n >= sizeof(raw) || scope[0] == '\0')
+	if (n < 0 || (size_t)n >= sizeof(raw) || scope[0] == '\0' ||
+	    !text_set(d->scope, sizeof(d->scope), scope))
 		return false;
 	for (i = 0; raw[i] != '\0'; i++)
 		if (raw[i] != '/' || o == 0 || d->path[o - 1] != '/')

@@ -79,6 +79,7 @@ STORES(DCS_DECLARE, DCS_DECLARE)
 struct event_base *dcs_event_base(const struct dcs *);
 bool dcs_ctl_mode(const struct dcs *);
 const char *dcs_name(const struct dcs *);
+const char *dcs_scope(const struct dcs *);
 int64_t dcs_ttl_ns(const struct dcs *);
 int64_t dcs_loop_ns(const struct dcs *);
 int64_t dcs_retry_ns(const struct dcs *);

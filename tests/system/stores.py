@@ -19,7 +19,9 @@ import base64
 import importlib
 import json
 import os
+import pathlib
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -27,6 +29,9 @@ from signal import SIGCONT, SIGKILL
 
 from basics import kill, wait_for
 from relay import Relay, describe_http
+
+
+DOUBLES = pathlib.Path(__file__).parent / "doubles"
 
 
 class Store:
@@ -214,7 +219,49 @@ class Etcd2(EtcdServer):
         return entry["createdIndex"]
 
 
-STORES = {c.section: c for c in (Etcd2, Etcd3)}
+class Consul(Store):
+    """The double of an agent: doubles/consul.py says what it enforces."""
+
+    section = "consul"
+    lock_request = r"PUT .*/leader\?acquire="
+    write_request = r"PUT .*/failover"
+    sync_request = r"PUT .*/sync"
+
+    def command(self):
+        return [sys.executable, str(DOUBLES / "consul.py"), "--port", str(self.client),
+                "--data", str(self.directory / "consul.json"), "--session-ttl-min", "1s",
+                *self.options.get("arguments", ())]
+
+    def ready(self):
+        return self.http("/v1/agent/self")[0] in (200, 403)
+
+    def config(self):
+        return {"host": f"{self.host}:{self.port}"}
+
+    def kv(self, path):
+        return "/v1/kv" + urllib.parse.quote(path)
+
+    def get(self, path):
+        status, text = self.http(self.kv(path))
+        if status == 404:
+            return None, None
+        if status != 200:
+            raise ValueError(text)
+        entry = json.loads(text)[0]
+        return base64.b64decode(entry["Value"] or "").decode(), entry
+
+    def put(self, path, value):
+        assert self.http(self.kv(path), "PUT", value.encode())[0] == 200
+
+    def delete(self, path):
+        assert self.http(self.kv(path), "DELETE")[0] == 200
+
+    @staticmethod
+    def created(entry):
+        return entry["CreateIndex"]
+
+
+STORES = {c.section: c for c in (Consul, Etcd2, Etcd3)}
 # in modules of their own, loaded when they are named
 MODULES = {"zookeeper": ("zookeeper", "ZooKeeper")}
 

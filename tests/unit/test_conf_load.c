@@ -460,8 +460,7 @@ test_parts(void **state)
 	struct tree *p;
 
 	(void)state;
-	if (strstr(STORE_IMPLEMENTATIONS, "consul") != NULL)
-		assert_string_equal(conf_store(c), "consul");
+	assert_string_equal(conf_store(c), "consul");
 	tree_remove(c->effective, "consul");
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		p = conf_for(c, t[i].proc);
