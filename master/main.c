@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../ipc/coredump.h"
 #include "libexec.h"
 #include "master.h"
 
@@ -33,6 +34,7 @@ main(int argc, char **argv)
 	if (args.mode == MODE_EXIT)
 		return args.code;
 	log_init("master");
+	coredump_exclude_memory();
 	if (args.mode != MODE_RUN) {
 		memset(&notes, 0, sizeof(notes));
 		if ((env = conf_env_take(&notes)) == NULL)

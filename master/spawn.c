@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../helpers/sandbox.h"
+#include "../ipc/coredump.h"
 #include "master.h"
 
 #define LINK_FD 3
@@ -137,6 +138,7 @@ spawn_helper(const struct master *m, enum proc proc, int fd)
 	child_descriptors(fd);
 	child_user(&m->accounts, proc);
 	child_parent(proc, self);
+	coredump_pass_on();
 	(void)execv(sandbox_program(path), argv);
 	child_fails(path);
 }

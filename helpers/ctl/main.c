@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../ipc/coredump.h"
 #include "ctl.h"
 
 struct globals {
@@ -120,6 +121,7 @@ main(int argc, char **argv)
 	const struct command *c;
 	int i, code;
 
+	coredump_exclude_memory();
 	(void)setlocale(LC_CTYPE, "");
 	prompt_catch_interrupt();
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../../ipc/clock.h"
+#include "../../ipc/coredump.h"
 #include "../../ipc/log.h"
 #include "child.h"
 #include "proc.h"
@@ -271,6 +272,7 @@ child_exec(const struct child_spec *s, char *const *envp, int error_fd, int out,
 		dup3(error_fd, 3, O_CLOEXEC);
 		error_fd = 3;
 	}
+	coredump_restore();
 	syscall(SYS_close_range, 4U, ~0U, 0);
 	execvpe(s->argv[0], (char *const *)s->argv, envp);
 	e = errno;

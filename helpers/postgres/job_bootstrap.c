@@ -343,31 +343,32 @@ users_sql(struct controller *c, char *buf, size_t size)
 	    rewind_grants(buf, size, user);
 }
 
-/* The password must reach neither the server's log nor an extension. */
-static const char quiet[] = "SET log_statement TO none;\n"
-			    "SET log_min_duration_statement TO -1;\n"
-			    "SET log_min_error_statement TO log;\n"
-			    "SET pg_stat_statements.track_utility TO off;\n"
-			    "SET pgaudit.log TO none;\n"
-			    "SET synchronous_commit TO local;\n";
+/* The password must reach neither the server's log nor an extension.  Set with
+ * the connection: the server logs the text of several statements in one
+ * before it runs the first of them. */
+static const char quiet[] =
+    "-c statement_timeout=0 -c search_path=pg_catalog"
+    " -c log_statement=none -c log_min_duration_statement=-1"
+    " -c log_min_error_statement=log"
+    " -c pg_stat_statements.track_utility=off -c pgaudit.log=none"
+    " -c synchronous_commit=local";
 
 static bool
 run_sql(struct controller *c, const char *body)
 {
+	struct pgfeatures f = pgfeatures(c->major);
+	char options[sizeof quiet + 128];
 	struct tree *info;
-	char *text;
-	bool ok;
 
 	info = pgconf_connection(
 	    c->conf, PGCONN_HEARTBEAT, NULL, c->params, c->major);
-	if (info == NULL || asprintf(&text, "%s%s", quiet, body) == -1)
+	if (info == NULL)
 		return false;
-	tree_set(info, "options",
-	    tree_text("-c statement_timeout=0 -c search_path=pg_catalog"));
-	ok = job_connect(c, info) && job_query(c, text, 60 * NS_PER_SEC);
-	wipe(text, strlen(text));
-	free(text);
-	return ok;
+	snprintf(options, sizeof options, "%s%s%s", quiet,
+	    f.log_transactions ? " -c log_transaction_sample_rate=0" : "",
+	    f.log_samples ? " -c log_min_duration_sample=-1" : "");
+	tree_set(info, "options", tree_text(options));
+	return job_connect(c, info) && job_query(c, body, 60 * NS_PER_SEC);
 }
 
 static void

@@ -59,12 +59,14 @@ struct pgfeatures {
 	bool slot_advance;	     /* 11 */
 	bool rewind_user;	     /* 11: pg_rewind without superuser */
 	bool group_access;	     /* 11 */
-	bool recovery_guc;    /* 12: standby.signal instead of recovery.conf */
-	bool gssencmode;      /* 12 */
-	bool conninfo_reload; /* 13 */
-	bool wal_keep_size;   /* 13 */
-	bool written_lsn;     /* 13 */
-	bool slot_wal_status; /* 13 */
+	bool recovery_guc;     /* 12: standby.signal instead of recovery.conf */
+	bool gssencmode;       /* 12 */
+	bool log_transactions; /* 12: log_transaction_sample_rate */
+	bool conninfo_reload;  /* 13 */
+	bool log_samples;      /* 13: log_min_duration_sample */
+	bool wal_keep_size;    /* 13 */
+	bool written_lsn;      /* 13 */
+	bool slot_wal_status;  /* 13 */
 	bool rewind_restore_wal;     /* 13 */
 	bool channel_binding;	     /* 13; sslpassword too */
 	bool restore_command_reload; /* 14 */

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../../ipc/coredump.h"
 #include "../../ipc/log.h"
 #include "child.h"
 #include "postmaster.h"
@@ -240,6 +241,7 @@ launch(const char *const *argv, char *const *envp)
 {
 	setsid();
 	child_sanitize();
+	coredump_restore();
 	syscall(SYS_close_range, 3U, ~0U, 0);
 	execvpe(argv[0], (char *const *)argv, envp);
 	_exit(127);
