@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -417,10 +418,32 @@ helper_set_sandbox(struct helper *h, uint32_t bits)
 	h->sandbox = bits & 3u;
 }
 
+/*
+ * What a start, a job or a burst of requests took and gave back lies between
+ * what is in use.  The kernel gets it now and then: each time costs the faults
+ * of what the next loop needs.
+ */
+#define TRIM_INTERVAL (300 * NS_PER_SEC)
+
+static void
+give_back(struct helper *h)
+{
+	int64_t now = clock_boot_ns();
+
+	if (now < h->trim_at)
+		return;
+	if (h->trim_at != 0)
+		(void)malloc_trim(0);
+	h->trim_at = now +
+	    (h->trim_at == 0 ? TRIM_INTERVAL / 10 : TRIM_INTERVAL);
+}
+
 void
 helper_info(struct helper *h, struct msg_helper_info *info)
 {
 	size_t queued = helper_queued(h);
+
+	give_back(h);
 
 	info->queue_bytes = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
 	info->sandbox = h->sandbox;
@@ -481,6 +504,7 @@ helper_start(enum proc self, const struct helper_ops *ops, void *arg, int argc,
 	struct helper *h;
 
 	log_init(proc_name(self));
+	(void)unsetenv("GNUTLS_NO_IMPLICIT_INIT"); /* not for children */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);

@@ -53,6 +53,7 @@ struct helper {
 	bool ended;	 /* the loop is to end */
 	int exit_code;
 	uint32_t sandbox;
+	int64_t trim_at;
 };
 
 /* The peer when its link is up; else NULL and errno. */

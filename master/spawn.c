@@ -139,6 +139,10 @@ spawn_helper(const struct master *m, enum proc proc, int fd)
 	child_user(&m->accounts, proc);
 	child_parent(proc, self);
 	coredump_pass_on();
+	/* Comes with libcurl and libpq, is used by neither, and would make
+	 * itself ready with 130 kB.  helper_start() takes it out again. */
+	if (setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1) == -1)
+		child_fails("setenv");
 	(void)execv(sandbox_program(path), argv);
 	child_fails(path);
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,6 +29,7 @@
 
 #define MASTER_FD 3
 #define LINK_QUEUE (256 * 1024)
+#define HEAP_RESERVE (32 * 1024)
 #define LOCK_ALL_FROM (16u * 1024 * 1024) /* RLIMIT_MEMLOCK, bytes */
 #define NICE (-15)
 
@@ -590,6 +592,8 @@ start(int argc, char **argv)
 	int domain = 0;
 	socklen_t len = sizeof(domain);
 
+	/* locked as a whole: a reserve for what comes, but a small one */
+	(void)mallopt(M_TOP_PAD, HEAP_RESERVE);
 	log_init("watchdog");
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--no-sandbox") != 0)
