@@ -3,9 +3,9 @@ distribution's package is installed, in one run, and print one table.
 
 Usage: bench.py BUILD-DIRECTORY [--only ours|python] [--repeat N] [--idle SECONDS]
 
-Configuration: ttl 20, loop_wait 5, retry_timeout 5.  Times without a primary
-are the longest pause between two acknowledged inserts of a client that
-reconnects at once.
+Configuration: ttl 20, loop_wait 5, retry_timeout 5.  What each figure is stands
+in FIGURES below and is printed under the table.  A figure that could not be
+taken is printed as a dash, with the reason, and the exit status is 1.
 """
 import argparse
 import os
@@ -34,6 +34,43 @@ from cluster import (BUILD, PG_BIN, Cluster, Node, children,  # noqa: E402
                      cmdline, kill, wait_for)
 
 PYTHON = shutil.which("patroni")
+
+# name in the table: what it is
+FIGURES = {
+    "start of three nodes, s":
+        "from the start of the first node until all three are healthy, initdb and two "
+        "basebackups included",
+    "/health, requests/s":
+        "answers with status 200 of the leader, 8 connections, 5 s; kept alive where the server "
+        "does that, else a connection each",
+    "/health, p99 ms": "99th percentile of these, from the request (or the connect) on",
+    "/primary, requests/s": "the same for /primary",
+    "/primary, p99 ms": "the same for /primary",
+    "etcd requests/s, idle cluster":
+        "requests of all three nodes that etcd began to serve, by its own count",
+    "CPU per node, ms/s idle":
+        "user and system time of all manager processes of a node (without PostgreSQL), mean of "
+        "the nodes",
+    "PSS per node, MB":
+        "proportional set size of all manager processes of a node, mean of the nodes",
+    "postmaster killed, s":
+        "kill -9 of the leader's postmaster, primary_start_timeout 0: longest pause between two "
+        "acknowledged inserts of a client that reconnects at once; median (least-most)",
+    "switchover by SIGTERM, s": "SIGTERM to the leader's manager: the same pause",
+    "node lost, s": "kill -9 of the leader's manager and PostgreSQL at once: the same pause",
+}
+LIMIT = ("limit: bare PostgreSQL without a manager, pg_ctl stop -m fast and pg_promote of a "
+         "streaming standby (switchover), pg_promote alone (postmaster)")
+problems = []
+
+
+def attempt(result, key, take, *arguments):
+    """result[key] = take(...); a figure that cannot be had is a problem, not the end."""
+    try:
+        result[key] = take(*arguments)
+    except Exception as error:  # whatever it is, the others are to be taken
+        problems.append(f"{key}: {type(error).__name__}: {error}")
+        result[key] = None
 
 
 class PythonNode(Node):
@@ -160,12 +197,43 @@ def terminate(node):
     threading.Thread(target=node.process.wait, daemon=True).start()
 
 
-def load(port, path, *how):
+def load(name, port, path):
     """(requests/s, p99 ms) with 8 connections, kept alive where served."""
+    # Python's server closes every connection; its listen queue has five places
+    how = ["close"] if name == "python" else []
     out = subprocess.run(
         [str(BUILD / "http_load"), "127.0.0.1", str(port), path, "8", "5", *how],
         capture_output=True, text=True, timeout=60, check=True).stdout.split()
-    return float(out[0]), float(out[2]) / 1000
+    rate, _, p99, _, answered, refused, late, broken = (float(word) for word in out)
+    print(f"{name} {path}: {answered:.0f} answered, {refused:.0f} refused, {late:.0f} late, "
+          f"{broken:.0f} broken", file=sys.stderr, flush=True)
+    if refused + late > answered / 100:
+        raise RuntimeError(f"{refused:.0f} refused and {late:.0f} late of {answered:.0f}")
+    return rate, p99 / 1000
+
+
+def measure_idle(cluster, result):
+    """Nothing happens for a while."""
+    time.sleep(5)
+    pids = {n: manager_pids(n) for n in cluster.nodes}
+    cpu = {n: sum(cpu_ns(p) for p in pids[n]) for n in cluster.nodes}
+    requests = etcd_requests(cluster)
+    start = time.monotonic()
+    time.sleep(options.idle)
+    elapsed = time.monotonic() - start
+    result["etcd requests/s, idle cluster"] = (etcd_requests(cluster) - requests) / elapsed
+    result["CPU per node, ms/s idle"] = statistics.mean(
+        (sum(cpu_ns(p) for p in pids[n]) - cpu[n]) / 1e6 / elapsed for n in cluster.nodes)
+    result["PSS per node, MB"] = statistics.mean(
+        sum(pss_kb(p) for p in pids[n]) / 1024 for n in cluster.nodes)
+
+
+def measure_pauses(cluster, act):
+    """One kind, as often as asked for."""
+    pauses = [measure_pause(cluster, act) for _ in range(options.repeat)]
+    if None in pauses:
+        raise RuntimeError("no pause was seen")
+    return pauses
 
 
 def measure(name):
@@ -178,30 +246,18 @@ def measure(name):
         began = time.monotonic()
         cluster.start()
         result["start of three nodes, s"] = time.monotonic() - began
+        attempt(result, "idle", measure_idle, cluster, result)
         leader = cluster.wait_leader()
         for path in ("/health", "/primary"):
-            # Python's server closes every connection
-            rate, p99 = load(leader.rest_port, path, *(["close"] if name == "python" else []))
+            attempt(result, path, load, name, leader.rest_port, path)
+            rate, p99 = result.pop(path) or (None, None)
             result[f"{path}, requests/s"] = rate
             result[f"{path}, p99 ms"] = p99
-        time.sleep(5)
-        pids = {n: manager_pids(n) for n in cluster.nodes}
-        cpu = {n: sum(cpu_ns(p) for p in pids[n]) for n in cluster.nodes}
-        requests = etcd_requests(cluster)
-        start = time.monotonic()
-        time.sleep(options.idle)
-        elapsed = time.monotonic() - start
-        result["etcd requests/s, idle cluster"] = (etcd_requests(cluster) - requests) / elapsed
-        result["CPU per node, ms/s idle"] = statistics.mean(
-            (sum(cpu_ns(p) for p in pids[n]) - cpu[n]) / 1e6 / elapsed for n in cluster.nodes)
-        result["PSS per node, MB"] = statistics.mean(
-            sum(pss_kb(p) for p in pids[n]) / 1024 for n in cluster.nodes)
         for text, act in (
                 ("postmaster killed, s", lambda n: kill(n.postmaster(), signal.SIGKILL)),
                 ("switchover by SIGTERM, s", terminate),
                 ("node lost, s", lambda n: n.kill_tree())):
-            pauses = [measure_pause(cluster, act) for _ in range(options.repeat)]
-            result[text] = pauses
+            attempt(result, text, measure_pauses, cluster, act)
     print(name, result, file=sys.stderr, flush=True)
     return result
 
@@ -235,7 +291,7 @@ def limit():
 
 def show(value):
     if value is None:
-        return ""
+        return "-"
     if isinstance(value, list):
         return f"{statistics.median(value):.2f} ({min(value):.2f}-{max(value):.2f})"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3f}" if value < 1 else f"{value:.1f}"
@@ -245,17 +301,35 @@ def middle(value):
     return statistics.median(value) if isinstance(value, list) else value
 
 
+def whole(name, take, *arguments):
+    """One side; {} when not even its cluster could be had."""
+    try:
+        return take(*arguments)
+    except Exception as error:  # the other side is measured all the same
+        problems.append(f"{name}: {type(error).__name__}: {error}")
+        return {}
+
+
 def main():
-    ours = measure("ours") if options.only != "python" else {}
-    theirs = measure("python") if PYTHON and options.only != "ours" else {}
-    bare = limit() if options.only is None else {}
+    want_ours, want_python = options.only != "python", PYTHON and options.only != "ours"
+    ours = whole("this", measure, "ours") if want_ours else {}
+    theirs = whole("Python Patroni", measure, "python") if want_python else {}
+    bare = whole("limit", limit) if options.only is None else {}
     print(f"{'':34}{'this':>22}{'Python Patroni':>22}{'ratio':>9}{'limit':>9}")
-    for key in ours or theirs:
+    for key in FIGURES:
         a, b = ours.get(key), theirs.get(key)
-        ratio = f"{middle(a) / middle(b):.3f}" if a and b else ""
-        print(f"{key:34}{show(a):>22}{show(b):>22}{ratio:>9}{show(bare.get(key)):>9}")
-    if not theirs and options.only != "ours":
+        ratio = f"{middle(a) / middle(b):.3f}" if a is not None and b else ""
+        print(f"{key:34}{show(a) if want_ours else '':>22}{show(b) if want_python else '':>22}"
+              f"{ratio:>9}{show(bare[key]) if key in bare else '':>9}")
+    print("\nratio: this / Python Patroni")
+    for key, text in FIGURES.items():
+        print(f"{key}: {text}")
+    print(LIMIT)
+    if not PYTHON and options.only != "ours":
         print("Python Patroni is not installed: apt-get install patroni")
+    for problem in problems:
+        print(f"NOT TAKEN: {problem}")
+    return 1 if problems else 0
 
 
-main()
+sys.exit(main())
