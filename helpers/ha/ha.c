@@ -241,6 +241,7 @@ static void
 on_attached(struct ha *h, const struct ha_ev *ev)
 {
 	h->s.attached = true;
+	h->s.attached_at = h->now;
 	h->s.role = ev->role;
 	h->s.next_run = h->now;
 	if (ev->pg != NULL) {
@@ -288,11 +289,19 @@ on_helper(struct ha *h, const struct ha_ev *ev)
 	}
 }
 
+/*
+ * A state may have waited behind a run that disarmed the keeper meanwhile:
+ * only the answer to an ARM sent after that says that it is armed.
+ */
 static void
 on_watchdog(struct ha *h, const struct ha_ev *ev)
 {
-	h->s.wd_fence_armed = ev->watchdog.fence_armed != 0;
-	h->s.wd_device_running = ev->watchdog.device_running != 0;
+	bool answer = ev->id > h->s.wd_disarmed;
+
+	if (ev->watchdog.fence_armed == 0 || answer)
+		h->s.wd_fence_armed = ev->watchdog.fence_armed != 0;
+	if (ev->watchdog.device_running == 0 || answer)
+		h->s.wd_device_running = ev->watchdog.device_running != 0;
 	if (ev->outcome != OUTCOME_OK)
 		return;
 	h->s.wd_unhealthy = ev->watchdog.healthy == 0;

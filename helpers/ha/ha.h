@@ -57,8 +57,8 @@ struct ha_config {
 	bool remove_data_on_rewind_failure;
 	int32_t pg_ctl_timeout; /* s */
 	bool has_pre_promote;
-	bool mute;		/* make no texts for log and journal: for who
-				   throws them away (tests/sim) */
+	bool mute;	     /* make no texts for log and journal: for who
+				throws them away (tests/sim) */
 	uint64_t test_break; /* only under HA_TEST_BREAK: rules to break, a bit
 				each (tests/sim/rules.def) */
 	const struct tree *dynamic; /* dynamic document in use at start (cache
@@ -334,9 +334,9 @@ struct ha_fx {
 	uint64_t request; /* REPLY: id given with EV_REQUEST */
 	struct msg_dcs_settings settings;
 	int code;
-	int level;	      /* LOG: enum log_level */
-	char rule[WORD_SIZE]; /* LOG, JOURNAL: rule id */
-	union {		      /* by type; of the others nothing is set */
+	int level;		   /* LOG: enum log_level */
+	char rule[WORD_SIZE];	   /* LOG, JOURNAL: rule id */
+	union {			   /* by type; of the others nothing is set */
 		struct ha_dcs dcs; /* DCS */
 		struct ha_job job; /* JOB, RECOVERY_DIFF, DIVERGENCE */
 		struct msg_request_reply reply; /* REPLY */
@@ -418,8 +418,9 @@ struct ha *ha_new(const struct ha_config *);
 void ha_free(struct ha *);
 /*
  * Feed one event.  Never blocks, never fails.  All pointers in the event are
- * copied, shared (the view) or used up before it returns.  now: CLOCK_BOOTTIME ns, must not go
- * back; wall_us: wall clock.  *out lists the effects to carry out in order.
+ * copied, shared (the view) or used up before it returns.  now: CLOCK_BOOTTIME
+ * ns, must not go back; wall_us: wall clock.  *out lists the effects to carry
+ * out in order.
  */
 void ha_event(struct ha *, const struct ha_ev *, int64_t now, int64_t wall_us,
     struct ha_effects *out);

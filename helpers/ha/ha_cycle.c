@@ -444,8 +444,7 @@ follow_lock_owner(struct ha *h)
 		(void)snprintf(msg, sizeof(msg),
 		    "no action. I am (%s), a secondary, and following a "
 		    "%sleader (%s)",
-		    h->conf.name, standby ? "standby " : "",
-		    h->s.view->leader);
+		    h->conf.name, standby ? "standby " : "", h->s.view->leader);
 	if (standby)
 		return follow(h, "replica.standby-cluster.demote",
 		    "cannot be a real primary in a standby cluster",
@@ -502,7 +501,7 @@ static void
 schedule(struct ha *h)
 {
 	struct state *s = &h->s;
-	int64_t at, left;
+	int64_t at;
 
 	s->next_run += loop_ns(h);
 	if (s->next_run <= h->p.now) {
@@ -510,12 +509,10 @@ schedule(struct ha *h)
 		    "Loop time exceeded, rescheduling immediately.");
 		s->next_run = h->p.now + NS_PER_MS;
 	}
+	/* a cycle before its time does not make the gap after it longer */
+	if (s->next_run > h->p.now + loop_ns(h))
+		s->next_run = h->p.now + loop_ns(h);
 	at = s->next_run;
-	left = s->backoff_start == 0 ?
-	    0 :
-	    s->backoff_start + s->opt.race_backoff * NS_PER_SEC - h->p.now;
-	if (!busy(h) && unlocked(h) && left > 0 && h->p.now + left < at)
-		at = h->p.now + left;
 	if (s->earlier != 0 && s->earlier < at)
 		at = s->earlier;
 	s->earlier = 0;

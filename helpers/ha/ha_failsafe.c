@@ -371,3 +371,41 @@ failsafe_check(struct ha *h, bool *yes)
 	failsafe_agreed(h, begun, ev);
 	return RC_OK;
 }
+
+/* ---- a node whose daemon has just started ---- */
+
+/*
+ * The record is in memory.  A node that was restarted after it had told a
+ * primary to go on knows nothing of that, and once the leader key has run out
+ * would take it while the other one writes.  Until such a promise would be
+ * over it takes the key only if all that failsafe mode counts on can be asked
+ * and none is primary.
+ */
+enum rc
+failsafe_rival(struct ha *h, bool *possible)
+{
+	struct view_failsafe others[MAX_MEMBERS];
+	const struct view *v = h->s.view;
+	const struct peer_status *answers;
+	uint32_t i, n = 0, count;
+
+	*possible = false;
+	if (!h->s.opt.failsafe || h->s.opt.pause || !v->failsafe_object ||
+	    h->p.now - h->s.attached_at >= ttl_ns(h))
+		return RC_OK;
+	for (i = 0; i < v->nfailsafe && n < MAX_MEMBERS; i++)
+		if (!is_me(h, v->failsafe[i].name))
+			others[n++] = v->failsafe[i];
+	if (n == 0)
+		return RC_OK;
+	TRY(ask_peers(h, others, n, &answers, &count));
+	*possible = h->p.poll_failed || count < n;
+	for (i = 0; i < count; i++)
+		if (!answers[i].reachable || answers[i].runs_as_primary)
+			*possible = true;
+	if (*possible)
+		ha_log(h, LOG_LVL_INFO, "replica.race.failsafe-unknown",
+		    "Not every member of failsafe mode can be asked, and this "
+		    "daemon has not run long enough to know of its agreements");
+	return RC_OK;
+}

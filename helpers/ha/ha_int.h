@@ -170,7 +170,7 @@ struct scheduled_restart {
 struct sync_memory {
 	bool known;
 	uint64_t reference; /* LSN a new standby has to reach */
-	bool warned; /* strict warning shown */
+	bool warned;	    /* strict warning shown */
 	uint32_t nready;
 	char seen[4096];		    /* live SSN last parsed */
 	char ready[MAX_MEMBERS][NAME_SIZE]; /* lower case */
@@ -189,7 +189,8 @@ struct retained { /* dcs.md 2.7 */
  */
 struct state {
 	struct options opt;
-	bool attached;		     /* EV_ATTACHED was seen */
+	bool attached; /* EV_ATTACHED was seen */
+	int64_t attached_at;
 	const struct view *view;     /* last loaded, failsafe-patched */
 	const struct view *old_view; /* last that had a leader */
 	int64_t view_until;
@@ -224,8 +225,9 @@ struct state {
 	uint32_t nretained;
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
-	bool wd_maybe; /* armed by a controller before us? */
-	bool wd_up;    /* the helper is there */
+	bool wd_maybe;	      /* armed by a controller before us? */
+	uint64_t wd_disarmed; /* ids up to here are from before */
+	bool wd_up;	      /* the helper is there */
 	bool dcs_up;
 	/* schedule */
 	int64_t next_run;
@@ -448,6 +450,8 @@ enum rc rewind_step(struct ha *);		 /* spec 6.5 */
 /* ---- ha_race.c ---- */
 
 enum rc race(struct ha *); /* spec 4 */
+/* All that are known, now or before: at most MAX_MEMBERS. */
+uint32_t race_peers(struct ha *, struct view_failsafe *);
 enum rc healthiest(struct ha *, bool lag_check, const struct view_failsafe *,
     uint32_t n, const char *former, bool *yes);
 enum rc failover_possible(
@@ -562,6 +566,7 @@ void failsafe_receive(struct ha *, const struct event *);
 /* True: the event was a POST /failsafe, answered in the middle of a run. */
 bool failsafe_at_once(struct ha *, const struct ha_ev *);
 void failsafe_clear(struct ha *);
+enum rc failsafe_rival(struct ha *, bool *possible);
 
 /* ---- the runs, for ha.c ---- */
 

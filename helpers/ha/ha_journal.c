@@ -5,8 +5,8 @@
  *
  * Reasons are the log lines that carry a rule id, and the answers of peers;
  * effects are what changes something.  Both are gathered while a run goes on;
- * a pass adds what the passes before it have not.  What happened between two cycles (an
- * action went on, a request came) is told with the next one.
+ * a pass adds what the passes before it have not.  What happened between two
+ * cycles (an action went on, a request came) is told with the next one.
  */
 #include <stdarg.h>
 

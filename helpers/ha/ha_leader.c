@@ -108,6 +108,7 @@ watchdog_disarm(struct ha *h, uint32_t reason)
 	h->s.wd_fence_armed = false;
 	h->s.wd_device_running = false;
 	h->s.wd_tried = false;
+	h->s.wd_disarmed = h->s.next_id;
 	fx_new(h, FX_WD_DISARM)->disarm.reason = reason;
 }
 
@@ -335,7 +336,9 @@ lead_standby_cluster(struct ha *h)
 {
 	char msg[NAME_SIZE * 2];
 
-	watchdog_disarm(h, 2);
+	/* a primary keeps its fence until it has stopped */
+	if (!is_primary(h))
+		watchdog_disarm(h, 2);
 	if (h->s.role != ROLE_STANDBY_LEADER)
 		return follow(h, "standby-leader.demote",
 		    "cannot be a real primary in standby cluster",

@@ -190,6 +190,13 @@ race_candidate(struct ha *h, int *answer)
 	if (m == NULL)
 		return RC_OK;
 	TRY(poll_candidate(h, m, &why));
+	/*
+	 * It would not take over itself (11.1 row 8): nobody may wait for it,
+	 * or nobody ever leads.
+	 */
+	if (why == NULL && v->failover_leader[0] != '\0' && sync_active(h) &&
+	    !sync_listed(h, m->name))
+		why = "not a synchronous standby";
 	if (why != NULL) {
 		ha_log(h, LOG_LVL_WARNING, "manual.candidate-unfit",
 		    "%s: member %s is %s", action, m->name, why);
@@ -206,21 +213,18 @@ race_others(struct ha *h, int *answer)
 {
 	struct view_failsafe peers[MAX_MEMBERS];
 	const struct view *v = h->s.view;
-	uint32_t i, n = 0;
+	uint32_t i, n, kept = 0;
 	bool yes;
 
-	for (i = 0; i < v->nmembers && n < MAX_MEMBERS; i++) {
-		const struct view_member *m = &v->members[i];
-
-		if (strcmp(m->name, v->failover_leader) == 0 ||
-		    (sync_active(h) && !sync_listed(h, m->name)))
-			continue;
-		memset(&peers[n], 0, sizeof(peers[n]));
-		(void)text_set(peers[n].name, sizeof(peers[n].name), m->name);
-		(void)text_set(
-		    peers[n].api_url, sizeof(peers[n].api_url), m->api_url);
-		n++;
-	}
+	/*
+	 * Also those whose member keys are gone: after an outage of the store
+	 * one of them may run as a primary (failsafe mode).
+	 */
+	n = race_peers(h, peers);
+	for (i = 0; i < n; i++)
+		if (strcmp(peers[i].name, v->failover_leader) != 0)
+			peers[kept++] = peers[i];
+	n = kept;
 	TRY(healthiest(h, false, peers, n, NULL, &yes));
 	*answer = yes;
 	return RC_OK;

@@ -73,8 +73,7 @@ copy_failsafe(struct failsafe_record *to, const struct failsafe_record *from)
 }
 
 static void
-copy_restart(
-    struct scheduled_restart *to, const struct scheduled_restart *from)
+copy_restart(struct scheduled_restart *to, const struct scheduled_restart *from)
 {
 	if (to->set || from->set)
 		*to = *from;

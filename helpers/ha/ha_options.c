@@ -163,8 +163,7 @@ options_of(struct ha *h, const struct view *v)
 	if (h->read_view == v)
 		return &h->read_options;
 	if (h->read_doc == NULL ||
-	    (h->read_doc != v->config &&
-		!tree_equal(h->read_doc, v->config))) {
+	    (h->read_doc != v->config && !tree_equal(h->read_doc, v->config))) {
 		options_read(v->config, &h->read_options);
 		tree_free(h->read_doc);
 		h->read_doc = tree_share(v->config);

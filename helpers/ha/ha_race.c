@@ -121,7 +121,7 @@ struct comparison {
  * back the others too, nobody could ever lead.
  */
 static bool
-outdated_peer(struct ha *h, const struct peer_status *p)
+outdated_peer(struct ha *h, const struct peer_status *p, const char *what)
 {
 	const struct view *v = h->s.view;
 
@@ -130,9 +130,9 @@ outdated_peer(struct ha *h, const struct peer_status *p)
 		return false;
 	ha_log(h, LOG_LVL_INFO, "replica.race.peer-timeline",
 	    "Ignoring %s "
-	    "being ahead of us: its timeline %u is behind last known cluster "
+	    "%s: its timeline %u is behind last known cluster "
 	    "timeline %u",
-	    p->name, p->timeline, v->timeline);
+	    p->name, what, p->timeline, v->timeline);
 	return true;
 }
 
@@ -141,7 +141,7 @@ outdated_peer(struct ha *h, const struct peer_status *p)
  * there when the last leader led, so what it has more is not of that term.
  */
 static bool
-excluded_peer(struct ha *h, const struct peer_status *p)
+excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
 {
 	const struct view *v = h->s.view;
 	uint32_t i;
@@ -153,8 +153,8 @@ excluded_peer(struct ha *h, const struct peer_status *p)
 			return false;
 	ha_log(h, LOG_LVL_INFO, "replica.race.peer-failsafe",
 	    "Ignoring %s "
-	    "being ahead of us: it is not a member of failsafe mode",
-	    p->name);
+	    "%s: it is not a member of failsafe mode",
+	    p->name, what);
 	return true;
 }
 
@@ -172,8 +172,10 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 		    "Primary (%s) is still alive", p->name);
 		return false;
 	}
+	/* who may not lead itself holds nobody back */
 	if (p->position > c->position &&
-	    (outdated_peer(h, p) || excluded_peer(h, p)))
+	    (outdated_peer(h, p, "being ahead of us") ||
+		excluded_peer(h, p, "being ahead of us")))
 		return true;
 	if (p->position > c->position && !BROKEN(h, PEER_AHEAD)) {
 		c->ahead++;
@@ -194,7 +196,9 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 			    "Ignoring former leader %s having priority %d "
 			    "higher than this nodes %d priority",
 			    p->name, priority, c->priority);
-		else if (!c->quorum || sync_listed(h, p->name)) {
+		else if ((!c->quorum || sync_listed(h, p->name)) &&
+		    !outdated_peer(h, p, "having higher priority") &&
+		    !excluded_peer(h, p, "having higher priority")) {
 			ha_log(h, LOG_LVL_INFO, "replica.race.priority",
 			    "%s has equally tolerable WAL position and "
 			    "priority %d, while this node has priority %d",
@@ -293,7 +297,7 @@ add_members(struct view_failsafe *peers, uint32_t *n, const struct view *v)
 		add_peer(peers, n, v->members[i].name, v->members[i].api_url);
 }
 
-static uint32_t
+uint32_t
 race_peers(struct ha *h, struct view_failsafe *peers)
 {
 	const struct view *v = h->s.view;
@@ -398,6 +402,7 @@ healthy_standby(struct ha *h, bool *yes)
 static enum rc
 healthy_enough(struct ha *h, bool *yes)
 {
+	bool rival;
 	int answer;
 
 	*yes = false;
@@ -423,7 +428,12 @@ healthy_enough(struct ha *h, bool *yes)
 	}
 	if (!h->p.pg.query_ok) /* position unknown: nothing to compare */
 		return RC_PG;
-	return healthy_standby(h, yes);
+	TRY(healthy_standby(h, yes));
+	if (!*yes)
+		return RC_OK;
+	TRY(failsafe_rival(h, &rival));
+	*yes = !rival;
+	return RC_OK;
 }
 
 /* ---- failover possible? (11.6) ---- */
@@ -542,10 +552,13 @@ static enum rc
 backoff(struct ha *h)
 {
 	const struct options *o = &h->s.opt;
-	int64_t left;
+	int64_t left, until;
 
 	if (o->pause || o->standby_cluster || o->race_backoff <= 0 ||
 	    h->s.view->failover_member[0] != '\0' || h->s.prev_wal == 0)
+		return RC_OK;
+	/* it is the one that others wait for, and its keeper will not */
+	if (h->s.wd_fence_armed && is_primary(h))
 		return RC_OK;
 	if (h->s.backoff_start == 0)
 		h->s.backoff_start = h->p.now;
@@ -554,6 +567,11 @@ backoff(struct ha *h)
 		own_position(h) > h->s.prev_wal) &&
 	    left <= o->race_backoff * NS_PER_SEC - loop_ns(h))
 		return RC_OK;
+	/* look again at the moment at which the answer may be another */
+	until = h->s.backoff_start + loop_ns(h);
+	if (until <= h->p.now)
+		until = h->p.now + left;
+	h->s.earlier = until;
 	return say(h, "replica.race.backoff",
 	    "My (%s) wal position moved "
 	    "since last heart beat loop, %lld seconds until leader race",

@@ -260,6 +260,30 @@ startup_check(struct ha *h)
 
 /* ---- a long action is running (8.6) ---- */
 
+/*
+ * A pause that began and ended while pre_promote runs has disarmed the
+ * keeper: no promotion without it (23.1, 13).
+ */
+static enum rc
+busy_promote_armed(struct ha *h)
+{
+	bool ok;
+
+	if (h->s.action.kind != ACTION_PROMOTE ||
+	    h->s.action.pre_promote_done || h->s.opt.pause)
+		return RC_OK;
+	TRY(watchdog_activate(h, &ok));
+	if (ok)
+		return RC_OK;
+	TRY(action_cancel(h, NS_PER_SEC));
+	if (h->s.role == ROLE_PROMOTED || h->s.role == ROLE_PRIMARY)
+		TRY(demote(h, DEMOTE_IMMEDIATE));
+	else
+		TRY(lock_release(h, 0));
+	return say(h, "leader.watchdog.release",
+	    "Not promoting self because watchdog could not be activated");
+}
+
 /* Rows 1, 2 */
 static enum rc
 busy_with_lock(struct ha *h)
@@ -292,6 +316,7 @@ busy_with_lock(struct ha *h)
 		}
 	}
 	demote_look(h);
+	TRY(busy_promote_armed(h));
 	return say(h, "busy.lock-updated", "updated leader lock during %s",
 	    h->s.action.name);
 }

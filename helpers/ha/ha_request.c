@@ -39,6 +39,12 @@ restart_obstacle(const struct ha *h, const struct msg_request *r)
 		why = "postgres version mismatch";
 	if (r->restart_pending && !pg->pending_restart)
 		why = "pending restart flag is not set";
+	/*
+	 * What is down and without recovery files would come up as a primary,
+	 * lock or not (23.1, 5): that start is recovery's business.
+	 */
+	if (!pg->running && !pg->has_recovery_files && !h->s.opt.pause)
+		why = "PostgreSQL is not running";
 	return why;
 }
 

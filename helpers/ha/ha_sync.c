@@ -140,8 +140,11 @@ sync_off(struct ha *h)
 	enum outcome outcome;
 	struct ha_fx *fx;
 
+	/* the answer to the deletion may have been lost */
 	if (v->sync_leader[0] == '\0')
-		return RC_OK;
+		return h->p.pg.query_ok && h->p.pg.ssn[0] != '\0' ?
+		    unset_ssn(h) :
+		    RC_OK;
 	fx = dcs_new(h, OP_DELETE_SYNC);
 	fx->dcs.u.token.token = v->sync_token;
 	fx->dcs.u.token.with_token = 1;

@@ -1,6 +1,7 @@
 /*
- * check.c: what must hold (spec/ha.md 23): after every event, at a
- * promotion, and when the faults are over.
+ * check.c: what must hold (spec/ha.md 23): after every event, when the key
+ * is taken, at a promotion, for the fence.  More about synchronous mode and
+ * single effects is in check_rules.c, about health in health.c.
  */
 #include <stdlib.h>
 
@@ -26,6 +27,9 @@ check_step(struct world *w)
 		const struct node *n = &w->node[i];
 
 		if (!pg_writable(n) || n->bootstraps)
+			continue;
+		/* in pause it is people's business (23.1, 1) */
+		if (n->paused_until > w->now)
 			continue;
 		writable++;
 		if (n->robbed_until > w->now) {
@@ -63,6 +67,13 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 	if (!linked(w, n->i, p->i) || !linked(w, p->i, n->i))
 		return false;
 	if (w->check_timeline && pg_tli(&p->pg) < pg_tli(&n->pg))
+		return false;
+	/* it is not asked, or does not count */
+	if (p->tags.nofailover || !keeper_healthy(p))
+		return false;
+	if (w->synced && !sync_listed_in(w, p))
+		return false;
+	if (strcmp(w->store.failover_leader, p->name) == 0)
 		return false;
 	/* the former leader's surplus was never acknowledged (spec 11.2) */
 	if (w->synced && strcmp(p->name, w->store.sync_leader) == 0)
@@ -117,8 +128,16 @@ check_fence(struct node *n)
 {
 	struct world *w = n->w;
 
-	if (n->h == NULL || !process_ok(n, PROC_POSTGRES) || n->pg.hung ||
-	    n->slow_stop || n->pg.run != PG_UP || !n->pg.primary ||
+	if (n->h != NULL && ha_paused(n->h) && n->pg.primary &&
+	    w->paused_at < w->now - (w->ttl + 30) * SEC &&
+	    n->well_since < w->now - (w->ttl + 30) * SEC &&
+	    n->keeper.since < w->now - (w->ttl + 30) * SEC)
+		violate(w, "%s is fenced in pause", n->name);
+	/* resumed a moment ago: the lease may be over already */
+	if (n->h == NULL || n->paused_until > w->now || !n->sysid_known)
+		return;
+	if (!process_ok(n, PROC_POSTGRES) || n->pg.hung || n->slow_stop ||
+	    n->pg.run != PG_UP || !n->pg.primary ||
 	    n->well_since > w->now - 2 * w->ttl * SEC ||
 	    n->pg.up_since > w->now - w->ttl * SEC)
 		return;
@@ -139,12 +158,19 @@ check_acquired(struct world *w, struct node *n)
 
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
-	check_peers(w, n);
+	w->named = -1;
+	if (strcmp(w->store.failover_member, n->name) == 0) {
+		if (w->store.failover_leader[0] == '\0' || !w->synced)
+			w->named = n->i;
+	} else
+		check_peers(w, n);
+	check_fit(n);
 	(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)n->pg.sysid);
 	if (n->pg.data && strlen(w->store.initialize) >= 10 &&
 	    strcmp(id, w->store.initialize) != 0)
 		violate(w, "%s leads with another cluster's data", n->name);
-	if (w->check_timeline && w->store.nhistory > 0 &&
+	if (w->check_timeline && w->store.nhistory > 0 && n->pg.run == PG_UP &&
+	    strcmp(w->store.failover_member, n->name) != 0 &&
 	    pg_tli(&n->pg) <
 		w->store.history[w->store.nhistory - 1].timeline + 1)
 		violate(w,
@@ -165,7 +191,13 @@ check_promotion(struct world *w, struct node *n)
 	uint64_t bound = (uint64_t)(w->maximum_lag + w->rate * (w->ttl + 5));
 	uint64_t lost;
 
-	if (w->acked.n == 0)
+	/* by order of people, who know what they lose (12.3) */
+	if (w->given == n->i || w->named == n->i) {
+		w->given = w->named = -1;
+		w->acked.n = 0;
+	}
+	if (w->acked.n == 0 || w->wiped || w->paused ||
+	    n->paused_until > w->now || w->standby || pg_foreign(n))
 		return;
 	lost = w->acked.end > common ? w->acked.end - common : 0;
 	if (w->synced && lost > 0 && w->acked.end > w->acked_before) {
@@ -183,52 +215,4 @@ check_promotion(struct world *w, struct node *n)
 		    "acknowledged; %llu may be",
 		    n->name, (unsigned long long)lost,
 		    (unsigned long long)bound);
-}
-
-/* ---- when the faults are over ---- */
-
-static int
-primary(const struct world *w)
-{
-	int i;
-
-	for (i = 0; i < w->nnodes; i++)
-		if (pg_writable(&w->node[i]))
-			return i;
-	return -1;
-}
-
-static void
-check_followers(struct world *w, int leader)
-{
-	int i;
-
-	for (i = 0; i < w->nnodes; i++) {
-		const struct node *n = &w->node[i];
-
-		if (i == leader || pg_foreign(n))
-			continue;
-		if (n->pg.run != PG_UP || n->pg.primary || !n->pg.streaming ||
-		    n->pg.follow != leader)
-			violate(w,
-			    "%s does not stream from %s (%s, follows "
-			    "%d, state %s)",
-			    n->name, w->node[leader].name,
-			    n->pg.run == PG_UP ? "up" : "not up",
-			    n->pg.follow + 1, pg_state_name(n->state));
-	}
-}
-
-/* Called every second of a quiet phase. */
-void
-check_quiet(struct world *w)
-{
-	int64_t quiet = w->now - w->quiet_since;
-	int leader = primary(w);
-
-	if (leader < 0 && quiet > (w->ttl + 90) * SEC)
-		violate(w, "no primary for %lld s of health",
-		    (long long)(quiet / SEC));
-	if (leader >= 0 && quiet > (w->ttl + 200) * SEC)
-		check_followers(w, leader);
 }

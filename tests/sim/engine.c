@@ -174,6 +174,8 @@ process_resume(struct node *n, enum proc proc)
 	p->hung = false;
 	if (proc == PROC_POSTGRES)
 		n->well_since = n->w->now;
+	if (proc == PROC_WATCHDOG)
+		n->keeper.since = n->w->now;
 	p->nheld = 0;
 	for (i = 0; i < count; i++) {
 		struct ev *e = push(n->w, n->w->now);
@@ -231,6 +233,9 @@ linked(const struct world *w, int from, int to)
 
 	if (from == to)
 		return true;
+	if (from == REMOTE || to == REMOTE)
+		return from == REMOTE ? w->node[to].machine_up :
+					w->node[from].machine_up;
 	if (from != STORE && !w->node[from].machine_up)
 		return false;
 	if (to != STORE && !w->node[to].machine_up)
@@ -256,5 +261,5 @@ true_time(const struct node *n, int64_t local)
 int64_t
 wall_time(const struct node *n)
 {
-	return INT64_C(1700000000000000) + local_time(n) / 1000 + n->wall_step;
+	return WALL + (local_time(n) - n->offset) / 1000 + n->wall_step;
 }

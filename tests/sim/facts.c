@@ -12,6 +12,10 @@ standby_facts(struct node *n, struct ha_pg *p)
 	p->wal_position = p->replay_lsn = pg->wal.end;
 	p->receive_lsn = pg->follow >= 0 ? pg->wal.end : 0;
 	p->receiver_streaming = pg->streaming;
+	p->replay_paused = pg->replay_paused;
+	if (n->slots_wanted && pg->streaming)
+		(void)text_set(
+		    p->slots_to_copy, sizeof(p->slots_to_copy), "['logical']");
 	if (pg->streaming)
 		(void)text_set(p->replication_state,
 		    sizeof(p->replication_state), "streaming");
@@ -25,14 +29,24 @@ facts_status(struct node *n, struct ha_pg *p)
 	p->running = pg_running(n);
 	p->state = n->state;
 	p->state_since = n->state_since;
-	p->datadir = pg->data ? DATADIR_OK : DATADIR_EMPTY;
+	p->datadir = n->unreadable ? DATADIR_UNREADABLE :
+	    pg->data		   ? DATADIR_OK :
+				     DATADIR_EMPTY;
 	p->isready = pg->run == PG_DOWN ? ISREADY_NO_RESPONSE :
 	    pg->run == PG_UP		? ISREADY_ACCEPTING :
 					  ISREADY_REJECTING;
 	p->has_recovery_files = pg->standby_files;
 	p->pg_rewind_possible = n->w->use_rewind;
 	p->server_version = n->w->pg_version;
-	if (pg->data)
+	p->has_backup_label = pg->backup_label;
+	p->archiving = n->w->archiving;
+	if (n->w->operators && pg->run != PG_DOWN)
+		(void)snprintf(p->postmaster_start_time,
+		    sizeof(p->postmaster_start_time), "%u", pg->gen);
+	/* read once, as the controller does */
+	if (pg->data && !n->no_sysid)
+		n->sysid_known = true;
+	if (pg->data && n->sysid_known)
 		(void)snprintf(p->sysid, sizeof(p->sysid), "%llu",
 		    (unsigned long long)pg->sysid);
 	if (pg->run != PG_UP || pg->hung) {
@@ -47,8 +61,7 @@ facts_status(struct node *n, struct ha_pg *p)
 	}
 	p->timeline = pg_tli(pg);
 	p->wal_position = pg->wal.end;
-	if (n->w->sync != 0)
-		sync_facts(n, p);
+	sync_facts(n, p);
 }
 
 void
@@ -114,7 +127,7 @@ facts_divergence(struct node *n, int other, struct ha_divergence *d)
 	if (other < 0 || !linked(n->w, n->i, other) ||
 	    !linked(n->w, other, n->i))
 		return;
-	q = &n->w->node[other].pg;
+	q = &pg_place(n->w, other)->pg;
 	if (q->run != PG_UP || q->hung)
 		return;
 	d->leader_reachable = true;

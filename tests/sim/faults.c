@@ -19,6 +19,17 @@ enum fault_kind {
 	NODE_FREEZE,
 	NODE_LOSS,
 	TERMINATE,
+	DISK_FULL,
+	PRE_PROMOTE_FAILS,
+	DEVICE_FAILS,
+	DATA_UNREADABLE,
+	SYSID_UNREADABLE,
+	DATA_LOST,
+	REPLAY_PAUSED,
+	SLOTS_MISSING,
+	RESTART,
+	RESTART_SCHEDULED,
+	REINITIALIZE,
 	STORE_DOWN,
 	PARTITION_STORE,
 	PARTITION_NODES,
@@ -31,6 +42,16 @@ enum fault_kind {
 	REPLICATION_STALL,
 	CLOCK_STEP,
 	SWITCHOVER,
+	SWITCHOVER_SCHEDULED,
+	FAILOVER,
+	READ_ONLY,
+	ANSWERS_LOST,
+	STORE_WIPED,
+	PAUSE,
+	HAND_PROMOTION,
+	NEW_SYSID,
+	DEMOTE_CLUSTER,
+	SYNC_CHANGE,
 	KEY_DELETED,
 	LAGGARD,
 	OUTRUN,
@@ -41,11 +62,17 @@ static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
 	"postgres hangs", "controller crash", "controller hangs", "dcs crash",
 	"dcs hangs", "rest hangs", "keeper crash", "keeper hangs",
 	"master crash", "manager hangs", "machine freezes", "node loss",
-	"SIGTERM", "store down", "partition from the store",
-	"partition between nodes", "isolation", "slow store", "lost messages",
-	"slow shutdown", "slow start", "jobs fail", "replication stalls",
-	"wall clock steps", "switchover", "leader key deleted", "laggard",
-	"outrun" };
+	"SIGTERM", "disk full", "pre_promote fails", "watchdog device fails",
+	"data unreadable", "system identifier unreadable", "data lost",
+	"replay paused", "logical slots missing", "restart",
+	"scheduled restart", "reinitialize", "store down",
+	"partition from the store", "partition between nodes", "isolation",
+	"slow store", "lost messages", "slow shutdown", "slow start",
+	"jobs fail", "replication stalls", "wall clock steps", "switchover",
+	"scheduled switchover", "failover", "store read-only", "answers lost",
+	"store wiped", "pause", "promotion by hand", "initdb in pause",
+	"cluster demoted", "synchronous mode changed", "leader key deleted",
+	"laggard", "outrun" };
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)
@@ -163,9 +190,10 @@ crash_master(struct node *n)
 static void
 hang(struct node *n, enum proc proc, bool on)
 {
-	if (on && n->proc[proc].up)
+	if (on && n->proc[proc].up) {
 		n->proc[proc].hung = true;
-	else if (!on)
+		node_stays_paused(n);
+	} else if (!on)
 		process_resume(n, proc);
 }
 
@@ -204,19 +232,33 @@ terminate(struct node *n)
 	node_feed(n, &ev);
 }
 
-static void
-switchover(struct world *w)
-{
-	struct store *s = &w->store;
-	int owner = store_leader(w);
+/* ---- data ---- */
 
-	if (owner < 0)
+static void
+lose_data(struct node *n)
+{
+	pg_kill(n);
+	n->pg.data = false;
+	n->pg.wal.n = 0;
+	n->pg.wal.end = 0;
+	n->bootstraps = false;
+}
+
+/* People may only do this where the manager keeps still. */
+static void
+new_sysid(struct node *n)
+{
+	if (!n->w->paused || n->pg.run != PG_DOWN || n->job.on ||
+	    n->w->nnodes < 4 || n->i < 3)
 		return;
-	s->has_failover = true;
-	(void)text_set(s->failover_leader, NAME_SIZE, w->node[owner].name);
-	s->failover_member[0] = '\0';
-	s->failover_revision = ++s->revision;
-	store_wake(w, WAKE_OTHER);
+	pg_new_sysid(n);
+}
+
+static void
+end_new_sysid(struct node *n)
+{
+	if (pg_foreign(n))
+		lose_data(n);
 }
 
 /* ---- stories: several steps that chance would seldom put together ---- */
@@ -293,6 +335,10 @@ delete_key(struct world *w)
 	w->node[owner].robbed_until = w->store.leader_expires;
 	w->store.leader =
 	    chance(w, 50) ? -1 : (int)rnd_range(w, 0, w->nnodes - 1);
+	/* whoever was given it leads, with what it has */
+	if (w->store.leader >= 0)
+		w->acked.n = 0;
+	w->given = w->store.leader;
 	w->store.revision++;
 	store_wake(w, WAKE_LEADER);
 }
@@ -379,7 +425,74 @@ begin(struct world *w, struct fault *f)
 		n->wall_step += rnd_range(w, -600, 600) * 1000000;
 		break;
 	case SWITCHOVER:
-		switchover(w);
+		operator_switchover(w, false);
+		break;
+	case SWITCHOVER_SCHEDULED:
+		operator_switchover(w, true);
+		break;
+	case FAILOVER:
+		operator_failover(w);
+		break;
+	case DISK_FULL:
+		n->disk_full = true;
+		if (pg_writable(n) && chance(w, 50))
+			pg_kill(n);
+		break;
+	case PRE_PROMOTE_FAILS:
+		n->pre_promote_fails = true;
+		break;
+	case DEVICE_FAILS:
+		n->device_bad = true;
+		keeper_tell(n);
+		break;
+	case DATA_UNREADABLE:
+		n->unreadable = true;
+		break;
+	case SYSID_UNREADABLE:
+		n->no_sysid = true;
+		break;
+	case DATA_LOST:
+		lose_data(n);
+		break;
+	case REPLAY_PAUSED:
+		n->pg.replay_paused = n->pg.run == PG_UP && !n->pg.primary &&
+		    w->pg_version >= 140000;
+		break;
+	case SLOTS_MISSING:
+		n->slots_wanted = true;
+		break;
+	case RESTART:
+		operator_restart(n, false);
+		break;
+	case RESTART_SCHEDULED:
+		operator_restart(n, true);
+		break;
+	case REINITIALIZE:
+		operator_reinitialize(n);
+		break;
+	case READ_ONLY:
+		w->store.read_only = true;
+		break;
+	case ANSWERS_LOST:
+		w->answer_loss = (int)rnd_range(w, 20, 90);
+		break;
+	case STORE_WIPED:
+		store_wipe(w);
+		break;
+	case PAUSE:
+		operator_pause(w, true);
+		break;
+	case HAND_PROMOTION:
+		operator_promotes(n);
+		break;
+	case NEW_SYSID:
+		new_sysid(n);
+		break;
+	case DEMOTE_CLUSTER:
+		operator_standby(w, !w->standby);
+		break;
+	case SYNC_CHANGE:
+		operator_sync(w, (int)rnd_range(w, 0, 2));
 		break;
 	case KEY_DELETED:
 		delete_key(w);
@@ -451,6 +564,37 @@ finish(struct world *w, struct fault *f)
 	case REPLICATION_STALL:
 		n->repl_stall = false;
 		break;
+	case DISK_FULL:
+		n->disk_full = false;
+		break;
+	case PRE_PROMOTE_FAILS:
+		n->pre_promote_fails = false;
+		break;
+	case DEVICE_FAILS:
+		n->device_bad = n->device.given_up = false;
+		keeper_tell(n);
+		break;
+	case DATA_UNREADABLE:
+		n->unreadable = false;
+		break;
+	case SYSID_UNREADABLE:
+		n->no_sysid = false;
+		break;
+	case SLOTS_MISSING:
+		n->slots_wanted = false;
+		break;
+	case READ_ONLY:
+		w->store.read_only = false;
+		break;
+	case ANSWERS_LOST:
+		w->answer_loss = 0;
+		break;
+	case PAUSE:
+		operator_pause(w, false);
+		break;
+	case NEW_SYSID:
+		end_new_sysid(n);
+		break;
 	case LAGGARD:
 	case OUTRUN:
 		finish_story(w);
@@ -479,6 +623,72 @@ needs_keeper(int kind)
 	    kind == NODE_FREEZE || kind == TERMINATE;
 }
 
+/* Does this seed have what the fault belongs to? */
+static bool
+applies(const struct world *w, int kind)
+{
+	switch ((enum fault_kind)kind) {
+	case RESTART:
+	case RESTART_SCHEDULED:
+	case REINITIALIZE:
+	case SWITCHOVER_SCHEDULED:
+	case FAILOVER:
+	case PAUSE:
+	case HAND_PROMOTION:
+	case NEW_SYSID:
+		return w->operators;
+	case DEMOTE_CLUSTER:
+		return w->standby_seed;
+	case SYNC_CHANGE:
+		return w->toggles;
+	case PRE_PROMOTE_FAILS:
+		return w->pre_promote;
+	case DEVICE_FAILS:
+		return w->watchdog != WATCHDOG_OFF;
+	case SLOTS_MISSING:
+		return w->logical_slots;
+	case KEY_DELETED:
+		/* two primaries for a moment can lose what was acknowledged */
+		return w->sync == 0 && !w->toggles;
+	default:
+		return true;
+	}
+}
+
+/*
+ * A node without data, or with other data, and a store without keys: that is
+ * a new cluster, and no manager could know better.  So a phase of trouble has
+ * one kind of these, and no more than one data directory goes.
+ */
+static bool
+disaster(struct world *w, int kind)
+{
+	bool data =
+	    kind == DATA_LOST || kind == NEW_SYSID || kind == REINITIALIZE;
+	int i, left = 0;
+
+	if ((data && w->wiped_now) ||
+	    (kind == STORE_WIPED && (w->data_lost || w->data_hurt)) ||
+	    (kind == DATA_LOST && w->data_lost))
+		return false;
+	for (i = 0; kind == STORE_WIPED && i < w->nnodes; i++)
+		if (!w->node[i].pg.data || pg_foreign(&w->node[i]))
+			return false;
+	/* somebody has to be able to lead, if only by order */
+	for (i = 0; i < w->nnodes; i++)
+		left += w->node[i].pg.data && !pg_foreign(&w->node[i]) &&
+		    !w->node[i].tags.nofailover && !w->node[i].job.on;
+	if (data && left < 2)
+		return false;
+	if (kind == STORE_WIPED)
+		w->wiped_now = true;
+	if (data)
+		w->data_hurt = true;
+	if (kind == DATA_LOST)
+		w->data_lost = true;
+	return true;
+}
+
 static bool
 is_story(int kind)
 {
@@ -502,8 +712,10 @@ allowed(const struct world *w, const struct fault *f)
 			return false;
 		if (g->n != f->n)
 			continue;
-		if ((hurts_keeper(g->kind) && needs_keeper(f->kind)) ||
-		    (needs_keeper(g->kind) && hurts_keeper(f->kind)))
+		/* a required device survives that */
+		if (w->watchdog != WATCHDOG_REQUIRED &&
+		    ((hurts_keeper(g->kind) && needs_keeper(f->kind)) ||
+			(needs_keeper(g->kind) && hurts_keeper(f->kind))))
 			return false;
 		/* a frozen process has one cause only */
 		if (needs_keeper(g->kind) && needs_keeper(f->kind))
@@ -562,15 +774,19 @@ on_begin(struct world *w, struct ev *e)
 		if (f.other == f.n->i)
 			return;
 	}
-	/* two primaries for a moment can lose what was acknowledged */
-	if (f.kind == KEY_DELETED && w->sync != 0)
+	if (!applies(w, f.kind))
+		return;
+	if (!disaster(w, f.kind))
 		return;
 	if (is_story(f.kind)) {
 		lasts = e->arg - w->now;
 		if (lasts < 2 * w->ttl * SEC)
 			return;
-		while (pg_foreign(f.n) || store_leader(w) == f.n->i)
+		for (i = 0; pg_foreign(f.n) || store_leader(w) == f.n->i; i++) {
+			if (i == 50)
+				return;
 			f.n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
+		}
 	}
 	for (i = 0; i < MAX_FAULTS; i++)
 		if (!w->faults[i].on)
@@ -579,6 +795,7 @@ on_begin(struct world *w, struct ev *e)
 		return;
 	trace(w, f.n, "== fault: %s for %.1f s (way %d, other %d)",
 	    kind_names[f.kind], (double)lasts / 1e9, f.way, f.other + 1);
+	coverage_fault(w, kind_names[f.kind]);
 	*slot = f;
 	slot->on = true;
 	w->faults_begun++;
@@ -602,6 +819,7 @@ on_quiet_second(struct world *w, struct ev *e)
 {
 	if (!w->quiet || w->now >= e->arg)
 		return;
+	operator_insists(w);
 	check_quiet(w);
 	at(w, w->now + SEC, on_quiet_second, NULL, PROC_COUNT)->arg = e->arg;
 }
@@ -615,6 +833,8 @@ on_quiet(struct world *w, struct ev *e)
 	trace(w, NULL, "== health");
 	w->quiet = true;
 	w->quiet_since = w->now;
+	w->lost_before = w->data_lost;
+	w->data_lost = w->rescued = w->data_hurt = w->wiped_now = false;
 	at(w, w->now + SEC, on_quiet_second, NULL, PROC_COUNT)->arg =
 	    w->now + lasts;
 	at(w, w->now + lasts, on_trouble, NULL, PROC_COUNT);

@@ -91,6 +91,8 @@ takes(struct node *n, int64_t low, int64_t high)
 
 /* ---- starting ---- */
 
+static void spawn(struct node *, bool primary);
+
 static void
 start(struct node *n, bool primary)
 {
@@ -104,6 +106,14 @@ start(struct node *n, bool primary)
 
 		n->pg.follow = s == NULL ? -1 : s->i;
 	}
+	spawn(n, primary);
+}
+
+static void
+spawn(struct node *n, bool primary)
+{
+	struct job *j = &n->job;
+
 	pg_start(n, primary);
 	progress(n, PROGRESS_SPAWNED);
 	j->phase = 100;
@@ -194,6 +204,43 @@ job_follow(struct node *n)
 	}
 }
 
+/* A restart, and the copy of slots, which needs one: as it was before. */
+static void
+job_restart(struct node *n)
+{
+	struct job *j = &n->job;
+
+	switch (j->phase) {
+	case 0:
+		set_state(n,
+		    j->spec.kind == JOB_RESTART ? STATE_RESTARTING :
+						  STATE_STOPPING);
+		if (pg_running(n))
+			pg_stop(n, STOP_FAST);
+		j->phase = 1;
+		again(n, LOOK);
+		return;
+	case 1:
+		if (pg_running(n)) {
+			again(n, LOOK);
+			return;
+		}
+		n->slots_wanted = false;
+		if (j->cancelled || fails(n) || !n->pg.data) {
+			set_state(n,
+			    j->spec.kind == JOB_RESTART ? STATE_RESTART_FAILED :
+							  STATE_START_FAILED);
+			done(n, JOB_FAILED);
+			return;
+		}
+		set_state(n, STATE_STARTING);
+		spawn(n, !n->pg.standby_files);
+		return;
+	default:
+		wait_start(n);
+	}
+}
+
 /* ---- stopping ---- */
 
 static void
@@ -240,39 +287,71 @@ job_stop(struct node *n)
 
 /* ---- promotion ---- */
 
+/* The script, if any, has ended. */
+static void
+promote_begin(struct node *n)
+{
+	struct job *j = &n->job;
+
+	if (j->cancelled) {
+		done(n, JOB_CANCELLED);
+		return;
+	}
+	if (n->pre_promote_fails) {
+		trace(n->w, n, "  pre_promote fails");
+		n->withheld = n->w->now;
+		progress(n, PROGRESS_PRE_PROMOTE_FAILED);
+		done(n, JOB_FAILED);
+		return;
+	}
+	progress(n, PROGRESS_PRE_PROMOTE_OK);
+	if (j->cancelled) {
+		done(n, JOB_CANCELLED);
+		return;
+	}
+	if (n->pg.run != PG_UP || n->pg.hung || fails(n)) {
+		done(n, JOB_FAILED);
+		return;
+	}
+	if (n->pg.primary) {
+		progress(n, PROGRESS_PROMOTED);
+		done(n, JOB_OK);
+		return;
+	}
+	check_order(n);
+	pg_promote(n);
+	n->role = ROLE_PROMOTED;
+	j->began = n->w->now;
+	j->phase = 2;
+	progress(n, PROGRESS_PROMOTED);
+	if (j->on)
+		again(n, LOOK);
+}
+
 static void
 job_promote(struct node *n)
 {
 	struct job *j = &n->job;
 
-	if (j->phase == 0) {
-		j->began = n->w->now;
-		progress(n, PROGRESS_PRE_PROMOTE_OK);
-		if (j->cancelled || n->pg.run != PG_UP || n->pg.hung ||
-		    fails(n)) {
-			done(n, JOB_FAILED);
-			return;
-		}
-		if (n->pg.primary) {
-			progress(n, PROGRESS_PROMOTED);
-			done(n, JOB_OK);
-			return;
-		}
-		pg_promote(n);
-		n->role = ROLE_PROMOTED;
-		j->phase = 1;
-		progress(n, PROGRESS_PROMOTED);
-	} else if (n->pg.run == PG_UP && n->pg.primary) {
+	if (j->phase == 0 && n->w->pre_promote) {
+		takes(n, 50 * MS, 6 * SEC);
+		return;
+	}
+	if (j->phase < 2) {
+		promote_begin(n);
+		return;
+	}
+	if (n->pg.run == PG_UP && n->pg.primary) {
 		n->role = ROLE_PRIMARY;
 		done(n, JOB_OK);
 		return;
-	} else if (j->cancelled || n->pg.run == PG_DOWN ||
+	}
+	if (j->cancelled || n->pg.run == PG_DOWN ||
 	    n->w->now - j->began > n->w->loop_wait * SEC) {
 		done(n, JOB_NOTHING);
 		return;
 	}
-	if (j->on)
-		again(n, LOOK);
+	again(n, LOOK);
 }
 
 /* ---- data directories ---- */
@@ -307,7 +386,7 @@ job_clone(struct node *n)
 
 	if (n->job.phase == 0) {
 		set_state(n, STATE_CREATING_REPLICA);
-		n->pg.data = false;
+		n->pg.data = n->sysid_known = false;
 		takes(n, SEC, 12 * SEC);
 		return;
 	}
@@ -323,6 +402,7 @@ job_clone(struct node *n)
 	n->pg.checkpoint = s->pg.checkpoint;
 	n->pg.checkpoint_tli = s->pg.checkpoint_tli;
 	n->pg.primary = false;
+	n->pg.backup_label = true;
 	n->pg.follow = -1;
 	set_state(n, STATE_STOPPED);
 	done(n, JOB_OK);
@@ -440,6 +520,10 @@ run(struct node *n)
 	case JOB_PROMOTE:
 		job_promote(n);
 		return;
+	case JOB_RESTART:
+	case JOB_COPY_SLOTS:
+		job_restart(n);
+		return;
 	case JOB_REWIND:
 		job_rewind(n);
 		return;
@@ -475,8 +559,10 @@ on_background(struct world *w, struct ev *e)
 	bool fail = (e->arg & BACKGROUND_FAILS) != 0;
 
 	(void)w;
-	if (kind == JOB_ADVANCE_WAL && pg_writable(n))
+	if (kind == JOB_ADVANCE_WAL && pg_writable(n) && !n->disk_full)
 		n->pg.wal.end += 100;
+	if (kind == JOB_RESUME_REPLAY)
+		n->pg.replay_paused = false;
 	if (kind == JOB_CHECKPOINT) {
 		fail = fail || n->pg.run != PG_UP || n->pg.hung;
 		if (!fail) {
@@ -509,10 +595,10 @@ background(struct node *n, const struct ha_fx *fx)
 		trace(w, n, "  synchronous_standby_names = '%s'", fx->job.text);
 		if (!text_set(n->pg.ssn, sizeof(n->pg.ssn), fx->job.text))
 			violate(w, "%s: a very long SSN", n->name);
+		check_sync(w);
 		break;
 	case JOB_CHECKPOINT:
 	case JOB_SYNC_SLOTS:
-	case JOB_COPY_SLOTS:
 	case JOB_RESUME_REPLAY:
 	case JOB_SET_CONFIG:
 	case JOB_SAVE_CACHE:
@@ -569,7 +655,8 @@ job_cancel(struct node *n, uint64_t id)
 	/* programs that it waits for are killed */
 	if (j->spec.kind == JOB_CLONE || j->spec.kind == JOB_REWIND ||
 	    j->spec.kind == JOB_CRASH_RECOVERY ||
-	    j->spec.kind == JOB_BOOTSTRAP) {
+	    j->spec.kind == JOB_BOOTSTRAP ||
+	    (j->spec.kind == JOB_PROMOTE && j->phase < 2)) {
 		j->seq++;
 		again(n, rnd_range(n->w, MS, SEC));
 	}

@@ -8,39 +8,14 @@
 #include "sim.h"
 
 struct options {
-	uint64_t seeds, start;
+	uint64_t seeds, start, progress;
 	double hours;
 	bool replay, prove, verbose, no_faults;
-	enum sim_break broken;
+	enum sim_break broken, focus;
+	struct coverage *coverage;
 };
 
 /* ---- one seed ---- */
-
-static void
-choose(struct world *w, const struct options *o)
-{
-	static const int ttls[] = { 30, 30, 20, 20, 45 };
-	static const int waits[] = { 10, 10, 5, 3, 10 };
-	static const int retries[] = { 10, 5, 5, 8, 15 };
-	int64_t k = rnd_range(w, 0, 4);
-
-	w->nnodes = (int)rnd_range(w, 3, MAX_NODES);
-	w->ttl = ttls[k];
-	w->loop_wait = waits[k];
-	w->retry_timeout = retries[k];
-	w->maximum_lag = chance(w, 50) ? 1048576 : 200000;
-	w->rate = rnd_range(w, 1, 100) * 1000;
-	w->check_timeline = chance(w, 50);
-	w->use_rewind = chance(w, 80);
-	w->failsafe = chance(w, 30);
-	w->sync = chance(w, 50) ? (int)rnd_range(w, 1, 2) : 0;
-	w->sync_strict = chance(w, 30);
-	w->sync_count = (int)rnd_range(w, 1, 2);
-	w->pg_version = chance(w, 80) ? 150004 : 120010;
-	w->primary_start_timeout = chance(w, 70) ? 300 : 0;
-	w->intensity = o->no_faults ? 0 : (int)rnd_range(w, 1, 12);
-	w->end = (int64_t)(o->hours * 3600.0) * SEC;
-}
 
 static void
 on_foreign(struct world *w, struct ev *e)
@@ -57,10 +32,21 @@ begin(struct world *w)
 	int i;
 
 	store_init(w);
+	remote_init(w);
+	w->last_writer = w->former = w->given = w->named = -1;
+	/* some are born as standby clusters */
+	if (w->standby_seed && chance(w, 30)) {
+		w->standby = true;
+		w->standby_since = w->now;
+	}
 	for (i = 0; i < w->nnodes; i++)
 		node_init(w, i);
-	if (chance(w, 15)) {
+	if (!w->standby && chance(w, 15)) {
 		struct node *n = &w->node[w->nnodes - 1];
+
+		/* the only one with data has to be able to lead */
+		n->tags.nofailover = n->tags.nostream = 0;
+		n->tags.failover_priority = 1;
 
 		n->odd = chance(w, 70);
 		pg_new_cluster(n);
@@ -109,8 +95,12 @@ run_seed(struct world *w, const struct options *o, uint64_t seed, bool tracing)
 	w->now = 1000 * SEC;
 	w->tracing = tracing;
 	w->broken = o->broken;
-	choose(w, o);
-	w->end += w->now;
+	w->coverage = o->coverage;
+	choose_options(w);
+	choose_focus(w, o->focus);
+	if (o->no_faults)
+		w->intensity = 0;
+	w->end = w->now + (int64_t)(o->hours * 3600.0) * SEC;
 	trace(w, NULL,
 	    "%d nodes, ttl %d, loop_wait %d, retry_timeout %d, "
 	    "maximum_lag %lld, rate %lld/s, check_timeline %d, rewind %d, "
@@ -138,6 +128,14 @@ report(const struct options *o, struct world *w, uint64_t seed)
 
 /* ---- modes ---- */
 
+static void
+total(uint64_t seeds, double hours, uint64_t violations)
+{
+	printf("%llu seeds, %.1f simulated hours, %llu violations\n",
+	    (unsigned long long)seeds, hours, (unsigned long long)violations);
+	(void)fflush(stdout);
+}
+
 static int
 run_seeds(const struct options *o, struct world *w)
 {
@@ -161,13 +159,17 @@ run_seeds(const struct options *o, struct world *w)
 		faults += w->faults_begun;
 		fences += w->fences;
 		cycles += w->cycles;
+		if (o->progress != 0 && (i + 1) % o->progress == 0) {
+			printf("so far: ");
+			total(i + 1, hours, violations);
+		}
 	}
+	if (o->coverage != NULL)
+		(void)coverage_report(o->coverage);
 	printf("%llu faults, %llu promotions, %llu fences, %llu cycles\n",
 	    (unsigned long long)faults, (unsigned long long)promotions,
 	    (unsigned long long)fences, (unsigned long long)cycles);
-	printf("%llu seeds, %.1f simulated hours, %llu violations\n",
-	    (unsigned long long)o->seeds, hours,
-	    (unsigned long long)violations);
+	total(i, hours, violations);
 	return violations > 0;
 }
 
@@ -177,7 +179,7 @@ run_broken(struct world *w, struct options *o, uint64_t seed, int rule)
 {
 	char what[sizeof(w->violation)];
 
-	o->broken = (enum sim_break)rule;
+	o->broken = o->focus = (enum sim_break)rule;
 	if (!run_seed(w, o, seed, false))
 		return false;
 	memcpy(what, w->violation, sizeof(what));
@@ -215,13 +217,23 @@ prove(struct options *o, struct world *w)
 }
 
 static int
-usage(void)
+usage(FILE *to)
 {
-	fprintf(stderr,
-	    "usage: sim [--seeds N] [--start S] [--hours H] "
-	    "[--replay SEED] [--break RULE] [--prove] [--no-faults] "
-	    "[--quiet]\n");
-	return 2;
+	fprintf(to,
+	    "usage: sim [--seeds N] [--start S] [--hours H] [--progress N]\n"
+	    "           [--coverage] [--no-faults] [--quiet] [--focus RULE]\n"
+	    "           [--replay SEED] [--break RULE] [--prove]\n"
+	    "\n"
+	    "Each seed is a cluster of 3 to 5 nodes that lives for H hours "
+	    "(default 3).\n"
+	    "The last line says how many seeds, how many hours all clusters "
+	    "lived together\n"
+	    "(cluster-hours, not node-hours) and how many broke an "
+	    "invariant.\n"
+	    "--coverage counts the faults injected and the rules taken.\n"
+	    "--break and --prove need sim-break; --focus chooses options as "
+	    "they do.\n");
+	return to == stderr ? 2 : 0;
 }
 
 int
@@ -235,7 +247,11 @@ main(int argc, char **argv)
 		{ "break", required_argument, NULL, 'b' },
 		{ "prove", no_argument, NULL, 'p' },
 		{ "no-faults", no_argument, NULL, 'f' },
-		{ "quiet", no_argument, NULL, 'q' }, { NULL, 0, NULL, 0 } };
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "coverage", no_argument, NULL, 'c' },
+		{ "progress", required_argument, NULL, 'P' },
+		{ "focus", required_argument, NULL, 'F' },
+		{ "help", no_argument, NULL, 'H' }, { NULL, 0, NULL, 0 } };
 	struct options o = { .seeds = 200, .start = 1, .hours = 3 };
 	struct world *w = malloc(sizeof(*w));
 	int c;
@@ -254,16 +270,16 @@ main(int argc, char **argv)
 		case 'h':
 			o.hours = strtod(optarg, NULL);
 			if (!(o.hours > 0 && o.hours <= 10000))
-				return usage();
+				return usage(stderr);
 			break;
 		case 'r':
 			o.start = strtoull(optarg, NULL, 10);
 			o.replay = true;
 			break;
 		case 'b':
-			o.broken = rule_find(optarg);
+			o.broken = o.focus = rule_find(optarg);
 			if (o.broken == BREAK_NONE)
-				return usage();
+				return usage(stderr);
 			break;
 		case 'p':
 			o.prove = true;
@@ -274,13 +290,27 @@ main(int argc, char **argv)
 		case 'q':
 			o.verbose = true;
 			break;
+		case 'c':
+			o.coverage = coverage_new();
+			break;
+		case 'P':
+			o.progress = strtoull(optarg, NULL, 10);
+			break;
+		case 'F':
+			o.focus = rule_find(optarg);
+			if (o.focus == BREAK_NONE)
+				return usage(stderr);
+			break;
+		case 'H':
+			return usage(stdout);
 		default:
-			return usage();
+			return usage(stderr);
 		}
 	if (o.replay)
 		c = run_seed(w, &o, o.start, true);
 	else
 		c = o.prove ? prove(&o, w) : run_seeds(&o, w);
+	free(o.coverage);
 	free(w);
 	return c;
 }

@@ -163,7 +163,8 @@ on_arrival(struct world *w, struct ev *e)
 		ask_close(w, a);
 		return;
 	}
-	if (a->applied && linked(w, STORE, e->n->i) && !lost(w))
+	if (a->applied && linked(w, STORE, e->n->i) && !lost(w) &&
+	    !(w->answer_loss > 0 && chance(w, w->answer_loss)))
 		at_ask(a, w->now + travel(w), on_reply, PROC_DCS);
 }
 
@@ -212,19 +213,25 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		break;
 	case OP_TOUCH:
 		a->touch = d->u.touch;
+		a->nosync = tree_path_bool(d->doc, "tags.nosync", false);
 		break;
 	case OP_SET_FAILOVER:
 		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);
 		memcpy(a->text[1], d->u.failover.member, NAME_SIZE);
+		a->at = strtoll(d->u.failover.scheduled_at, NULL, 10);
+		a->token = d->u.failover.token;
+		a->flag = d->u.failover.with_token != 0;
 		break;
 	case OP_SET_SYNC:
 		memcpy(a->text[0], d->u.sync.leader, NAME_SIZE);
 		a->quorum = d->u.sync.quorum;
 		a->token = d->u.sync.token;
+		a->flag = d->u.sync.with_token != 0;
 		a->doc = tree_copy(d->doc);
 		break;
 	case OP_DELETE_SYNC:
 		a->token = d->u.token.token;
+		a->flag = d->u.token.with_token != 0;
 		break;
 	case OP_SET_CONFIG:
 		a->doc = tree_copy(d->doc);
@@ -294,10 +301,11 @@ fill_peer(struct node *p, struct peer_status *s)
 {
 	const struct pg *pg = &p->pg;
 
-	s->reachable = 1;
-	s->has_tags = 1;
-	s->tags.failover_priority = 1;
-	s->tags.sync_priority = 1;
+	/* without positions the answer counts as none (spec/ha.md 11.3) */
+	s->reachable = pg->run == PG_UP && !pg->hung;
+	s->has_tags = !p->old;
+	s->tags = p->tags;
+	s->watchdog_failed = !keeper_healthy(p);
 	s->runs_as_primary = pg->run == PG_UP && !pg->hung && pg->primary;
 	if (pg->run == PG_UP && !pg->hung) {
 		s->position = pg->wal.end;
@@ -352,6 +360,8 @@ ask_reply(struct node *p, const struct ha_fx *fx)
 	struct world *w = p->w;
 	struct ev *e;
 
+	if (asker < 0)
+		operator_replied(p, fx);
 	if (asker < 0 || asker >= w->nnodes || !linked(w, p->i, asker))
 		return;
 	e = at(w, w->now + travel(w), on_accepted, &w->node[asker], PROC_DCS);

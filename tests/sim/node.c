@@ -14,6 +14,8 @@ node_named(struct world *w, const char *name)
 	for (i = 0; i < w->nnodes; i++)
 		if (strcmp(w->node[i].name, name) == 0)
 			return &w->node[i];
+	if (strncmp(name, "remote_member:", 14) == 0)
+		return &w->remote;
 	return NULL;
 }
 
@@ -84,6 +86,7 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		ask_poll(n, fx);
 		break;
 	case FX_JOB:
+		check_job(n, &fx->job);
 		job_begin(n, fx);
 		break;
 	case FX_JOB_CANCEL:
@@ -97,6 +100,7 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		keeper_grant(n, &fx->grant);
 		break;
 	case FX_WD_DISARM:
+		check_disarm(n);
 		keeper_disarm(n);
 		break;
 	case FX_SET_STATE:
@@ -114,12 +118,14 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		break;
 	case FX_LOG:
 		rule_met(fx->rule);
+		coverage_rule(w, fx->rule);
 		trace(w, n, "%s%s%s%s", fx->text,
 		    fx->rule[0] != '\0' ? " [" : "", fx->rule,
 		    fx->rule[0] != '\0' ? "]" : "");
 		break;
 	case FX_JOURNAL:
 		rule_met(fx->rule);
+		coverage_rule(w, fx->rule);
 		w->cycles++;
 		break;
 	case FX_SETTINGS:
@@ -144,6 +150,11 @@ node_feed(struct node *n, const struct ha_ev *ev)
 	if (n->h == NULL)
 		return;
 	ha_event(n->h, ev, local_time(n), wall_time(n), &out);
+	/* how long the knowledge of a pause outlives the pause */
+	if (ha_paused(n->h))
+		n->paused_until = INT64_MAX;
+	else if (n->paused_until == INT64_MAX)
+		n->paused_until = n->w->now + 2 * n->w->ttl * SEC;
 	for (i = 0; i < out.n; i++) {
 		if (out.v[i].type == FX_EXIT) {
 			leave(n, out.v[i].code);
@@ -151,6 +162,17 @@ node_feed(struct node *n, const struct ha_ev *ev)
 		}
 		carry_out(n, &out.v[i]);
 	}
+}
+
+/*
+ * Resumed, but not yet with its keeper armed: who stands still now stays as
+ * it was in pause.
+ */
+void
+node_stays_paused(struct node *n)
+{
+	if (n->paused_until > n->w->now)
+		n->paused_until = INT64_MAX;
 }
 
 /* ---- life of the controller ---- */
@@ -167,10 +189,10 @@ configure(struct node *n, struct ha_config *c)
 	    "postgres://%s:5432/postgres", n->name);
 	(void)snprintf(
 	    c->api_url, sizeof(c->api_url), "http://%s:8008/patroni", n->name);
-	c->tags.failover_priority = 1;
-	c->tags.sync_priority = 1;
-	c->watchdog_mode = WATCHDOG_OFF;
-	c->watchdog_safety_margin = -1;
+	c->tags = n->tags;
+	c->watchdog_mode = w->watchdog;
+	c->watchdog_safety_margin = w->safety_margin;
+	c->has_pre_promote = w->pre_promote;
 	c->fence = true;
 	c->has_bootstrap = true;
 	c->use_pg_rewind = w->use_rewind;
@@ -183,8 +205,8 @@ configure(struct node *n, struct ha_config *c)
 #endif
 }
 
-static struct tree *
-dynamic(const struct world *w)
+struct tree *
+node_document(const struct world *w)
 {
 	struct tree *t;
 
@@ -203,6 +225,19 @@ dynamic(const struct world *w)
 		tree_set(
 		    t, "synchronous_mode_strict", tree_bool(w->sync_strict));
 		tree_set(t, "synchronous_node_count", tree_int(w->sync_count));
+		tree_set(t, "maximum_lag_on_syncnode", tree_int(w->sync_lag));
+	}
+	if (w->primary_stop_timeout > 0)
+		tree_set(t, "primary_stop_timeout",
+		    tree_int(w->primary_stop_timeout));
+	if (w->race_backoff > 0)
+		tree_set(t, "primary_race_backoff", tree_int(w->race_backoff));
+	tree_set(t, "member_slots_ttl", tree_int(w->member_slots_ttl));
+	if (w->standby) {
+		struct tree *section = tree_map();
+
+		tree_set(section, "host", tree_text("remote"));
+		tree_set(t, "standby_cluster", section);
 	}
 	tree_set(
 	    t, "primary_start_timeout", tree_int(w->primary_start_timeout));
@@ -237,7 +272,7 @@ on_attach(struct world *w, struct ev *e)
 		return;
 	}
 	configure(n, &conf);
-	doc = dynamic(w);
+	doc = node_document(w);
 	conf.dynamic = doc;
 	n->h = ha_new(&conf);
 	pg = calloc(1, sizeof(*pg));
@@ -259,6 +294,7 @@ on_attach(struct world *w, struct ev *e)
 	trace(w, n, "controller attaches as %s", pg_role_name(n->role));
 	node_feed(n, &ev);
 	free(pg);
+	keeper_tell(n);
 }
 
 void
@@ -276,12 +312,15 @@ node_attach(struct node *n, int64_t delay)
 void
 node_detach(struct node *n)
 {
+	node_stays_paused(n);
 	job_drop(n);
 	asks_drop(n);
 	process_stop(n, PROC_POSTGRES);
 	ha_free(n->h);
 	n->h = NULL;
 	n->timer_version++;
+	n->request = 0;
+	n->sysid_known = false;
 }
 
 void
@@ -295,6 +334,8 @@ node_power_off(struct node *n)
 	process_stop(n, PROC_REST);
 	process_stop(n, PROC_WATCHDOG);
 	keeper_restart(n);
+	n->device.running = n->device.given_up = false;
+	n->device.version++;
 }
 
 /* The unit starts: whatever of it is missing. */
@@ -310,6 +351,8 @@ node_power_on(struct node *n)
 			continue;
 		n->proc[p].up = true;
 		n->proc[p].gen++;
+		if (p == PROC_WATCHDOG)
+			n->keeper.since = n->w->now;
 	}
 	node_attach(n, rnd_range(n->w, 50 * MS, 500 * MS));
 }
@@ -324,7 +367,8 @@ node_init(struct world *w, int i)
 	(void)snprintf(n->name, sizeof(n->name), "n%d", i + 1);
 	n->pg.follow = -1;
 	n->offset = rnd_range(w, 1000, 100000) * SEC;
-	n->drift_ppm = rnd_range(w, -200, 200);
+	n->drift_ppm = rnd_range(w, -MAX_DRIFT, MAX_DRIFT);
+	choose_tags(n);
 }
 
 void

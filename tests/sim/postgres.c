@@ -30,6 +30,14 @@ pg_writable(const struct node *n)
 	return n->pg.run == PG_UP && n->pg.primary && !n->pg.hung;
 }
 
+struct node *
+pg_place(struct world *w, int follow)
+{
+	if (follow == REMOTE)
+		return &w->remote;
+	return follow < 0 ? NULL : &w->node[follow];
+}
+
 uint32_t
 pg_tli(const struct pg *p)
 {
@@ -65,7 +73,7 @@ wal_cut(struct wal *l, uint64_t end)
 }
 
 /* Copies what is in use, not the whole table. */
-static void
+void
 wal_copy(struct wal *to, const struct wal *from)
 {
 	bool same = to->n == from->n && to->n > 0 &&
@@ -78,8 +86,8 @@ wal_copy(struct wal *to, const struct wal *from)
 	memcpy(to->seg, from->seg, from->n * sizeof(from->seg[0]));
 }
 
-static void
-branch_off(struct world *w, struct wal *l)
+void
+wal_branch(struct world *w, struct wal *l)
 {
 	struct segment *s;
 
@@ -126,7 +134,7 @@ pg_kill(struct node *n)
 	trace(n->w, n, "  postmaster has ended");
 	p->run = PG_DOWN;
 	p->gen++;
-	p->hung = p->quit_pending = p->streaming = false;
+	p->hung = p->quit_pending = p->streaming = p->replay_paused = false;
 	if (n->machine_up)
 		at(n->w, n->w->now + MS, tell_gone, n, PROC_POSTGRES);
 }
@@ -249,6 +257,7 @@ on_ready(struct world *w, struct ev *e)
 		return;
 	}
 	p->run = PG_UP;
+	p->backup_label = false;
 	p->up_since = w->now;
 	if (p->primary) {
 		write_checkpoint(n);
@@ -288,7 +297,7 @@ pg_new_cluster(struct node *n)
 	p->sysid = UINT64_C(7000000000000000000) + rnd(w) % 1000000000;
 	p->wal.n = 0;
 	p->wal.end = 1000000;
-	branch_off(w, &p->wal);
+	wal_branch(w, &p->wal);
 	p->wal.seg[0].begin = 0;
 	p->wal.seg[0].tli = 1;
 	if (w->tlis < 1)
@@ -297,6 +306,14 @@ pg_new_cluster(struct node *n)
 	p->follow = -1;
 	p->control = CONTROL_SHUT_DOWN;
 	write_checkpoint(n);
+}
+
+/* Somebody ran initdb by hand. */
+void
+pg_new_sysid(struct node *n)
+{
+	pg_new_cluster(n);
+	n->pg.standby_files = false;
 }
 
 static void
@@ -311,7 +328,8 @@ on_promoted(struct world *w, struct ev *e)
 		at_pg(n, SEC, on_promoted);
 		return;
 	}
-	branch_off(w, &p->wal);
+	p->replay_paused = false;
+	wal_branch(w, &p->wal);
 	p->up_since = w->now;
 	p->primary = true;
 	p->streaming = false;
@@ -322,6 +340,7 @@ on_promoted(struct world *w, struct ev *e)
 	    (unsigned long long)p->wal.seg[p->wal.n - 1].begin);
 	w->promotions++;
 	check_promotion(w, n);
+	check_sync(w);
 }
 
 void
@@ -344,7 +363,7 @@ can_stream(struct node *s, struct node *t)
 	if (p->sysid != q->sysid || q->run == PG_DOWN ||
 	    q->run == PG_STARTING || q->hung || p->hung)
 		return false;
-	if (s->repl_stall || t->repl_stall)
+	if (s->repl_stall || t->repl_stall || s->disk_full)
 		return false;
 	if (!linked(s->w, s->i, t->i) || !linked(s->w, t->i, s->i))
 		return false;
@@ -361,7 +380,7 @@ stream(struct node *s)
 	p->streaming = false;
 	if (p->run != PG_UP || p->primary || p->follow < 0)
 		return;
-	t = &s->w->node[p->follow];
+	t = pg_place(s->w, p->follow);
 	q = &t->pg;
 	if (!can_stream(s, t))
 		return;
@@ -376,6 +395,14 @@ stream(struct node *s)
 	wal_cut(&p->wal, end);
 }
 
+static bool
+counts(const struct world *w, const struct node *n)
+{
+	if (w->standby || pg_foreign(n))
+		return false;
+	return n->paused_until <= w->now || store_leader(w) == n->i;
+}
+
 static void
 commit(struct world *w, struct node *n)
 {
@@ -384,10 +411,12 @@ commit(struct world *w, struct node *n)
 
 	p->before = p->wal.end;
 	/* nobody knows of a cluster that is not published */
-	if (!pg_writable(n) || n->bootstraps)
+	if (!pg_writable(n) || n->bootstraps || n->disk_full)
 		return;
-	acked = w->sync == 0 ? p->wal.end : sync_acknowledged(n);
-	if (acked > p->wal.seg[p->wal.n - 1].begin) {
+	w->last_writer = n->i;
+	acked = p->ssn[0] == '\0' ? p->wal.end : sync_acknowledged(n);
+	/* in pause people may run two primaries: the leader's commits count */
+	if (acked > p->wal.seg[p->wal.n - 1].begin && counts(w, n)) {
 		wal_copy(&w->acked, &p->wal);
 		wal_cut(&w->acked, acked);
 	}
@@ -396,7 +425,7 @@ commit(struct world *w, struct node *n)
 		return;
 	w->last_commit = w->now;
 	p->wal.end += (uint64_t)rnd_range(w, 0, w->rate * TICK / SEC);
-	if (w->sync == 0)
+	if (p->ssn[0] == '\0' && counts(w, n))
 		wal_copy(&w->acked, &p->wal);
 }
 
@@ -410,5 +439,7 @@ pg_tick(struct world *w, struct ev *e)
 		stream(&w->node[i]);
 	for (i = 0; i < w->nnodes; i++)
 		commit(w, &w->node[i]);
+	if (w->standby_seed)
+		remote_tick(w);
 	at(w, w->now + TICK, pg_tick, NULL, PROC_COUNT);
 }

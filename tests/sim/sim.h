@@ -8,7 +8,8 @@
  *
  * Model limits.  Timeline numbers are never used twice, as in a cluster with
  * a WAL archive.  A frozen machine's keeper wakes before its clients do; in
- * reality only a hardware watchdog promises that.
+ * reality only a hardware watchdog promises that.  Clocks drift by at most
+ * MAX_DRIFT; wall clocks also step.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -29,7 +30,10 @@
 #define MS NS_PER_MS
 #define SEC NS_PER_SEC
 #define STORE (-1) /* the store's place in a link */
+#define REMOTE 90  /* the remote primary's, beside the nodes' */
 #define CHECKPOINT_RECORD 112
+#define MAX_DRIFT 200		       /* ppm */
+#define WALL INT64_C(1700000000000000) /* us, at virtual time 0 */
 
 struct world;
 struct node;
@@ -80,12 +84,14 @@ struct pg {
 	enum ha_control_state control;
 	uint64_t checkpoint;
 	uint32_t checkpoint_tli;
-	int follow; /* node or -1 */
+	int follow; /* node, REMOTE or -1 */
 	bool streaming;
-	char ssn[512];	/* synchronous_standby_names */
-	bool safepoint; /* stopping: no session is left */
-	bool shut;	/* stopping: shutdown checkpoint is written */
-	uint32_t gen;	/* of the postmaster */
+	bool replay_paused; /* by a setting raised on the primary */
+	bool backup_label;  /* cloned, not started yet */
+	char ssn[512];	    /* synchronous_standby_names */
+	bool safepoint;	    /* stopping: no session is left */
+	bool shut;	    /* stopping: shutdown checkpoint is written */
+	uint32_t gen;	    /* of the postmaster */
 	int64_t up_since;
 };
 
@@ -108,7 +114,15 @@ struct job {
 	uint32_t seq;
 };
 
+/* The hardware: it ticks by itself and goes on without its keeper. */
+struct device {
+	bool running, given_up;
+	int64_t ends; /* true time */
+	uint64_t version;
+};
+
 struct keeper {
+	int64_t since; /* works without a break */
 	enum { KEEPER_IDLE, KEEPER_ARMED, KEEPER_QUIT } stage;
 	uint32_t pg_gen;   /* postmaster armed for */
 	int64_t sent, end; /* this node's clock */
@@ -138,10 +152,23 @@ struct node {
 	int64_t last_arrival; /* at the store: one connection keeps order */
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
+	bool pre_promote_fails, device_bad, unreadable, no_sysid, slots_wanted;
+	bool sysid_known;     /* to its controller */
 	int64_t robbed_until; /* its key was deleted, its lease is not over */
 	int64_t granted;      /* end of the lease last granted, own clock */
 	int64_t well_since;   /* the controller runs without a break */
+	int64_t paused_until; /* it may still act as in pause */
+	int64_t withheld;     /* its pre_promote failed */
+	int64_t operated;     /* an operator asked for work on this node */
 	struct msg_dcs_settings settings;
+	struct device device;
+	/* for good */
+	struct tags tags;
+	bool old; /* an earlier version beside ours */
+	/* an operator's request under way: its id, 0 none */
+	uint64_t request;
+	int64_t request_at;
+	bool request_unfit; /* its conditions do not hold */
 };
 
 /* ---- the store ---- */
@@ -150,11 +177,12 @@ struct store_member {
 	bool there;
 	int64_t expires;
 	struct msg_dcs_touch data;
+	bool nosync; /* while it leaves the synchronous set */
 	int64_t token;
 };
 
 struct store {
-	bool down;
+	bool down, read_only;
 	int leader; /* -1 none */
 	int64_t leader_expires;
 	int64_t ttl;
@@ -167,6 +195,7 @@ struct store {
 	uint64_t optime;
 	bool has_failover;
 	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
+	int64_t failover_at; /* wall clock us, 0: at once */
 	int64_t failover_revision;
 	bool has_failsafe, failsafe[MAX_NODES];
 	int64_t sync_revision; /* 0: no key */
@@ -196,9 +225,10 @@ struct ask {
 	struct view *view;
 	struct tree *doc;
 	uint64_t optime;
-	int64_t token;
+	int64_t token, at;
 	uint32_t quorum;
-	bool flag; /* with_status, create */
+	bool flag; /* with_status, create, with_token */
+	bool nosync;
 	bool failsafe;
 	uint32_t history_of;
 	char text[2][NAME_SIZE];
@@ -239,12 +269,14 @@ struct world {
 	uint64_t seq;
 	int nnodes;
 	struct node node[MAX_NODES];
+	struct node remote; /* of a standby cluster: its PostgreSQL alone */
 	struct store store;
 	struct ask *asks, *spare_asks;
 	uint32_t branches, tlis;
 	uint32_t lineage; /* last branch that accepted a commit */
 	struct wal acked; /* all that was acknowledged last */
 	int64_t lead_since, last_commit;
+	int64_t led_at, moved_at; /* in health, see health.c */
 	/* options of this seed */
 	int ttl, loop_wait, retry_timeout;
 	int64_t maximum_lag, rate;
@@ -255,9 +287,27 @@ struct world {
 	bool synced; /* /sync has been written: nothing may be lost now */
 	uint64_t acked_before; /* end of what was acknowledged until then */
 	uint32_t pg_version;
-	int primary_start_timeout;
+	int primary_start_timeout, primary_stop_timeout;
+	int race_backoff, member_slots_ttl;
+	int64_t sync_lag;
+	enum watchdog_mode watchdog;
+	int safety_margin;
+	bool pre_promote, archiving, logical_slots, operators, toggles;
+	bool standby_seed;    /* may become a standby cluster */
+	bool paused, standby; /* as /config says */
+	int64_t standby_since, standby_until, paused_at, resumed_at;
+	bool data_lost; /* in this phase of trouble */
+	bool data_hurt, wiped_now;
+	bool lost_before, rescued;
+	bool wiped;	   /* nobody has written /status since */
+	int last_writer;   /* node */
+	int former;	   /* the leader before */
+	int given;	   /* to whom a slip gave the key, -1 */
+	int named;	   /* whom a request made leader, -1 */
+	int64_t requested; /* the last operator's write */
+	uint64_t requests;
 	int64_t store_delay_max;
-	int loss_percent;
+	int loss_percent, answer_loss;
 	bool cut[MAX_NODES + 1][MAX_NODES + 1]; /* [from][to], last = store */
 	struct fault faults[MAX_FAULTS];
 	bool quiet;
@@ -269,8 +319,9 @@ struct world {
 	char violation[512];
 	uint64_t steps;
 	/* statistics */
-	uint64_t promotions, fences, faults_begun, cycles;
+	uint64_t promotions, fences, resets, faults_begun, cycles;
 	uint64_t rejoins;
+	struct coverage *coverage; /* NULL: not wanted */
 };
 
 /* ---- engine.c ---- */
@@ -293,6 +344,19 @@ int64_t local_time(const struct node *);
 int64_t true_time(const struct node *, int64_t local);
 int64_t wall_time(const struct node *);
 
+/* ---- choose.c: the options of a seed ---- */
+
+void choose_options(struct world *);
+void choose_tags(struct node *);
+void choose_focus(struct world *, enum sim_break);
+
+/* ---- coverage.c ---- */
+
+struct coverage *coverage_new(void);
+void coverage_rule(struct world *, const char *id);
+void coverage_fault(struct world *, const char *name);
+int coverage_report(struct coverage *);
+
 /* ---- store.c ---- */
 
 void store_init(struct world *);
@@ -300,6 +364,7 @@ void store_free(struct world *);
 void store_apply(struct world *, struct ask *); /* sets outcome, view */
 int store_leader(const struct world *);
 void store_wake(struct world *, enum wake_reason);
+void store_wipe(struct world *);
 
 /* ---- net.c: asks to the store and to peers ---- */
 
@@ -325,7 +390,12 @@ void pg_kill(struct node *);
 void pg_promote(struct node *);
 void pg_resume(struct node *);
 void pg_new_cluster(struct node *);
+void pg_new_sysid(struct node *);
 void pg_tick(struct world *, struct ev *);
+/* Node or remote primary; NULL for none. */
+struct node *pg_place(struct world *, int follow);
+void wal_copy(struct wal *to, const struct wal *from);
+void wal_branch(struct world *, struct wal *);
 /* Length of the common beginning. */
 uint64_t wal_common(const struct wal *, const struct wal *);
 void wal_cut(struct wal *, uint64_t end);
@@ -334,6 +404,28 @@ void wal_cut(struct wal *, uint64_t end);
 
 uint64_t sync_acknowledged(struct node *);
 void sync_facts(struct node *, struct ha_pg *);
+/* What synchronous_standby_names asks for; names without the placeholder. */
+void sync_names(
+    const struct node *, uint32_t *need, char (*)[NAME_SIZE], uint32_t *count);
+
+/* ---- remote.c: the primary that a standby cluster follows ---- */
+
+void remote_init(struct world *);
+void remote_tick(struct world *);
+
+/* ---- operator.c: what people ask for ---- */
+
+void operator_config(struct world *, const char *key, struct tree *value);
+void operator_pause(struct world *, bool on);
+void operator_standby(struct world *, bool on);
+void operator_sync(struct world *, int mode);
+void operator_switchover(struct world *, bool scheduled);
+void operator_failover(struct world *);
+void operator_restart(struct node *, bool scheduled);
+void operator_reinitialize(struct node *);
+void operator_promotes(struct node *); /* by hand, in pause */
+void operator_replied(struct node *, const struct ha_fx *);
+void operator_insists(struct world *); /* health: what must be is so */
 
 /* ---- job.c ---- */
 
@@ -348,6 +440,8 @@ void keeper_grant(struct node *, const struct msg_wd_grant *);
 void keeper_disarm(struct node *);
 void keeper_restart(struct node *);
 int64_t keeper_safety(const struct node *);
+bool keeper_healthy(const struct node *); /* spec/ha.md 20.5 */
+void keeper_tell(struct node *);	  /* its state, unasked */
 
 /* ---- facts.c: what the controller tells the core ---- */
 
@@ -363,9 +457,12 @@ void node_free(struct node *);
 void node_feed(struct node *, const struct ha_ev *);
 void node_attach(struct node *, int64_t delay);
 void node_detach(struct node *); /* the controller ends */
+void node_stays_paused(struct node *);
 void node_power_off(struct node *);
 void node_power_on(struct node *);
 struct node *node_named(struct world *, const char *);
+/* /config, or what the configuration files say. */
+struct tree *node_document(const struct world *);
 
 /* ---- faults.c ---- */
 
@@ -376,9 +473,16 @@ void faults_init(struct world *);
 void check_step(struct world *);
 void check_promotion(struct world *, struct node *);
 void check_acquired(struct world *, struct node *);
-void check_quiet(struct world *);
+void check_quiet(struct world *); /* health.c */
+/* check_rules.c */
+void check_fit(struct node *); /* it took the key */
+bool sync_listed_in(const struct world *, const struct node *);
 void check_grant(struct node *, int64_t lease_end);
 void check_fence(struct node *);
+void check_disarm(struct node *);
+void check_job(struct node *, const struct ha_job *);
+void check_sync(struct world *);
+void check_order(struct node *); /* pg_ctl promote */
 
 /* ---- rules.c ---- */
 

@@ -54,6 +54,7 @@ leader_gone(struct world *w, const char *why)
 {
 	trace(w, NULL, "store: leader key of %s %s",
 	    w->node[w->store.leader].name, why);
+	w->former = w->store.leader;
 	w->store.leader = -1;
 	w->store.revision++;
 	store_wake(w, WAKE_LEADER);
@@ -112,6 +113,7 @@ op_leader(struct world *w, struct ask *a)
 		if (a->flag) {
 			s->has_status = true;
 			s->optime = a->optime;
+			w->wiped = false;
 		}
 		if (a->failsafe && a->doc != NULL) {
 			int i;
@@ -159,6 +161,7 @@ op_touch(struct world *w, struct ask *a)
 	m->there = true;
 	m->expires = w->now + (int64_t)w->ttl * SEC;
 	m->data = a->touch;
+	m->nosync = a->nosync;
 	m->token = ++w->store.revision;
 	return OUTCOME_OK;
 }
@@ -191,7 +194,10 @@ op_failover(struct world *w, struct ask *a)
 {
 	struct store *s = &w->store;
 
+	if (a->flag && a->token != s->failover_revision)
+		return OUTCOME_REFUSED;
 	s->has_failover = true;
+	s->failover_at = a->at;
 	memcpy(s->failover_leader, a->text[0], sizeof(s->failover_leader));
 	memcpy(s->failover_member, a->text[1], sizeof(s->failover_member));
 	s->failover_revision = ++s->revision;
@@ -219,11 +225,17 @@ op_sync(struct world *w, struct ask *a)
 	struct store *s = &w->store;
 	uint32_t i;
 
-	if (a->token != s->sync_revision)
+	if (a->flag && a->token != s->sync_revision)
 		return OUTCOME_REFUSED;
 	memcpy(s->sync_leader, a->text[0], sizeof(s->sync_leader));
 	s->sync_quorum = a->quorum;
 	s->nsync = 0;
+	if (a->op == OP_DELETE_SYNC) {
+		trace(w, NULL, "store: sync is deleted");
+		s->sync_revision = 0;
+		w->synced = false;
+		return OUTCOME_OK;
+	}
 	for (i = 0; a->doc != NULL && i < tree_count(a->doc) && i < MAX_NODES;
 	     i++)
 		(void)text_set(s->sync_standby[s->nsync++], NAME_SIZE,
@@ -233,8 +245,9 @@ op_sync(struct world *w, struct ask *a)
 	    s->nsync > 1 ? s->sync_standby[1] : "", s->sync_quorum);
 	if (!w->synced)
 		w->acked_before = w->acked.end;
-	w->synced = true;
+	w->synced = w->sync != 0 && !w->standby && a->text[0][0] != '\0';
 	a->token = s->sync_revision = ++s->revision;
+	check_sync(w);
 	store_wake(w, WAKE_OTHER);
 	return OUTCOME_OK;
 }
@@ -301,8 +314,11 @@ view_of_member(
 	strcpy(m->conn_url, t->conn_url);
 	strcpy(m->api_url, t->api_url);
 	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
-	(void)text_set(m->role, sizeof(m->role), pg_role_name(t->role));
-	(void)text_set(m->version, sizeof(m->version), "4.1.0");
+	(void)text_set(m->role, sizeof(m->role),
+	    n->old && t->role == ROLE_PRIMARY ? "master" :
+						pg_role_name(t->role));
+	(void)text_set(
+	    m->version, sizeof(m->version), n->old ? "3.0.0" : "4.1.0");
 	m->token = s->token;
 	m->has_data = 1;
 	m->has_xlog_location = t->has_lsn != 0;
@@ -314,8 +330,11 @@ view_of_member(
 	    t->checkpoint_pending			      ? CAP_PENDING :
 								CAP_DONE;
 	m->pause = t->pause != 0;
-	m->tags.failover_priority = 1;
-	m->tags.sync_priority = 1;
+	m->tags = n->tags;
+	if (s->nosync) {
+		m->tags.nosync = 1;
+		m->tags.sync_priority = 0;
+	}
 }
 
 static void
@@ -407,6 +426,12 @@ make_view(const struct world *w, const struct node *n)
 	v->failover_token = s->failover_revision;
 	memcpy(v->failover_leader, s->failover_leader, NAME_SIZE);
 	memcpy(v->failover_member, s->failover_member, NAME_SIZE);
+	if (s->failover_at != 0) {
+		v->failover_scheduled = 1;
+		v->failover_at_us = s->failover_at;
+		(void)snprintf(v->failover_at, sizeof(v->failover_at), "%lld",
+		    (long long)s->failover_at);
+	}
 	v->has_history = s->has_history;
 	if (s->nhistory > 0) {
 		v->history = need(malloc(s->nhistory * sizeof(*v->history)));
@@ -430,7 +455,26 @@ store_apply(struct world *w, struct ask *a)
 		a->outcome = OUTCOME_OK;
 		return;
 	}
-	a->outcome = operation(w, a);
+	a->outcome = w->store.read_only ? OUTCOME_FAILED : operation(w, a);
+}
+
+/* Somebody deleted everything.  Revisions go on. */
+void
+store_wipe(struct world *w)
+{
+	struct store *s = &w->store;
+	int64_t revision = s->revision;
+	int owner = store_leader(w);
+
+	if (owner >= 0)
+		w->node[owner].robbed_until = s->leader_expires;
+	tree_free(s->config);
+	memset(s, 0, sizeof(*s));
+	s->revision = revision + 1;
+	s->leader = -1;
+	w->wiped = true;
+	w->synced = false;
+	store_wake(w, WAKE_LEADER);
 }
 
 void

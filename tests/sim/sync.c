@@ -101,6 +101,21 @@ sync_acknowledged(struct node *n)
 	return lsn[s->any ? s->need - 1 : count - 1];
 }
 
+void
+sync_names(const struct node *n, uint32_t *need, char (*names)[NAME_SIZE],
+    uint32_t *count)
+{
+	const struct ssn *s = parse(n->pg.ssn);
+	uint32_t i;
+
+	*need = s->on ? s->need : 0;
+	*count = 0;
+	for (i = 0; i < s->n; i++)
+		if (strncmp(s->name[i], "__patroni", 9) != 0)
+			(void)text_set(
+			    names[(*count)++], NAME_SIZE, s->name[i]);
+}
+
 static const char *
 state_of(struct node *n, const struct ssn *s, const struct node *m)
 {

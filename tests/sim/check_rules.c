@@ -1,0 +1,303 @@
+/*
+ * check_rules.c: what must hold of single effects: who takes the key, what
+ * is ordered in pause, when the keeper is told to rest, what /sync and
+ * synchronous_standby_names say together (spec/ha.md 23.1).
+ */
+#include <stdlib.h>
+
+#include "sim.h"
+
+/* ---- who takes the key ---- */
+
+/* This one could be asked for a while, and nothing changed about it. */
+static bool
+settled(const struct world *w, const struct node *n, const struct node *p)
+{
+	int64_t margin = w->now - 15 * SEC;
+
+	return p->machine_up && p->h != NULL && !pg_foreign(p) &&
+	    p->pg.run == PG_UP && !p->pg.hung && !p->pg.primary &&
+	    p->pg.up_since < margin && p->well_since < margin &&
+	    w->disturbed < margin && process_ok(p, PROC_POSTGRES) &&
+	    process_ok(p, PROC_REST) && process_ok(p, PROC_DCS) &&
+	    linked(w, n->i, p->i) && linked(w, p->i, n->i);
+}
+
+bool
+sync_listed_in(const struct world *w, const struct node *n)
+{
+	const struct store *s = &w->store;
+	uint32_t i;
+
+	if (strcmp(s->sync_leader, n->name) == 0)
+		return true;
+	for (i = 0; i < s->nsync; i++)
+		if (strcmp(s->sync_standby[i], n->name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+may_lead(const struct world *w, const struct node *p)
+{
+	if (p->tags.nofailover || !keeper_healthy(p))
+		return false;
+	if (p->withheld > w->now - (w->ttl + 15) * SEC)
+		return false;
+	if (w->failsafe && w->store.has_failsafe && !w->store.failsafe[p->i])
+		return false;
+	return !w->synced || sync_listed_in(w, p);
+}
+
+/* 11.2 step 7: at equal positions the priority decides. */
+static void
+check_priority(struct node *n)
+{
+	struct world *w = n->w;
+	int i;
+
+	if (w->store.failover_leader[0] != '\0' ||
+	    w->store.failover_member[0] != '\0' || w->sync != 0 ||
+	    n->well_since > w->now - 15 * SEC ||
+	    w->disturbed > w->now - (w->ttl + 15) * SEC ||
+	    w->last_commit > w->now - 15 * SEC)
+		return;
+	for (i = 0; i < w->nnodes; i++) {
+		const struct node *p = &w->node[i];
+
+		if (p == n || p->old || !settled(w, n, p) || !may_lead(w, p) ||
+		    i == w->former || p->pg.wal.end != n->pg.wal.end ||
+		    pg_tli(&p->pg) != pg_tli(&n->pg) ||
+		    p->tags.failover_priority <= n->tags.failover_priority)
+			continue;
+		violate(w,
+		    "%s takes the key before %s, whose WAL is equal and "
+		    "whose priority is higher",
+		    n->name, p->name);
+	}
+}
+
+/* 12.3: a healthy candidate comes first. */
+static void
+check_candidate(struct node *n)
+{
+	struct world *w = n->w;
+	const struct node *p = node_named(w, w->store.failover_member);
+
+	if (w->store.failover_member[0] == '\0' || p == NULL || p == n ||
+	    w->paused || w->resumed_at > w->now - 15 * SEC ||
+	    w->requested > w->now - 15 * SEC || p->old ||
+	    !w->store.members[p->i].there ||
+	    w->store.members[p->i].expires < w->now + SEC ||
+	    !settled(w, n, p) || !may_lead(w, p))
+		return;
+	/* a schedule that this node takes for missed */
+	if (w->sync != 0 && !sync_listed_in(w, p))
+		return;
+	violate(w, "%s takes the key although %s was asked for and is well",
+	    n->name, p->name);
+}
+
+/* Named by people: 12.3 asks neither for lag nor for the watchdog. */
+static bool
+is_named(const struct world *w, const struct node *n)
+{
+	return strcmp(w->store.failover_member, n->name) == 0;
+}
+
+void
+check_fit(struct node *n)
+{
+	struct world *w = n->w;
+
+	if (n->bootstraps || n->paused_until > w->now ||
+	    (n->pg.run == PG_UP && n->pg.primary))
+		return;
+	if (n->tags.nofailover)
+		violate(w, "%s takes the key, tagged nofailover", n->name);
+	if (w->watchdog == WATCHDOG_REQUIRED && n->device_bad &&
+	    !n->device.running && n->device.given_up &&
+	    w->disturbed < w->now - 15 * SEC && !is_named(w, n))
+		violate(w, "%s takes the key without a usable device", n->name);
+	if (n->withheld > w->now - (w->ttl - 2) * SEC && n->withheld > 0 &&
+	    n->well_since < n->withheld)
+		violate(w,
+		    "%s takes the key %.1f s after its pre_promote failed",
+		    n->name, (double)(w->now - n->withheld) / 1e9);
+	check_priority(n);
+	check_candidate(n);
+}
+
+/* ---- pg_ctl promote ---- */
+
+void
+check_order(struct node *n)
+{
+	struct world *w = n->w;
+
+	if (w->watchdog == WATCHDOG_REQUIRED && !n->device.running &&
+	    !ha_paused(n->h) && process_ok(n, PROC_WATCHDOG))
+		violate(
+		    w, "%s is promoted without its required watchdog", n->name);
+	/* the other side leads for longer than a cycle takes */
+	if (w->standby && w->standby_until == 0 && w->remote.pg.primary &&
+	    w->remote.pg.up_since < w->now - 2 * w->ttl * SEC)
+		violate(w, "%s is promoted in a standby cluster", n->name);
+}
+
+/* ---- the keeper is told to rest ---- */
+
+void
+check_disarm(struct node *n)
+{
+	if (pg_writable(n) && !ha_paused(n->h) && !n->bootstraps &&
+	    (n->keeper.stage != KEEPER_IDLE || n->device.running))
+		violate(n->w,
+		    "%s has its keeper disarmed while clients can commit",
+		    n->name);
+}
+
+/* ---- jobs ---- */
+
+static bool
+forbidden_in_pause(const struct ha_job *j)
+{
+	switch (j->kind) {
+	case JOB_BOOTSTRAP:
+	case JOB_START_PRIMARY:
+	case JOB_CRASH_RECOVERY:
+		return true;
+	case JOB_STOP:
+		/* a switchover to a named candidate is a graceful one */
+		return !j->checkpoint;
+	default:
+		return false;
+	}
+}
+
+void
+check_job(struct node *n, const struct ha_job *j)
+{
+	struct world *w = n->w;
+
+	/* 23.1, 15 */
+	if (ha_paused(n->h) && forbidden_in_pause(j) && !n->unreadable &&
+	    n->pg.data && n->operated < w->now - 120 * SEC && !n->stopping &&
+	    w->paused_at < w->now - 30 * SEC && w->paused)
+		violate(w, "%s: job %d begins in pause", n->name, (int)j->kind);
+	if ((j->kind == JOB_CLONE || j->kind == JOB_REMOVE_DATA ||
+		j->kind == JOB_REWIND) &&
+	    store_leader(w) == n->i && pg_writable(n))
+		violate(w, "%s: its data go (job %d) while it leads", n->name,
+		    (int)j->kind);
+	if (j->kind == JOB_COPY_SLOTS && pg_writable(n))
+		violate(w, "%s: a primary stops to copy slots", n->name);
+	/* 12.4 */
+	if (j->kind == JOB_STOP && j->checkpoint && j->want_shutdown_lsn &&
+	    w->store.failover_at > wall_time(n) + 1000000 &&
+	    w->requested < w->now - 15 * SEC)
+		violate(w, "%s: the switchover begins %.1f s early", n->name,
+		    (double)(w->store.failover_at - wall_time(n)) / 1e6);
+}
+
+/* ---- the two records of synchronous mode (13.1, 14.1) ---- */
+
+struct set {
+	uint32_t n;
+	char v[2 * MAX_NODES + 2][NAME_SIZE];
+};
+
+static bool
+has(const struct set *s, const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->n; i++)
+		if (strcmp(s->v[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+add(struct set *s, const char *name)
+{
+	if (name[0] != '\0' && !has(s, name))
+		(void)text_set(s->v[s->n++], NAME_SIZE, name);
+}
+
+static void
+check_priority_records(struct world *w, const struct node *n)
+{
+	const struct store *s = &w->store;
+	struct set names = { 0 };
+	uint32_t need, i;
+
+	sync_names(n, &need, names.v, &names.n);
+	for (i = 0; i < s->nsync; i++)
+		if (!has(&names, s->sync_standby[i]))
+			violate(w,
+			    "%s is in /sync, but %s does not wait for it "
+			    "(\"%s\")",
+			    s->sync_standby[i], n->name, n->pg.ssn);
+	if (s->nsync > 0 && need < names.n)
+		violate(w, "%s waits for %u of \"%s\" with %u in /sync",
+		    n->name, need, n->pg.ssn, s->nsync);
+}
+
+static void
+check_quorum_records(struct world *w, const struct node *n)
+{
+	const struct store *s = &w->store;
+	struct set names = { 0 }, all = { 0 };
+	uint32_t need, i;
+
+	if (s->nsync == 0)
+		return;
+	sync_names(n, &need, names.v, &names.n);
+	for (i = 0; i < s->nsync; i++)
+		add(&all, s->sync_standby[i]);
+	add(&all, s->sync_leader);
+	for (i = 0; i < names.n; i++)
+		add(&all, names.v[i]);
+	add(&all, n->name);
+	if (all.n > s->sync_quorum + need + 1)
+		violate(w,
+		    "%u nodes, but quorum %u and %u acknowledgements "
+		    "(\"%s\") need not overlap",
+		    all.n, s->sync_quorum, need, n->pg.ssn);
+}
+
+static void
+check_nosync(struct world *w)
+{
+	const struct store *s = &w->store;
+	uint32_t i;
+
+	for (i = 0; i < s->nsync; i++) {
+		const struct node *p = node_named(w, s->sync_standby[i]);
+
+		/* those that led before may be named in strict mode */
+		if (p != NULL && p->tags.nosync && !w->sync_strict)
+			violate(w, "%s is in /sync, tagged nosync", p->name);
+	}
+}
+
+/* After each single write of either record, and after a promotion. */
+void
+check_sync(struct world *w)
+{
+	int owner = store_leader(w);
+	const struct node *n;
+
+	if (!w->synced || w->toggles || owner < 0)
+		return;
+	n = &w->node[owner];
+	if (!pg_writable(n) || n->bootstraps || n->paused_until > w->now)
+		return;
+	if (w->sync == 2)
+		check_quorum_records(w, n);
+	else if (strcmp(w->store.sync_leader, n->name) == 0)
+		check_priority_records(w, n);
+	if (w->sync == 1)
+		check_nosync(w);
+}

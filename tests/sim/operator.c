@@ -1,0 +1,335 @@
+/*
+ * operator.c: what people do to a cluster: /config, /failover, restarts and
+ * reinitializations, and a promotion by hand in pause.  They write to the
+ * store and to a node's REST API, at any time, sensible or not.
+ */
+#include "sim.h"
+
+/* ---- /config ---- */
+
+/* NULL: the key goes. */
+void
+operator_config(struct world *w, const char *key, struct tree *value)
+{
+	struct store *s = &w->store;
+	struct tree *doc;
+
+	if (s->config == NULL) {
+		tree_free(value);
+		return;
+	}
+	doc = tree_copy(s->config);
+	if (value == NULL)
+		tree_remove(doc, key);
+	else
+		tree_set(doc, key, value);
+	tree_free(s->config);
+	s->config = doc;
+	s->config_revision = ++s->revision;
+	store_wake(w, WAKE_CONFIG);
+}
+
+void
+operator_pause(struct world *w, bool on)
+{
+	if (w->store.config == NULL || w->paused == on)
+		return;
+	trace(w, NULL, "operator: %s", on ? "pause" : "resume");
+	w->paused = on;
+	if (on)
+		w->paused_at = w->now;
+	else
+		w->resumed_at = w->now;
+	operator_config(w, "pause", tree_bool(on));
+}
+
+static void
+on_section_removed(struct world *w, struct ev *e)
+{
+	(void)e;
+	if (!w->standby || w->standby_until == 0)
+		return;
+	trace(w, NULL, "operator: the cluster is promoted");
+	w->standby = false;
+	w->standby_until = 0;
+	operator_config(w, "standby_cluster", NULL);
+}
+
+/* Promotion: first the other side's primary stops, its last WAL arrives. */
+void
+operator_standby(struct world *w, bool on)
+{
+	struct tree *section;
+
+	if (w->store.config == NULL)
+		return;
+	if (!on) {
+		if (!w->standby || w->standby_until != 0)
+			return;
+		w->standby_until = w->now;
+		at(w, w->now + 5 * SEC, on_section_removed, NULL, PROC_COUNT);
+		return;
+	}
+	if (w->standby)
+		return;
+	trace(w, NULL, "operator: the cluster is demoted");
+	w->standby = true;
+	w->standby_since = w->now;
+	w->standby_until = 0;
+	/* what is lost from here on is not this cluster's to keep */
+	w->synced = false;
+	w->acked.n = 0;
+	section = tree_map();
+	tree_set(section, "host", tree_text("remote"));
+	operator_config(w, "standby_cluster", section);
+}
+
+void
+operator_sync(struct world *w, int mode)
+{
+	if (w->store.config == NULL || w->sync == mode)
+		return;
+	trace(w, NULL, "operator: synchronous mode %d", mode);
+	w->sync = mode;
+	if (mode == 0)
+		w->synced = false;
+	operator_config(w, "synchronous_mode",
+	    mode == 2 ? tree_text("quorum") : tree_bool(mode == 1));
+}
+
+/* ---- /failover ---- */
+
+static void
+request(struct world *w, const char *leader, const char *member, int64_t when)
+{
+	struct store *s = &w->store;
+
+	trace(w, NULL, "operator: request {leader %s, member %s, in %lld s}",
+	    leader, member,
+	    when == 0 ? 0 : (long long)(when - WALL - w->now / 1000) / 1000000);
+	s->has_failover = true;
+	(void)text_set(s->failover_leader, NAME_SIZE, leader);
+	(void)text_set(s->failover_member, NAME_SIZE, member);
+	s->failover_at = when;
+	s->failover_revision = ++s->revision;
+	w->requested = w->now;
+	store_wake(w, WAKE_OTHER);
+}
+
+static const char *
+candidate(struct world *w)
+{
+	return w->node[rnd_range(w, 0, w->nnodes - 1)].name;
+}
+
+void
+operator_switchover(struct world *w, bool scheduled)
+{
+	int owner = store_leader(w);
+	int64_t when = 0;
+
+	if (owner < 0)
+		return;
+	if (scheduled)
+		when = WALL + (w->now + rnd_range(w, 5, 90) * SEC) / 1000;
+	/* now and then for a leader that is none any more */
+	if (chance(w, 5))
+		owner = (int)rnd_range(w, 0, w->nnodes - 1);
+	request(w, w->node[owner].name,
+	    w->paused || chance(w, 50) ? candidate(w) : "", when);
+}
+
+void
+operator_failover(struct world *w)
+{
+	request(w, "", candidate(w), 0);
+}
+
+/* ---- a node's REST API ---- */
+
+static void
+ask_node(struct node *n, struct msg_request *r)
+{
+	struct world *w = n->w;
+	struct ha_ev ev;
+
+	if (n->h == NULL || !process_ok(n, PROC_POSTGRES) ||
+	    !process_ok(n, PROC_REST) || n->request != 0)
+		return;
+	n->request = ++w->requests;
+	n->request_at = w->now;
+	n->operated = w->now;
+	memset(&ev, 0, sizeof(ev));
+	ev.type = EV_REQUEST;
+	ev.req = r;
+	ev.request = n->request;
+	node_feed(n, &ev);
+}
+
+void
+operator_replied(struct node *n, const struct ha_fx *fx)
+{
+	if (fx->request != n->request)
+		return;
+	trace(n->w, n, "  reply %u: %s", fx->reply.code, fx->reply.text);
+	n->request = 0;
+	if (n->request_unfit && fx->reply.code == 200)
+		violate(n->w,
+		    "%s was restarted although a condition of the request "
+		    "did not hold",
+		    n->name);
+}
+
+/* Conditions that hold, do not hold, or none. */
+static void
+conditions(struct node *n, struct msg_request *r)
+{
+	struct world *w = n->w;
+	enum pg_role role = ha_role(n->h);
+
+	r->timeout = chance(w, 30) ? (int32_t)rnd_range(w, 5, 60) : -1;
+	n->request_unfit = false;
+	if (chance(w, 60))
+		return;
+	r->has_role = 1;
+	r->role = chance(w, 50) ? ROLE_PRIMARY : ROLE_REPLICA;
+	if (chance(w, 30))
+		r->postgres_version = chance(w, 50) ? 90600 : 170000;
+	n->request_unfit = (role == ROLE_PRIMARY && r->role == ROLE_REPLICA) ||
+	    (role == ROLE_REPLICA && r->role == ROLE_PRIMARY) ||
+	    r->postgres_version == 90600;
+}
+
+void
+operator_restart(struct node *n, bool scheduled)
+{
+	struct world *w = n->w;
+	struct msg_request r;
+
+	if (n->h == NULL || n->request != 0)
+		return;
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_RESTART;
+	conditions(n, &r);
+	if (scheduled) {
+		r.kind = chance(w, 20) ? REQUEST_CANCEL_RESTART :
+					 REQUEST_SCHEDULE_RESTART;
+		n->request_unfit = false;
+		r.schedule_us =
+		    WALL + (w->now + rnd_range(w, -60, 90) * SEC) / 1000;
+		(void)snprintf(r.schedule, sizeof(r.schedule), "%lld",
+		    (long long)r.schedule_us);
+	}
+	trace(w, n, "operator: %s",
+	    scheduled ? "restart at some time" : "restart");
+	ask_node(n, &r);
+}
+
+void
+operator_reinitialize(struct node *n)
+{
+	struct world *w = n->w;
+	struct msg_request r;
+
+	if (n->h == NULL || n->request != 0)
+		return;
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_REINITIALIZE;
+	r.timeout = -1;
+	r.force = chance(w, 50);
+	r.from_leader = chance(w, 30);
+	n->request_unfit = false;
+	trace(w, n, "operator: reinitialize%s", r.force ? ", forced" : "");
+	ask_node(n, &r);
+}
+
+/* ---- in pause, past the manager ---- */
+
+void
+operator_promotes(struct node *n)
+{
+	if (!n->w->paused || n->pg.run != PG_UP || n->pg.primary || n->pg.hung)
+		return;
+	trace(n->w, n, "operator: pg_ctl promote");
+	n->w->acked.n = 0;
+	n->w->synced = false;
+	pg_promote(n);
+}
+
+/* ---- health ---- */
+
+/*
+ * A node that died while it bootstrapped has left its key behind: etcd keys
+ * of this kind have no end (10.1).
+ */
+static void
+forget_bootstrap(struct world *w)
+{
+	struct store *s = &w->store;
+	int i;
+
+	if (!s->has_initialize || s->initialize[0] != '\0' ||
+	    w->now - w->quiet_since < 20 * SEC)
+		return;
+	for (i = 0; i < w->nnodes; i++)
+		if (w->node[i].pg.data || w->node[i].job.on)
+			return;
+	trace(w, NULL, "operator: the initialize key is removed");
+	s->has_initialize = false;
+	s->revision++;
+	store_wake(w, WAKE_OTHER);
+}
+
+/*
+ * With the data of the leader gone there may be nobody left who may lead by
+ * itself: people choose one then, and know what they lose.
+ */
+static void
+rescue(struct world *w)
+{
+	struct node *best = NULL;
+	int i;
+
+	if (!w->lost_before || store_leader(w) >= 0 || w->rescued ||
+	    w->now - w->quiet_since < 60 * SEC)
+		return;
+	for (i = 0; i < w->nnodes; i++) {
+		struct node *n = &w->node[i];
+
+		if (n->pg.run == PG_UP && !n->pg.primary && !pg_foreign(n) &&
+		    !n->tags.nofailover &&
+		    (best == NULL || n->pg.wal.end > best->pg.wal.end))
+			best = n;
+	}
+	if (best == NULL)
+		return;
+	w->rescued = true;
+	w->acked.n = 0;
+	w->synced = false;
+	request(w, "", best->name, 0);
+}
+
+/* Before health can be judged, what was turned off for a while is on. */
+void
+operator_insists(struct world *w)
+{
+	const struct tree *t = tree_get(w->store.config, "pause");
+
+	/* a wiped /config that was to pause is kept by nodes without leader */
+	if (w->store.config == NULL && w->store.has_initialize &&
+	    w->now - w->quiet_since > 30 * SEC) {
+		struct tree *doc = node_document(w);
+
+		tree_set(doc, "pause", tree_bool(false));
+		w->store.config = doc;
+		w->store.config_revision = ++w->store.revision;
+		store_wake(w, WAKE_CONFIG);
+	}
+	forget_bootstrap(w);
+	rescue(w);
+	/* also when a restored document brings it back */
+	if (t != NULL && t->type == TREE_BOOL && t->u.b) {
+		w->paused = true;
+		operator_pause(w, false);
+	}
+}
