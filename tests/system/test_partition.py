@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT)),
 ]
 TTL = 20
-ROUNDS = int(os.environ.get("PARTITION_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("PARTITION_ROUNDS", "6"))
 SEED = int(os.environ.get("PARTITION_SEED", "1"))
 
 
