@@ -68,8 +68,12 @@ entry_get(struct cache *c, const char *path)
 	enum dcs_key key;
 	const char *member;
 
-	if (e != NULL || !dcs_key_parse(path, &key, &member))
+	if (e != NULL)
 		return e;
+	if (!dcs_key_parse(path, &key, &member)) {
+		dcs_other(c->dcs, path);
+		return NULL;
+	}
 	if (c->n >= MAX_KEYS) /* drop marks of deleted keys first */
 		for (e = TAILQ_FIRST(&c->list); e != NULL; e = next) {
 			next = TAILQ_NEXT(e, entry);

@@ -36,8 +36,6 @@ struct operation {
 	bool finished;	/* the driver is through with it */
 	enum outcome outcome;
 	struct view *view;
-	int32_t *groups; /* LOAD: sorted, DCS_MAX_GROUPS */
-	uint32_t ngroups;
 	char error[TEXT_SIZE];
 };
 
@@ -60,6 +58,8 @@ struct dcs {
 	char *last_status; /* last known content, for suppression */
 	char *last_failsafe;
 	uint64_t last_optime; /* written to optime/leader */
+	int32_t *groups;      /* ctl: of a Citus cluster, ascending */
+	uint32_t ngroups;
 };
 
 /* In the order in which a section is looked for (spec/dcs.md 1). */
@@ -141,7 +141,6 @@ operation_free(struct operation *o)
 	if (o->timer != NULL)
 		event_free(o->timer);
 	view_free(o->view);
-	free(o->groups);
 	free(o->value);
 	free(o->status);
 	free(o->failsafe);
@@ -197,7 +196,7 @@ static void
 deliver(struct operation *o)
 {
 	struct dcs_reply r = { o->outcome, o->call.new_token, o->call.sent_ns,
-		o->view, o->error, o->groups, o->ngroups };
+		o->view, o->error, o->call.dcs->groups, o->call.dcs->ngroups };
 
 	if (o->delivered)
 		return;
@@ -291,8 +290,8 @@ keys_text(const struct dcs_kv *kv, size_t n, uint8_t **buf, size_t *len)
 /* An idle cluster is loaded again and again: what did not change is not
  * parsed again. */
 static struct view *
-view_of(struct dcs *d, const struct dcs_kv *kv, size_t n, char *err,
-    size_t errlen)
+view_of(
+    struct dcs *d, const struct dcs_kv *kv, size_t n, char *err, size_t errlen)
 {
 	uint8_t *raw = NULL;
 	struct view *v;
@@ -301,8 +300,7 @@ view_of(struct dcs *d, const struct dcs_kv *kv, size_t n, char *err,
 	if (!keys_text(kv, n, &raw, &len))
 		return decode_view(kv, n, err, errlen);
 	if (d->raw != NULL && len == d->raw_len &&
-	    memcmp(raw, d->raw, len) == 0 &&
-	    (v = view_copy(d->last)) != NULL) {
+	    memcmp(raw, d->raw, len) == 0 && (v = view_copy(d->last)) != NULL) {
 		free(raw);
 		view_stamp(v);
 		return v;
@@ -366,26 +364,25 @@ group_of(const char *path)
 }
 
 void
-dcs_call_other(struct dcs_call *call, const char *path)
+dcs_other(struct dcs *d, const char *path)
 {
-	struct operation *o = (struct operation *)call;
-	int32_t group = group_of(path);
+	int32_t group = d->ctl ? group_of(path) : -1;
 	uint32_t i;
 
 	if (group == -1)
 		return;
-	for (i = o->ngroups; i > 0 && o->groups[i - 1] >= group; i--)
-		if (o->groups[i - 1] == group)
+	for (i = d->ngroups; i > 0 && d->groups[i - 1] >= group; i--)
+		if (d->groups[i - 1] == group)
 			return;
-	if (o->ngroups == DCS_MAX_GROUPS)
+	if (d->ngroups == DCS_MAX_GROUPS)
 		return;
-	if (o->groups == NULL &&
-	    (o->groups = calloc(DCS_MAX_GROUPS, sizeof(*o->groups))) == NULL)
+	if (d->groups == NULL &&
+	    (d->groups = calloc(DCS_MAX_GROUPS, sizeof(*d->groups))) == NULL)
 		fatal("out of memory");
-	memmove(o->groups + i + 1, o->groups + i,
-	    (o->ngroups - i) * sizeof(*o->groups));
-	o->groups[i] = group;
-	o->ngroups++;
+	memmove(d->groups + i + 1, d->groups + i,
+	    (d->ngroups - i) * sizeof(*d->groups));
+	d->groups[i] = group;
+	d->ngroups++;
 }
 
 static void
@@ -835,6 +832,7 @@ dcs_close(struct dcs *d)
 	view_free(d->last);
 	free(d->raw);
 	free(d->last_status);
+	free(d->groups);
 	free(d->last_failsafe);
 	free(d);
 }

@@ -49,7 +49,8 @@ struct dcs_reply {
 	    sent_ns; /* when the lock-prolonging (else: last) request left */
 	const struct view *view; /* load: valid during the callback */
 	const char *error;	 /* never NULL; "" when OK */
-	/* load: groups of a Citus cluster below the base path, ascending */
+	/* load in ctl mode: groups of a Citus cluster seen below the base path,
+	 * ascending */
 	const int32_t *groups;
 	uint32_t ngroups;
 };

@@ -86,11 +86,11 @@ int64_t dcs_retry_ns(const struct dcs *);
 /* The call is over.  LOAD with OUTCOME_OK goes by dcs_call_loaded(). */
 void dcs_call_done(struct dcs_call *, enum outcome, const char *error);
 void dcs_call_loaded(struct dcs_call *, const struct dcs_kv *, size_t n);
-/* LOAD, before dcs_call_loaded(): a path below the base (of a key, or of a
- * directory) that dcs_key_parse() does not know.  It may be of a group of a
- * Citus cluster (spec/dcs.md 2.13), as "1/leader" or "1"; others are ignored.
- */
-void dcs_call_other(struct dcs_call *, const char *path);
+/* A path below the base (of a key, or of a directory) that dcs_key_parse() does
+ * not know, to be told before the load that saw it is answered: it may be of a
+ * group of a Citus cluster (spec/dcs.md 2.13), as "1/leader" or "1"; others are
+ * ignored. */
+void dcs_other(struct dcs *, const char *path);
 /* The watch saw changes: mask of keys and wake reason (0 = none). */
 void dcs_watch_changed(struct dcs *, uint32_t keys, uint32_t wake);
 

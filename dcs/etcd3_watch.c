@@ -120,7 +120,7 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 		    (path = below(e, raw[i].key)) == NULL)
 			continue;
 		if (!dcs_key_parse(path, &kv[n].key, &kv[n].member)) {
-			dcs_call_other(call, path);
+			dcs_other(call->dcs, path);
 			continue;
 		}
 		kv[n].value = raw[i].value;

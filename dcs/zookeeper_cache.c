@@ -231,6 +231,8 @@ child(struct zk *zk, const struct zk_node *parent, const char *name)
 		add(zk, path, true, DCS_KEY_COUNT);
 	else if (dcs_key_parse(path, &key, &member))
 		add(zk, path, false, key);
+	else
+		dcs_other(zk->dcs, path);
 }
 
 static void
