@@ -119,6 +119,7 @@ pgfeatures(uint32_t v)
 	return (struct pgfeatures){
 		.slots = v >= 90400,
 		.wal_log_hints = v >= 90400,
+		.to_char_zone = v >= 90400,
 		.cluster_name = v >= 90500,
 		.pending_restart_column = v >= 90500,
 		.recovery_target_action = v >= 90500,

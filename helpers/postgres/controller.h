@@ -206,6 +206,10 @@ void effects_store_back(struct controller *);
 typedef void (*status_cb)(struct controller *, void *arg);
 /* Take a new snapshot into c->snap; cb runs once, maybe at once. */
 void status_take(struct controller *, int64_t deadline_ns, status_cb, void *);
+/* The query for a server version; false when it does not fit.  And its one
+ * row, into c->snap. */
+bool status_text(char *buf, size_t size, uint32_t version);
+void status_read(struct controller *, const PGresult *);
 void status_reset(struct controller *); /* connection text, cached values */
 
 /* ---- facts.c ---- */

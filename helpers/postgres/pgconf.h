@@ -44,6 +44,7 @@ uint32_t pgversion_read(const char *data_dir);
 struct pgfeatures {
 	bool slots;		     /* 9.4 */
 	bool wal_log_hints;	     /* 9.4 */
+	bool to_char_zone;	     /* 9.4: OF */
 	bool cluster_name;	     /* 9.5; track_commit_timestamp too */
 	bool pending_restart_column; /* 9.5 */
 	bool recovery_target_action; /* 9.5 */

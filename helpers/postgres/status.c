@@ -98,32 +98,41 @@ slots_sql(char *buf, size_t size, const struct pgfeatures *f)
 	    f->failover_slots ? "NOT (s.failover AND s.synced)" : "true");
 }
 
-static bool
-status_sql(char *buf, size_t size, uint32_t version)
+bool
+status_text(char *buf, size_t size, uint32_t version)
 {
 	struct pgfeatures f = pgfeatures(version);
+	/* before 9.4 to_char() knows no zone; the text form has it */
+	const char *when[2] = { "pg_catalog.to_char(pg_catalog.",
+		"(), 'YYYY-MM-DD HH24:MI:SS.USOF')" };
 	char senders[2048], slots[2048];
 	size_t n;
+
+	if (!f.to_char_zone) {
+		when[0] = "(pg_catalog.";
+		when[1] = "())::text";
+	}
 
 	senders_sql(senders, sizeof senders, &f);
 	slots_sql(slots, sizeof slots, &f);
 	n = (size_t)snprintf(buf, size,
-	    "SELECT pg_catalog.to_char(pg_catalog.pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI:SS.USOF'),"
+	    "SELECT %spg_postmaster_start_time%s,"
 	    " CASE WHEN r THEN 0 ELSE ('x' || pg_catalog.substr(pg_catalog.%s(pg_catalog.%s()), 1, 8))::bit(32)::int END,"
 	    " CASE WHEN r THEN 0 ELSE pg_catalog.%s(pg_catalog.%s(), '0/0')::bigint END,"
 	    " pg_catalog.%s(pg_catalog.%s(), '0/0')::bigint,"
 	    " pg_catalog.%s(COALESCE(pg_catalog.%s(), '0/0'), '0/0')::bigint,"
 	    " CASE WHEN r THEN pg_catalog.%s() ELSE false END,"
-	    " pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USOF'),"
+	    " %spg_last_xact_replay_timestamp%s,"
 	    " %s, %s, %s, %s, %s, %s, %s, %s,"
 	    " pg_catalog.current_setting('synchronous_commit'),"
 	    " pg_catalog.current_setting('synchronous_standby_names'),"
 	    " %s, %s, pg_catalog.current_setting('archive_mode') <> 'off' AND"
 	    " pg_catalog.current_setting('archive_command') NOT IN ('', '(disabled)'), r"
 	    " FROM (SELECT pg_catalog.pg_is_in_recovery() AS r) AS q%s",
-	    f.fn_walfile_name, f.fn_current_lsn, f.fn_lsn_diff, f.fn_flush_lsn,
-	    f.fn_lsn_diff, f.fn_replay_lsn, f.fn_lsn_diff, f.fn_receive_lsn,
-	    f.fn_replay_paused,
+	    when[0], when[1], f.fn_walfile_name, f.fn_current_lsn,
+	    f.fn_lsn_diff, f.fn_flush_lsn, f.fn_lsn_diff, f.fn_replay_lsn,
+	    f.fn_lsn_diff, f.fn_receive_lsn, f.fn_replay_paused, when[0],
+	    when[1],
 	    f.control_functions ?
 		"(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())" :
 		"0",
@@ -268,12 +277,28 @@ max_lsn(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-static void
-read_row(struct controller *c, const PGresult *res)
+/* Below 12 it is no setting of the server. */
+static bool
+restores(struct controller *c, const PGresult *res)
+{
+	struct pgfacts f;
+	struct tree *conf;
+	bool set;
+
+	if (pgfeatures(c->major).recovery_guc)
+		return sql_text(res, 0, RESTORE_COMMAND)[0] != '\0';
+	f = settings_facts(c, c->role);
+	conf = pgconf_recovery_conf(c->conf, &f);
+	set = tree_path_text(conf, "restore_command", "")[0] != '\0';
+	tree_free(conf);
+	return set;
+}
+
+void
+status_read(struct controller *c, const PGresult *res)
 {
 	struct snapshot *s = &c->snap;
 	struct ha_pg *p = &s->pg;
-	const char *restore = sql_text(res, 0, RESTORE_COMMAND);
 
 	s->in_recovery = sql_bool(res, 0, IN_RECOVERY);
 	p->timeline = (uint32_t)sql_int(res, 0, TIMELINE);
@@ -306,7 +331,8 @@ read_row(struct controller *c, const PGresult *res)
 	if (s->in_recovery && p->receiver_streaming)
 		text_set(p->replication_state, sizeof p->replication_state,
 		    "streaming");
-	else if (s->in_recovery && restore[0] != '\0')
+	else if (s->in_recovery && pgfeatures(c->major).wal_receiver_view &&
+	    restores(c, res))
 		text_set(p->replication_state, sizeof p->replication_state,
 		    "in archive recovery");
 	if (s->in_recovery) {
@@ -376,7 +402,7 @@ ask(struct request *r)
 		left = ATTEMPT_TIMEOUT;
 	/* the major version decides about the text, and it cannot change
 	 * while this data directory lives */
-	return status_sql(
+	return status_text(
 		   text, sizeof text, version != 0 ? version : c->major) &&
 	    sql_query(c->heartbeat, text, 0, NULL, left, on_row, r) == 0;
 }
@@ -443,7 +469,7 @@ on_row(const struct sql_answer *a, void *arg)
 	struct controller *c = r->c;
 
 	if (a->outcome == SQL_OK && PQntuples(a->res) == 1) {
-		read_row(c, a->res);
+		status_read(c, a->res);
 		if (must_identify(c) && identify(r))
 			return;
 		finish(r);

@@ -111,6 +111,36 @@ cp -a {backup} "$d"
         assert cluster.replicas()[0].sql("select count(*) from t") == [(1000,)]
 
 
+def test_recovery_settings_of_the_restoring_program(archive):
+    """keep_existing_recovery_conf: what the program wrote is left as it is
+    until the recovery has ended."""
+    backup, store = archive
+    with Cluster(1, extra={"postgresql": FAST}) as cluster:
+        node = cluster.nodes[0]
+        restore = script(node.dir, "restore", f"""
+for a; do case $a in --datadir=*) d=${{a#--datadir=}};; esac; done
+cp -a {backup} "$d"
+cat >> "$d/postgresql.auto.conf" <<X
+restore_command = 'cp {store}/%f %p'
+recovery_target_name = 'here'
+recovery_target_action = 'promote'
+work_mem = '19MB'
+X
+touch "$d/recovery.signal"
+""")
+        node.write_config(extra={"postgresql": FAST, "bootstrap": {
+            "method": "own", "own": {"command": str(restore),
+                                     "keep_existing_recovery_conf": True}}})
+        cluster.start()
+        assert node.sql("select count(*) from t") == [(1000,)]
+        assert node.sql("select timeline_id > 1 from pg_control_checkpoint()") == [(True,)]
+        # afterwards it is a node like any other
+        wait_for("the end of it", lambda: "restore_command" not in
+                 (node.data / "postgresql.auto.conf").read_text(), 30)
+        assert node.sql("show work_mem") == [("19MB",)]
+        assert not (node.data / "recovery.signal").exists()
+
+
 def test_replica_methods_in_their_order():
     with Cluster(2) as cluster:
         a, b = cluster.nodes

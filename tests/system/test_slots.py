@@ -111,3 +111,82 @@ def test_slots_that_are_not_wanted(pair):
                  not {"consumer", "archive"} & set(slots(node)), 30)
     wait_for("no forced feedback", lambda: standby.sql("show hot_standby_feedback")[0][0]
              == "off", 30)
+
+
+def feedback(node):
+    return node.sql("show hot_standby_feedback")[0][0]
+
+
+def positions(node):
+    return dict(node.sql("select slot_name, (restart_lsn - '0/0')::bigint"
+                         " from pg_replication_slots"))
+
+
+def active(node):
+    return {r[0] for r in node.sql("select slot_name from pg_replication_slots where active")}
+
+
+def test_cascade_and_absent_members():
+    """c streams from b; both could take over for the logical consumer."""
+    dcs = dict(DCS, member_slots_ttl="10s", slots={"consumer": SLOTS["consumer"]})
+    with Cluster(3, dcs=dcs, extra=FAST, tags={"c": {"replicatefrom": "b"}}) as cluster:
+        cluster.nodes[0].start()
+        a, b, c = cluster.nodes
+        wait_for("a leader", a.is_leader, 60)
+        b.start()
+        wait_for("b", b.streams, 90)
+        c.start()
+        wait_for("c", c.streams, 90)
+        wait_for("c below b", lambda: "c" in active(b) and "b" in active(a), 60)
+        assert "c" not in active(a)
+        # the leader keeps a copy of the slot of a member that streams elsewhere
+        wait_for("c's slot on a", lambda: "c" in slots(a), 30)
+        for node in (b, c):
+            wait_for("the logical slot", lambda node=node: "consumer" in slots(node), 60)
+            # b must pass on what c needs
+            wait_for("feedback", lambda node=node: feedback(node) == "on", 30)
+        for node in (b, c):
+            wait_for("readiness", lambda node=node: ready(node), 90)
+        a.sql("create table t (n int)")
+        a.sql("insert into t select generate_series(1, 100)")
+        assert consume(a) == list(range(1, 101))
+        done = flushed(a)
+        before = positions(a)["c"]
+        a.sql("create table other as select 1")
+        for node in (b, c):
+            wait_for("the slot to advance", lambda node=node: flushed(node) >= done, 60)
+        wait_for("the idle slot to advance", lambda: positions(a)["c"] > before, 60)
+        # gone: its slots stay as long as member_slots_ttl says, then go
+        assert c.terminate() == 0
+        assert "c" in slots(a) and "c" in slots(b)
+        wait_for("the slot of a member that stays away to go",
+                 lambda: "c" not in slots(a) and "c" not in slots(b), 90)
+        assert "b" in active(a)
+        c.start()
+        wait_for("c", c.streams, 90)
+
+
+def test_slots_of_a_standby_cluster():
+    wanted = {"both": {"type": "physical"},
+              "here": {"type": "physical", "cluster_type": "standby"},
+              "there": {"type": "physical", "cluster_type": "primary"},
+              "decoding": SLOTS["consumer"]}
+    with Cluster(1, dcs=dict(DCS, slots=dict(wanted, copy={"type": "physical"})),
+                 extra=FAST) as source:
+        source.start()
+        primary = source.nodes[0]
+        wait_for("its slots", lambda: set(slots(primary)) >= {"both", "there", "decoding", "copy"}, 30)
+        assert "here" not in slots(primary)
+        with Cluster(2, extra=FAST, dcs=dict(DCS, slots=wanted, standby_cluster={
+                "host": "127.0.0.1", "port": primary.pg_port, "primary_slot_name": "copy"})) as copy:
+            a, b = copy.nodes
+            a.start()
+            wait_for("the standby leader", lambda: a.status("/standby-leader") == 200, 90)
+            b.start()
+            wait_for("its replica", b.streams, 90)
+            wait_for("the slot in use", lambda: "copy" in active(primary), 30)
+            # no way to the primary: no logical slots, none of the other kind
+            wait_for("slots of a", lambda: set(slots(a)) == {"b", "both", "here"}, 60)
+            wait_for("slots of b", lambda: set(slots(b)) == {"a", "both", "here"}, 60)
+            assert "b" in active(a)
+            assert feedback(a) == feedback(b) == "off"
