@@ -194,10 +194,43 @@ wanted(const struct pgslots *d, const struct tree *row)
 	return NULL;
 }
 
-/* Only what is configured just so comes over. */
+/* Position in the WAL of a segment's name, whatever its timeline; 0: it is
+ * no such name. */
+static uint64_t
+segment(const char *name)
+{
+	if (strspn(name, "0123456789ABCDEF") != 24 || name[24] != '\0')
+		return 0;
+	return strtoull(name + 8, NULL, 16);
+}
+
+static uint64_t
+oldest_segment(struct controller *c)
+{
+	char path[PATH_SIZE + 16];
+	uint64_t oldest = UINT64_MAX, s;
+	struct dirent *d;
+	DIR *dp;
+
+	snprintf(path, sizeof path, "%s/pg_wal", c->conf->data_dir);
+	dp = opendir(path);
+	if (dp == NULL)
+		return 0;
+	while ((d = readdir(dp)) != NULL)
+		if ((s = segment(d->d_name)) != 0 && s < oldest)
+			oldest = s;
+	closedir(dp);
+	return oldest;
+}
+
+/* Only what is configured just so comes over.  A slot that needs WAL from
+ * before this node's time could not be advanced: to stop the server for it
+ * again and again would help nobody.  Once the consumer has come far enough
+ * on the primary, it is copied. */
 static void
 take(struct controller *c, const PGresult *res)
 {
+	uint64_t oldest = oldest_segment(c);
 	static struct pgslots desired;
 	struct pgslots_in in;
 	int i;
@@ -217,7 +250,14 @@ take(struct controller *c, const PGresult *res)
 		tree_set(row, "state", tree_text(sql_text(res, i, 4)));
 		s = wanted(&desired, row);
 		if (s != NULL && slots_row_matches(row, s)) {
-			tree_append(c->job->list, row);
+			if (segment(sql_text(res, i, 5)) >= oldest) {
+				tree_append(c->job->list, row);
+				continue;
+			}
+			log_info(
+			    "Logical slot %s is not copied yet: it needs %s of the primary, which is older than the WAL of this node",
+			    sql_text(res, i, 0), sql_text(res, i, 5));
+			tree_free(row);
 			continue;
 		}
 		log_warn(
@@ -291,7 +331,8 @@ job_copy_slots(struct controller *c)
 	slots_copying(c);
 	snprintf(query, sizeof query,
 	    "SELECT s.slot_name, s.slot_type, d.datname, s.plugin,"
-	    " pg_catalog.pg_read_binary_file('pg_replslot/' || s.slot_name || '/state')"
+	    " pg_catalog.pg_read_binary_file('pg_replslot/' || s.slot_name || '/state'),"
+	    " pg_catalog.pg_walfile_name(s.restart_lsn)"
 	    " FROM pg_catalog.pg_get_replication_slots() AS s"
 	    " JOIN pg_catalog.pg_database AS d ON d.oid = s.datoid"
 	    " WHERE NOT pg_catalog.pg_is_in_recovery()"

@@ -141,15 +141,27 @@ def test_cascade_and_absent_members():
         assert "c" not in active(a)
         # the leader keeps a copy of the slot of a member that streams elsewhere
         wait_for("c's slot on a", lambda: "c" in slots(a), 30)
+        # what the consumer has not confirmed yet is older than the copies
+        wait_for("a remark", lambda: b.logged("Logical slot consumer is not copied yet"), 60)
+        a.sql("create table t (n int)")
+        done, seen = [], []
+
+        def consumed():
+            """The consumer goes on until the others can keep up with it."""
+            n = len(done) + 1
+            a.sql("insert into t select %s", n)
+            a.sql("checkpoint")
+            seen.extend(consume(a))
+            done.append(flushed(a))
+            return all("consumer" in slots(n) for n in (b, c))
+        wait_for("the logical slots", consumed, 90, every=1)
+        assert seen == list(range(1, len(done) + 1))
         for node in (b, c):
-            wait_for("the logical slot", lambda node=node: "consumer" in slots(node), 60)
             # b must pass on what c needs
             wait_for("feedback", lambda node=node: feedback(node) == "on", 30)
-        for node in (b, c):
             wait_for("readiness", lambda node=node: ready(node), 90)
-        a.sql("create table t (n int)")
-        a.sql("insert into t select generate_series(1, 100)")
-        assert consume(a) == list(range(1, 101))
+        a.sql("insert into t select generate_series(1001, 1100)")
+        assert consume(a) == list(range(1001, 1101))
         done = flushed(a)
         before = positions(a)["c"]
         a.sql("create table other as select 1")
