@@ -27,7 +27,7 @@ LDHARDEN += -fsanitize=address,undefined
 else
 OPT = -O2 -g -D_FORTIFY_SOURCE=3
 endif
-PKGS = libevent libevent_openssl libpq libcurl yaml-0.1 jansson libseccomp openssl
+PKGS = libcares libevent libevent_openssl libpq libcurl yaml-0.1 jansson libseccomp openssl
 CPPFLAGS += -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS += -std=gnu11 $(WARN) $(OPT) $(HARDEN) -MMD -MP
 
@@ -87,7 +87,7 @@ link = @mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) $(LDHARDEN) -o $@ $(filter 
 $(B)/patroni: $(B)/obj/master/main.o $(L_MASTER) $(L_CONF) $(L_HELPER) $(L_IPC)
 	$(link) -lyaml -lseccomp -ljansson
 $(B)/patroni-dcs: $(B)/obj/dcs/main.o $(L_DCS) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st
+	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st -lcares
 $(B)/patroni-rest: $(B)/obj/rest/main.o $(L_REST) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -levent_openssl -lssl -lcrypto -ljansson -lseccomp
 $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELPER) $(L_IPC)
@@ -95,17 +95,17 @@ $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELP
 $(B)/patroni-watchdog: $(B)/obj/watchdog/main.o $(L_WD) $(L_IPC)
 	$(link)
 $(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(L_CTL) $(L_CONF) $(L_DCS) $(L_HA) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st
+	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
-	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st
+	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 
 # a client of a store under the command of tests/system/test_conformance.py
 $(AGENT): $(B)/obj/tests/conformance/agent.o $(L_DCS) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st
+	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st -lcares
 
 # the simulator with a core that can be told to break its own rules
 SIMBREAK = $(B)/sim-break
@@ -174,7 +174,7 @@ build-fuzz/all.a: $(patsubst %.c,build-fuzz/obj/%.o,$(FUZZ_SRC))
 	@rm -f $@ && ar rcs $@ $^
 build-fuzz/%: tests/fuzz/%.c build-fuzz/all.a
 	@echo LD $@; clang $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ \
-	    -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lm
+	    -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares -lm
 fuzz: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) $(FUZZERS)
 	@tests/tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)

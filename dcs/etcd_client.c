@@ -143,6 +143,7 @@ next_round(struct rpc *r)
 	int64_t now = clock_boot_ns(), sleep = backoff(r);
 
 	r->c->kind->stale(r->c);
+	etcd_srv_start(r->c);
 	widen_endpoints(r->c);
 	if (now + sleep >= r->deadline ||
 	    !plan(r, r->deadline - now - sleep, false)) {
@@ -220,6 +221,40 @@ visit(struct rpc *r)
 	c->kind->exchange(r);
 }
 
+/* No endpoint is known yet: wait for the lookup to bring some. */
+static void
+await_names(struct rpc *r, int64_t left)
+{
+	struct etcd_client *c = r->c;
+	int64_t pause = c->srv_failed + NS_PER_SEC - clock_boot_ns();
+
+	r->no_endpoint = true;
+	if (c->srv == NULL && c->srv_failed != 0 && pause > 0)
+		left = pause < left ? pause : left;
+	else
+		etcd_srv_start(c);
+	if (r->no_endpoint) /* it may have ended at once */
+		wait_for(r, left);
+}
+
+void
+etcd_srv_found(struct etcd_client *c, char (*urls)[URL_SIZE], uint32_t n)
+{
+	struct rpc *r;
+
+	c->srv_failed = n == 0 ? clock_boot_ns() : 0;
+	if (n > 0) {
+		memcpy(c->conf.endpoints, urls, (size_t)n * URL_SIZE);
+		c->conf.nendpoints = n;
+		widen_endpoints(c);
+	}
+	LIST_FOREACH(r, &c->rpcs, entry)
+	if (r->no_endpoint) {
+		r->no_endpoint = false;
+		wait_for(r, 0);
+	}
+}
+
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -228,6 +263,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (left > 0 && r->c->nendpoints == 0 && r->c->conf.srv[0] != '\0') {
+		await_names(r, left);
+		return;
+	}
 	if (left <= 0 || (r->nodes == 0 && !plan(r, left, true))) {
 		rpc_end(r, RPC_FAILED, NULL, 0,
 		    r->error[0] != '\0' ? r->error :
@@ -459,6 +498,7 @@ etcd_client_open(struct etcd_client *c, struct dcs *dcs,
 		snprintf(err, errlen, "out of memory");
 		return false;
 	}
+	etcd_srv_start(c);
 	etcd_client_settings(c);
 	return true;
 }
@@ -469,6 +509,7 @@ etcd_client_reload(
 {
 	if (!etcd_conf_read(&c->conf, section, err, errlen))
 		return false;
+	etcd_srv_start(c);
 	etcd_refresh(c, true);
 	return true;
 }
@@ -478,6 +519,7 @@ etcd_client_close(struct etcd_client *c)
 {
 	while (!LIST_EMPTY(&c->rpcs))
 		rpc_cancel(LIST_FIRST(&c->rpcs));
+	etcd_srv_cancel(c->srv);
 	http_free(c->http);
 	etcd_conf_clear(&c->conf);
 }

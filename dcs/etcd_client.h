@@ -40,6 +40,7 @@ struct rpc_result {
 typedef void (*rpc_done_cb)(const struct rpc_result *, void *arg);
 
 struct etcd_client;
+struct etcd_srv;
 struct rpc;
 
 struct etcd_kind {
@@ -95,7 +96,9 @@ struct etcd_client {
 	struct rpc *refresh; /* member list under way */
 	int64_t refresh_at;  /* when it is due */
 	bool refreshed;
-	int64_t logged_ns; /* last line about a failing endpoint */
+	struct etcd_srv *srv; /* lookup of SRV records under way */
+	int64_t srv_failed;   /* when the last one found nothing */
+	int64_t logged_ns;    /* last line about a failing endpoint */
 	char last_error[TEXT_SIZE];
 	uint32_t seed;
 };
@@ -120,6 +123,11 @@ void etcd_refresh(struct etcd_client *, bool now);
  * duplicates are dropped. */
 void etcd_members(
     struct etcd_client *, char (*urls)[URL_SIZE], uint32_t n, const char *why);
+/* Look up the SRV records, if there is a domain and no lookup is under way:
+ * its end is etcd_srv_found(). */
+void etcd_srv_start(struct etcd_client *);
+void etcd_srv_cancel(struct etcd_srv *); /* NULL allowed */
+void etcd_srv_found(struct etcd_client *, char (*urls)[URL_SIZE], uint32_t n);
 /* Look at term and cluster id of a reply; false: a stale node. */
 bool etcd_check_term(
     struct etcd_client *, const char *cluster_id, int64_t term);

@@ -182,6 +182,13 @@ read_endpoints(
 		what = "proxy";
 		ok = add_url(c, t);
 		c->use_proxies = true;
+	} else if ((t = text(s, "srv")) != NULL ||
+	    (t = text(s, "discovery_srv")) != NULL ||
+	    (t = text(s, "srv_domain")) != NULL) {
+		what = "srv";
+		ok = text_set(c->srv, sizeof(c->srv), t) &&
+		    text_set(c->srv_suffix, sizeof(c->srv_suffix),
+			tree_path_text(s, "srv_suffix", ""));
 	} else if (hosts != NULL && hosts->type != TREE_NULL) {
 		what = "hosts";
 		ok = add_hosts(

@@ -13,6 +13,8 @@
 struct etcd_conf {
 	char endpoints[ETCD_MAX_ENDPOINTS][URL_SIZE]; /* http://host:port */
 	uint32_t nendpoints;
+	char srv[NAME_SIZE]; /* domain whose records name them; "" = none */
+	char srv_suffix[NAME_SIZE];
 	bool use_proxies;      /* the list is fixed, no discovery */
 	char *user, *password; /* NULL = none */
 	struct http_tls tls;

@@ -49,6 +49,7 @@ static const char *const resolver_files[] = {
 	"/etc/protocols",
 };
 static const char *const dcs_paths[] = {
+	"/dev/urandom", /* ids of DNS queries */
 	"/run/systemd/resolve",
 	"/run/resolvconf",
 	"/run/NetworkManager",

@@ -26,7 +26,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../dcs/srv.h"
 #include "../../helpers/sandbox.h"
+#include "../../ipc/clock.h"
 #include "own_ns.h"
 
 #define DONE 0	  /* the act succeeded */
@@ -256,6 +258,34 @@ act_resolve(void)
 	return 0;
 }
 
+static void
+on_srv(const struct srv_target *targets, uint32_t n, void *arg)
+{
+	(void)targets;
+	(void)n;
+	*(bool *)arg = true;
+}
+
+/* An answer or none: it must end by itself. */
+static int
+act_srv(void)
+{
+	struct event_base *base = event_base_new();
+	bool done = false;
+
+	if (base == NULL ||
+	    srv_start(base, "_etcd._tcp.invalid", clock_boot_ns() + NS_PER_SEC,
+		on_srv, &done) == NULL) {
+		errno = EIO;
+		return -1;
+	}
+	while (!done && event_base_loop(base, EVLOOP_ONCE) == 0)
+		;
+	event_base_free(base);
+	errno = EIO;
+	return done ? 0 : -1;
+}
+
 static int
 act_abort(void)
 {
@@ -348,6 +378,7 @@ dcs_may_connect_and_read_only(void **state)
 		ROW(act_connect, DONE),
 		ROW(act_open_hosts, DONE),
 		ROW(act_resolve, DONE),
+		ROW(act_srv, DONE),
 		ROW(act_thread, DONE),
 		ROW(act_abort, 128 + SIGABRT),
 	};
