@@ -106,21 +106,30 @@ conn_watch(struct httpd_conn *c, short what)
 	if (c->watching == what)
 		return;
 	if (c->watching != 0)
-		event_del(c->ev);
+		event_del(&c->ev);
 	c->watching = what;
 	if (what == 0)
 		return;
-	event_assign(c->ev, c->server->base, c->fd, (short)(what | EV_PERSIST),
+	event_assign(&c->ev, c->server->base, c->fd, (short)(what | EV_PERSIST),
 	    conn_event, c);
-	if (event_add(c->ev, NULL) == -1)
+	if (event_add(&c->ev, NULL) == -1)
 		c->broken = true;
+}
+
+static void
+conn_free_input(struct httpd_conn *c)
+{
+	if (c->in_cap == FIRST_BUFFER)
+		pool_put(&c->server->buffer_pool, c->in);
+	else
+		free(c->in);
 }
 
 static void
 conn_release_input(struct httpd_conn *c)
 {
 	c->server->stats.buffered -= (uint32_t)c->in_cap;
-	free(c->in);
+	conn_free_input(c);
 	c->in = NULL;
 	c->in_len = c->in_cap = c->scanned = 0;
 	c->head_done = false;
@@ -154,8 +163,8 @@ conn_free(struct httpd_conn *c)
 	s->stats.connections--;
 	conn_release_input(c);
 	buf_free(&c->out);
-	event_free(c->ev);
-	free(c);
+	event_del(&c->ev); /* pipelined input may have made it active */
+	pool_put(&s->conn_pool, c);
 	if (s->accept_paused)
 		server_resume_accept(s);
 }
@@ -410,7 +419,7 @@ conn_process(struct httpd_conn *c)
 	}
 	if (c->state == CONN_READING && c->in_len > 0) {
 		c->more_input = true;
-		event_active(c->ev, EV_READ, 1);
+		event_active(&c->ev, EV_READ, 1);
 	}
 }
 
@@ -433,13 +442,14 @@ conn_grow(struct httpd_conn *c)
 	if (cap > HTTP_MAX_HEAD + HTTP_MAX_BODY + 8192 ||
 	    s->stats.buffered + cap - c->in_cap > MAX_BUFFERED)
 		return false;
-	if ((p = malloc(cap)) == NULL)
+	p = cap == FIRST_BUFFER ? pool_get(&s->buffer_pool) : malloc(cap);
+	if (p == NULL)
 		return false;
 	if (c->in_len > 0)
 		memcpy(p, c->in, c->in_len);
 	if (c->head_done)
 		httpd_head_move(&c->req.head, c->in, p);
-	free(c->in);
+	conn_free_input(c);
 	c->in = p;
 	s->stats.buffered += (uint32_t)(cap - c->in_cap);
 	c->in_cap = cap;
@@ -605,12 +615,12 @@ server_accepted(
 	static const struct timeval second = { 1, 0 };
 	struct httpd_conn *c;
 
-	if ((c = calloc(1, sizeof(*c))) == NULL ||
-	    (c->ev = event_new(s->base, -1, 0, conn_event, c)) == NULL) {
-		free(c);
+	if ((c = pool_get(&s->conn_pool)) == NULL) {
 		close(fd);
 		return;
 	}
+	memset(c, 0, sizeof(*c));
+	event_assign(&c->ev, s->base, -1, 0, conn_event, c);
 	c->server = s;
 	c->fd = fd;
 	c->req.peer = *peer;
@@ -619,14 +629,16 @@ server_accepted(
 	    ((c->ssl = SSL_new(s->tls)) == NULL ||
 		SSL_set_fd(c->ssl, fd) != 1)) {
 		SSL_free(c->ssl);
-		event_free(c->ev);
-		free(c);
+		pool_put(&s->conn_pool, c);
 		close(fd);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&s->conns, c, entry);
 	s->stats.connections++;
 	s->stats.accepted++;
+	/* here, for a flood may come and go between two scans */
+	if (s->stats.connections > s->peak)
+		s->peak = s->stats.connections;
 	if (s->stats.connections == 1)
 		event_add(s->scan, &second);
 	if (c->ssl != NULL)
@@ -701,8 +713,6 @@ server_accept(evutil_socket_t fd, short what, void *arg)
 static void
 give_back(struct httpd_server *s)
 {
-	if (s->stats.connections > s->peak)
-		s->peak = s->stats.connections;
 	if (s->peak < MANY_CONNS || s->stats.connections > s->peak / 4)
 		return;
 	s->peak = s->stats.connections;
@@ -750,6 +760,8 @@ httpd_new(struct event_base *base, httpd_handler handler, void *arg)
 	s->handler = handler;
 	s->arg = arg;
 	TAILQ_INIT(&s->conns);
+	pool_init(&s->conn_pool, sizeof(struct httpd_conn));
+	pool_init(&s->buffer_pool, FIRST_BUFFER);
 	s->max_conns = MAX_CONNS;
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 &&
 	    rl.rlim_cur != RLIM_INFINITY && rl.rlim_cur < MAX_CONNS + SPARE_FDS)
@@ -785,6 +797,8 @@ httpd_free(struct httpd_server *s)
 	httpd_unlisten(s);
 	while ((c = TAILQ_FIRST(&s->conns)) != NULL)
 		conn_free(c);
+	pool_clear(&s->conn_pool);
+	pool_clear(&s->buffer_pool);
 	event_free(s->scan);
 	SSL_CTX_free(s->tls);
 	buf_free(&s->reply);

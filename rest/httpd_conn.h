@@ -7,10 +7,12 @@
 
 #include <sys/queue.h>
 
+#include <event2/event_struct.h>
 #include <time.h>
 
 #include "buf.h"
 #include "httpd.h"
+#include "pool.h"
 
 #define HTTP_MAX_LISTEN 16
 
@@ -27,7 +29,7 @@ struct httpd_conn {
 	struct httpd_request req; /* first: a request is its connection */
 	struct httpd_server *server;
 	TAILQ_ENTRY(httpd_conn) entry;
-	struct event *ev;
+	struct event ev;
 	SSL *ssl;
 	int fd;
 	short watching;
@@ -65,6 +67,7 @@ struct httpd_server {
 	uint32_t nlisten;
 	bool accept_paused;
 	uint32_t max_conns, peak;
+	struct pool conn_pool, buffer_pool;
 	char *server_header, *extra_headers;
 	struct buf reply; /* the answer being put together */
 	time_t date_at;

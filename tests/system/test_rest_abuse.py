@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import resource
 import socket
+import ssl
 import time
 
 import pytest
@@ -149,10 +151,24 @@ def test_slow_and_idle_clients(node):
         # what was freed serves the next ones
         clients = flood(node, count)
         assert memory(node.helper("rest")) - full < 1024
+        for s in clients:
+            s.close()
+        gone(node, before)
     finally:
         for s in clients:
             s.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def gone(node, before):
+    """The clients have left: so has what they took, to the system."""
+    def left():
+        more = memory(node.helper("rest")) - before
+        if more < 1024:
+            return True
+        raise ValueError(f"{more} kB")
+    wait_for("their memory", left, 30)
+    served(node)
 
 
 def closed(s):
@@ -186,6 +202,63 @@ def test_keep_alive_and_pipelining(node):
         answer.startswith(b"HTTP/1.0")
 
 
+def test_nobody_takes_all_connections(node):
+    """Over the limit the longest idle one makes room; no request is refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 5200:
+        pytest.skip("the limit of open files is too low")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (5200, hard))
+    before, start = memory(node.helper("rest")), node.log_end()
+    clients = []
+    try:
+        with connect(node) as busy:
+            busy.settimeout(5)
+            for i in range(4500):
+                clients.append(connect(node))
+                if i % 100 == 0:  # one that is used is not the longest idle
+                    busy.sendall(b"GET /primary HTTP/1.1\r\nConnection: keep-alive\r\n\r\n")
+                    assert busy.recv(4096).startswith(b"HTTP/1.1 200")
+            served(node)
+        assert closed(clients[0]) and not closed(clients[-1])
+        text = node.rest("/metrics")[1]
+        count = re.search(r"^patroni_manager_http_connections\S* (\d+)$", text, re.M).group(1)
+        assert int(count) <= 4096
+        wait_for("a line about them", lambda: node.logged(
+            r"[1-9]\d* refused at a limit", start), 25)
+        assert len(node.logged("refused at a limit", start)) < 6
+    finally:
+        for s in clients:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    gone(node, before)
+
+
+def test_big_requests_at_once(node):
+    """What all requests together may occupy is bounded; others are served."""
+    before = memory(node.helper("rest"))
+    head = b"PATCH /config HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+    clients = []
+    refused = 0
+    try:
+        for _ in range(40):
+            s = connect(node)
+            s.settimeout(5)
+            clients.append(s)
+            with contextlib.suppress(OSError):
+                s.sendall(head + b" " * 990000)
+            served(node, 2)
+        for s in clients:
+            s.setblocking(False)
+            with contextlib.suppress(OSError):
+                refused += s.recv(4096).startswith(b"HTTP/1.0 503")
+        assert refused > 0
+        assert memory(node.helper("rest")) - before < 48 * 1024
+    finally:
+        for s in clients:
+            s.close()
+    gone(node, before)
+
+
 def test_wrong_tls(node):
     start = node.log_end()
     hello = bytes.fromhex("16030100f8010000f40303") + b"x" * 200
@@ -212,6 +285,18 @@ def test_wrong_tls(node):
             while s.recv(4096):
                 pass
     assert memory(node.helper("rest")) - before < 1024
+    # silent ones in the middle of a handshake, and silent ones behind it
+    tls = ssl.create_default_context(cafile=ca.cert)
+    clients = []
+    try:
+        for i in range(600):
+            s = connect(node)
+            clients.append(s if i % 2 else tls.wrap_socket(s, server_hostname="127.0.0.1"))
+        assert memory(node.helper("rest")) - before < 600 * 100
+    finally:
+        for s in clients:
+            s.close()
+    wait_for("their memory", lambda: memory(node.helper("rest")) - before < 2048, 30)
     wait_for("a line about them", lambda: node.logged(r"[1-9]\d* failed TLS handshakes", start),
              20)
     assert len(node.logged("failed TLS handshakes", start)) <= 4

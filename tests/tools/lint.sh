@@ -5,7 +5,7 @@ set -u
 bad=0
 clang-format --dry-run --Werror "$@" || bad=1
 cfiles=$(printf '%s\n' "$@" | grep '\.c$')
-flags="-D_GNU_SOURCE -I. -std=gnu11 -DLIBEXECDIR=\"x\" $(pkg-config --cflags libpq)"
+flags="-D_GNU_SOURCE -I. -std=gnu11 -DLIBEXECDIR=\\\"x\\\" $(pkg-config --cflags libpq)"
 # shellcheck disable=SC2086
 printf '%s\n' $cfiles | xargs -P "$(nproc)" -n 4 sh -c \
 	'clang-tidy --quiet --warnings-as-errors="*" "$@" -- '"$flags"' 2>/dev/null' sh || bad=1
