@@ -79,7 +79,9 @@ stop_one(struct master *m, enum proc proc)
 {
 	struct helper_proc *h = &m->helpers[proc];
 	/* How long PostgreSQL may take to stop is the controller's matter. */
-	int64_t grace = proc == PROC_POSTGRES ? 0 : STOP_GRACE;
+	int64_t grace = proc == PROC_POSTGRES ? 0 :
+	    proc == PROC_REST		      ? REST_GRACE :
+						STOP_GRACE;
 
 	if (h->pid == 0 && h->restart_ns == 0) {
 		if (proc == PROC_POSTGRES && !h->stopped) {
@@ -145,6 +147,16 @@ master_stop(struct master *m, int exit_code)
 	m->reload_until_ns = 0;
 	notify_send(m, "STOPPING=1");
 	notify_status(m);
+	/*
+	 * The API is closed before PostgreSQL is stopped (spec/rest-api.md
+	 * 2.6), here as well, or the kernel would go on accepting.  Requests
+	 * in progress are answered while the controller works.
+	 */
+	if (m->listen_fd != -1) {
+		close(m->listen_fd);
+		m->listen_fd = -1;
+	}
+	supervise_ask_stop(m, PROC_REST, 0);
 	stop_progress(m);
 }
 

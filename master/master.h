@@ -25,6 +25,7 @@
 #define BACKOFF_MOST (5 * NS_PER_SEC)
 #define RAN_WELL (2 * NS_PER_SEC)      /* a life that resets the back-off */
 #define STOP_GRACE (5 * NS_PER_SEC)    /* from "stop" to SIGKILL */
+#define REST_GRACE (30 * NS_PER_SEC)   /* the same of rest: its requests */
 #define EXIT_GRACE (5 * NS_PER_SEC)    /* from a closed link to SIGKILL */
 #define RELOAD_GRACE (10 * NS_PER_SEC) /* for the answers to a reload */
 #define STOP_ATTEMPTS 10 /* restarts of the controller while stopping */

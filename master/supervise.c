@@ -583,11 +583,13 @@ supervise_ask_stop(struct master *m, enum proc proc, int64_t grace_ns)
 {
 	struct helper_proc *h = &m->helpers[proc];
 
-	if (h->pid == 0 || h->stop_sent)
+	if (h->pid == 0)
 		return;
+	if (!h->stop_sent)
+		(void)supervise_send(
+		    m, proc, MSG_SHUTDOWN, 0, 0, 0, NULL, NULL, 0, -1);
 	h->stop_sent = true;
-	(void)supervise_send(m, proc, MSG_SHUTDOWN, 0, 0, 0, NULL, NULL, 0, -1);
-	if (grace_ns != 0)
+	if (grace_ns != 0 && h->kill_ns == 0)
 		h->kill_ns = clock_boot_ns() + grace_ns;
 }
 

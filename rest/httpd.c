@@ -167,6 +167,8 @@ conn_free(struct httpd_conn *c)
 	pool_put(&s->conn_pool, c);
 	if (s->accept_paused)
 		server_resume_accept(s);
+	if (s->drain != NULL && s->stats.connections == 0)
+		event_active(s->drain, EV_TIMEOUT, 1);
 }
 
 /* The client is gone.  A handler may still hold the request. */
@@ -344,7 +346,7 @@ conn_dispatch(struct httpd_conn *c)
 	/* The byte behind the body may belong to the next request. */
 	c->saved_byte = c->in[h->size + c->req.body_len];
 	c->in[h->size + c->req.body_len] = '\0';
-	c->close_after = !h->keep_alive;
+	c->close_after = !h->keep_alive || c->server->drain != NULL;
 	c->unread =
 	    h->size + c->req.body_len < c->in_len || h->body == BODY_BAD;
 	c->since = c->server->now;
@@ -787,6 +789,44 @@ httpd_unlisten(struct httpd_server *s)
 	}
 }
 
+static void
+server_drained(evutil_socket_t fd, short what, void *arg)
+{
+	struct httpd_server *s = arg;
+
+	(void)fd;
+	(void)what;
+	event_del(s->drain); /* once */
+	if (s->drained != NULL)
+		s->drained(s->drained_arg);
+	s->drained = NULL;
+}
+
+void
+httpd_drain(struct httpd_server *s, const struct timeval *most,
+    void (*done)(void *), void *arg)
+{
+	struct httpd_conn *c, *next;
+
+	httpd_unlisten(s);
+	s->drained = done;
+	s->drained_arg = arg;
+	if (s->drain == NULL)
+		s->drain = evtimer_new(s->base, server_drained, s);
+	for (c = TAILQ_FIRST(&s->conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		c->close_after = true;
+		if (c->state == CONN_READING || c->state == CONN_HANDSHAKE)
+			conn_free(c);
+	}
+	if (s->drain == NULL)
+		done(arg); /* no memory for manners */
+	else if (s->stats.connections == 0)
+		event_active(s->drain, EV_TIMEOUT, 1);
+	else
+		event_add(s->drain, most);
+}
+
 void
 httpd_free(struct httpd_server *s)
 {
@@ -797,6 +837,8 @@ httpd_free(struct httpd_server *s)
 	httpd_unlisten(s);
 	while ((c = TAILQ_FIRST(&s->conns)) != NULL)
 		conn_free(c);
+	if (s->drain != NULL)
+		event_free(s->drain);
 	pool_clear(&s->conn_pool);
 	pool_clear(&s->buffer_pool);
 	event_free(s->scan);

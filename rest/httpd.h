@@ -48,6 +48,13 @@ void httpd_free(struct httpd_server *);
 int httpd_listen(struct httpd_server *, int fd);
 /* Close the listening sockets; connections go on. */
 void httpd_unlisten(struct httpd_server *);
+/*
+ * Close the listening sockets and what waits for a request; answer the
+ * requests that were taken.  done runs once, never from inside this call: when
+ * the last one was answered, or after `most`.
+ */
+void httpd_drain(struct httpd_server *, const struct timeval *most,
+    void (*done)(void *), void *arg);
 /* TLS for connections accepted from now on; NULL = plain.  Taken over. */
 void httpd_set_tls(struct httpd_server *, SSL_CTX *);
 /* `Server` header and further header lines ("Name: value\r\n"...), copied. */

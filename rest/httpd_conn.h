@@ -66,6 +66,9 @@ struct httpd_server {
 	} listen[HTTP_MAX_LISTEN];
 	uint32_t nlisten;
 	bool accept_paused;
+	struct event *drain; /* the end of httpd_drain() */
+	void (*drained)(void *);
+	void *drained_arg;
 	uint32_t max_conns, peak;
 	struct pool conn_pool, buffer_pool;
 	char *server_header, *extra_headers;

@@ -332,13 +332,24 @@ app_sandbox(struct helper *h, void *arg)
 }
 
 static void
-app_shutdown(struct helper *h, void *arg)
+app_drained(void *arg)
 {
 	struct app *a = arg;
 
+	helper_stopped(a->helper, 0);
+}
+
+static void
+app_shutdown(struct helper *h, void *arg)
+{
+	/* a switchover is watched for 20 s, unless loop_wait is long */
+	static const struct timeval most = { 25, 0 };
+	struct app *a = arg;
+
+	(void)h;
 	/* Closed, not just unserved: peers fail fast (spec 2.6). */
-	httpd_unlisten(a->rest->http);
-	helper_stopped(h, 0);
+	drop_pending(a);
+	httpd_drain(a->rest->http, &most, app_drained, a);
 }
 
 static void

@@ -128,6 +128,33 @@ def stopping(leader, standby):
     wait_for("its view", lambda: sees_members(standby), 20)
 
 
+def test_stop_with_a_request_in_progress():
+    """SIGTERM closes the API at once, and answers who waits for an answer."""
+    with Cluster(2, dcs=TIMING) as cluster:
+        leader = cluster.start().wait_leader()
+        standby = next(n for n in cluster.nodes if n is not leader)
+        connection = http.client.HTTPConnection("127.0.0.1", leader.rest_port, timeout=60)
+        with stopped([server_process(standby, "walreceiver")]):
+            connection.request("POST", "/switchover", json.dumps(
+                {"leader": leader.name, "candidate": standby.name}))
+            wait_for("the demotion", lambda: shown(leader, "stopping"), 40)
+            leader.signal(signal.SIGTERM)
+
+            def refused():
+                try:
+                    return leader.status("/health") is None
+                except ConnectionRefusedError:
+                    return True
+            wait_for("the port to be closed", refused, 5)
+            assert leader.postmaster() and leader.process.poll() is None
+        answer = connection.getresponse()
+        assert (answer.status, answer.read().decode()) == (
+            200, f'Successfully switched over to "{standby.name}"')
+        connection.close()
+        assert leader.process.wait(30) == 0
+        wait_for("the other to lead", standby.is_leader, 30)
+
+
 def nostream(cluster, node, leader):
     node.write_config({"nostream": True}, {"postgresql": {
         "bin_dir": str(node.dir / "bin"), "recovery_conf": {"restore_command": "false"}}})

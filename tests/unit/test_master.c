@@ -410,8 +410,12 @@ test_stop_order(void **state)
 	UNTIL(m.phase == PHASE_DONE);
 	assert_int_equal(m.exit_code, 7);
 	assert_true(line_of("postgres shutdown") >= 0);
-	assert_true(line_of("postgres shutdown") < line_of("rest shutdown"));
+	/* the API is closed at once, what the controller needs comes after it */
+	assert_int_equal(m.listen_fd, -1);
+	assert_true(line_of("rest shutdown") >= 0);
+	assert_true(line_of("postgres shutdown") < line_of("dcs shutdown"));
 	assert_true(line_of("rest shutdown") < line_of("dcs shutdown"));
+	assert_int_equal(count("rest shutdown"), 1);
 	assert_true(line_of("dcs shutdown") < line_of("watchdog shutdown"));
 	assert_int_equal(count("postgres shutdown"), 1);
 }
@@ -449,9 +453,9 @@ test_stop_hung_helper(void **state)
 {
 	(void)state;
 	start_all();
-	touch("rest.never-stops");
+	touch("dcs.never-stops");
 	assert_int_equal(raise(SIGTERM), 0);
-	UNTIL(count("rest shutdown") == 1);
+	UNTIL(count("dcs shutdown") == 1);
 	UNTIL(m.phase == PHASE_DONE);
 	assert_int_equal(m.exit_code, 0);
 }

@@ -178,6 +178,97 @@ test_switchover_done(void **state)
 }
 
 static void
+count_call(void *arg)
+{
+	(*(int *)arg)++;
+}
+
+static void
+send_text(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
+	event_base_loop(t.base, EVLOOP_NONBLOCK);
+}
+
+/* 2.6: nobody new comes in, those who wait for an answer get it. */
+static void
+test_drain(void **state)
+{
+	static const struct timeval soon = { 0, 200000 }, most = { 20, 0 };
+	static const char post[] = "POST /switchover HTTP/1.1\r\n"
+				   "Connection: keep-alive\r\n"
+				   "Content-Length: 16\r\n\r\n"
+				   "{\"leader\": \"n2\"}";
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(t.port),
+		.sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int idle, half, waiting, late, done = 0;
+	char c;
+
+	(void)state;
+	t.reachable = 1;
+	t.view->has_failover = 1;
+	strcpy(t.view->failover_leader, "n2");
+	idle = dial();
+	half = dial();
+	waiting = dial();
+	send_text(half, "GET / HT");
+	send_text(waiting, post);
+	while (t.failover.leader[0] == '\0')
+		event_base_loop(t.base, EVLOOP_ONCE);
+	httpd_drain(t.rest->http, &most, count_call, &done);
+	assert_int_equal(done, 0);
+	late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(late, (struct sockaddr *)&a, sizeof(a)), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_int_equal(recv(idle, &c, 1, 0), 0);
+	assert_int_equal(recv(half, &c, 1, 0), 0);
+	event_base_once(t.base, -1, EV_TIMEOUT, other_leads, NULL, &soon);
+	collect(waiting, reply, sizeof(reply), sizeof(reply));
+	assert_non_null(strstr(reply, "Successfully switched over to \"n1\""));
+	while (done == 0)
+		event_base_loop(t.base, EVLOOP_ONCE);
+	event_base_loop(t.base, EVLOOP_NONBLOCK);
+	assert_int_equal(done, 1);
+	assert_int_equal(httpd_stats(t.rest->http)->connections, 0);
+	close(idle);
+	close(half);
+	close(waiting);
+	close(late);
+}
+
+/* Nobody waits for ever: not the daemon for a request, either. */
+static void
+test_drain_is_bounded(void **state)
+{
+	static const struct timeval most = { 0, 100000 };
+	int done = 0, fd;
+
+	(void)state;
+	/* with nothing to wait for it is over at once, though not inside */
+	httpd_drain(t.rest->http, &most, count_call, &done);
+	assert_int_equal(done, 0);
+	event_base_loop(t.base, EVLOOP_ONCE);
+	assert_int_equal(done, 1);
+	teardown(NULL);
+	setup(NULL);
+	t.reachable = 1;
+	t.view->has_failover = 1;
+	strcpy(t.view->failover_leader, "n2");
+	fd = dial();
+	send_text(fd,
+	    "POST /switchover HTTP/1.0\r\nContent-Length: 16\r\n\r\n"
+	    "{\"leader\": \"n2\"}");
+	while (t.failover.leader[0] == '\0')
+		event_base_loop(t.base, EVLOOP_ONCE);
+	httpd_drain(t.rest->http, &most, count_call, &done);
+	while (done == 1)
+		event_base_loop(t.base, EVLOOP_ONCE);
+	assert_int_equal(httpd_stats(t.rest->http)->connections, 1);
+	close(fd);
+}
+
+static void
 test_others(void **state)
 {
 	(void)state;
@@ -326,6 +417,8 @@ main(void)
 		T(test_restart),
 		T(test_switchover),
 		T(test_switchover_done),
+		T(test_drain),
+		T(test_drain_is_bounded),
 		T(test_others),
 		T(test_schedule),
 		T(test_members_by_name),
