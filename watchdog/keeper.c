@@ -157,7 +157,11 @@ keeper_settings(
 	(void)now;
 	k->ttl = m->ttl;
 	k->loop_wait = m->loop_wait;
-	answer(k, id);
+	/* also unasked: whether the node may race depends on it */
+	if (k->conf.mode == WATCHDOG_REQUIRED)
+		tell(k, id);
+	else
+		answer(k, id);
 }
 
 bool

@@ -278,6 +278,8 @@ on_helper(struct ha *h, const struct ha_ev *ev)
 		h->s.wd_fence_armed = false;
 		h->s.wd_device_running = false;
 		h->s.wd_tried = false;
+		/* until it has answered the settings */
+		h->s.wd_unhealthy = h->conf.watchdog_mode == WATCHDOG_REQUIRED;
 		h->wake = h->wake || ev->up;
 		if (ev->up)
 			fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;

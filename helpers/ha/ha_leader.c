@@ -147,6 +147,8 @@ watchdog_activate(struct ha *h, bool *ok)
 	h->s.wd_fence_armed = wd->fence_armed != 0;
 	h->s.wd_device_running = wd->device_running != 0;
 	h->s.wd_tried = true;
+	if (answered)
+		h->s.wd_unhealthy = wd->healthy == 0;
 	if (answered && wd->activation_failed) {
 		*ok = false;
 		return RC_OK;
@@ -228,6 +230,7 @@ check_watchdog(struct ha *h)
 		return say(h, "leader.watchdog.demote",
 		    "Demoting self because watchdog could not be activated");
 	}
+	h->s.wd_refused_at = h->p.now;
 	TRY(lock_release(h, 0));
 	return say(h, "leader.watchdog.release",
 	    "Not promoting self because watchdog could not be activated");

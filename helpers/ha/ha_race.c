@@ -373,6 +373,26 @@ former_leader(const struct ha *h)
 	return h->s.old_view->leader;
 }
 
+/*
+ * 20.5.  The keeper answers settings with the state of its device, which may
+ * be usable again.  One that is there but cannot be activated costs the lock
+ * once per loop, not once per change of the key.
+ */
+static bool
+watchdog_unusable(struct ha *h)
+{
+	if (h->conf.watchdog_mode != WATCHDOG_REQUIRED)
+		return false;
+	if (h->s.wd_unhealthy)
+		fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;
+	else if (h->s.wd_refused_at == 0 ||
+	    h->p.now - h->s.wd_refused_at >= loop_ns(h))
+		return false;
+	ha_log(h, LOG_LVL_WARNING, "replica.race.watchdog",
+	    "Watchdog device is not usable");
+	return true;
+}
+
 static enum rc
 healthy_standby(struct ha *h, bool *yes)
 {
@@ -384,12 +404,8 @@ healthy_standby(struct ha *h, bool *yes)
 		return RC_OK;
 	if (failover_requested(h)) /* 8 */
 		return healthy_requested(h, yes);
-	if (h->s.wd_unhealthy &&
-	    h->conf.watchdog_mode == WATCHDOG_REQUIRED) { /* 9 */
-		ha_log(h, LOG_LVL_WARNING, "replica.race.watchdog",
-		    "Watchdog device is not usable");
+	if (watchdog_unusable(h)) /* 9 */
 		return RC_OK;
-	}
 	if (failsafe_excludes(h)) /* 10 */
 		return RC_OK;
 	if (sync_active(h) && h->s.opt.sync_mode == SYNC_PRIORITY &&

@@ -130,6 +130,8 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		break;
 	case FX_SETTINGS:
 		n->settings = fx->settings;
+		if (w->watchdog == WATCHDOG_REQUIRED)
+			keeper_tell(n);
 		break;
 	case FX_REPLY:
 		ask_reply(n, fx);

@@ -95,6 +95,36 @@ test_race_watchdog(void **state)
 	w_free(w);
 }
 
+/* Usable by its looks, but it cannot be set: one attempt per loop. */
+static void
+test_race_watchdog_refuses(void **state)
+{
+	struct world *w = orphan();
+
+	(void)state;
+	w->conf.watchdog_mode = WATCHDOG_REQUIRED;
+	ha_free(w->h);
+	w_leader(w, "a");
+	w_attach(w, ROLE_REPLICA);
+	w_leader(w, "");
+	w->wd.activation_failed = 1;
+	w_tick(w);
+	decided(w, "leader.watchdog.release",
+	    "Not promoting self because watchdog could not be activated");
+	w_wake(w); /* the key is gone: everybody is woken, so are we */
+	logged(w, "Watchdog device is not usable");
+	assert_null(strstr(w->order, "acquire"));
+	w_tick(w);
+	w_follows(w->order, "acquire", "release");
+	/* what the answer said of the device counts from then on */
+	w->wd.healthy = 0;
+	w_tick(w);
+	w_tick(w);
+	logged(w, "Watchdog device is not usable");
+	assert_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 static void
 test_race_peers_not_asked(void **state)
 {
@@ -563,6 +593,7 @@ main(void)
 		cmocka_unit_test(test_race_own_query_fails),
 		cmocka_unit_test(test_race_own_timeline),
 		cmocka_unit_test(test_race_watchdog),
+		cmocka_unit_test(test_race_watchdog_refuses),
 		cmocka_unit_test(test_race_peers_not_asked),
 		cmocka_unit_test(test_race_nofailover),
 		cmocka_unit_test(test_race_nofailover_primary),
