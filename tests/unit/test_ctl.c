@@ -257,24 +257,27 @@ test_extras(void **state)
 	members_print(&no_ctl, v, "orders", FMT_JSON, true, f);
 	members_print(&no_ctl, v, "orders", FMT_YAML, false, f);
 	fclose(f);
-	assert_non_null(strstr(buf,
-	    "| shared_preload_libraries: [hidden - too long] |"));
+	assert_non_null(
+	    strstr(buf, "| shared_preload_libraries: [hidden - too long] |"));
 	assert_non_null(strstr(buf,
 	    "\t*\tmax_connections: 100->200\nshared_preload_libraries: "
 	    "->pg_stat_statements,auto_explain\t"
 	    "2026-12-01T03:00:00+00:00 if version < 15.9\t"
 	    "{nofailover: true, zone: b}\n"));
-	assert_non_null(strstr(buf, "\"Pending restart\": \"*\", "
+	assert_non_null(strstr(buf,
+	    "\"Pending restart\": \"*\", "
 	    "\"Pending restart reason\": \"max_connections: 100->200\\n"
 	    "shared_preload_libraries: ->pg_stat_statements,auto_explain\", "
 	    "\"Scheduled restart\": "
 	    "\"2026-12-01T03:00:00+00:00 if version < 15.9\", "
 	    "\"Tags\": {"));
-	assert_non_null(strstr(buf, "  Pending restart: '*'\n"
+	assert_non_null(strstr(buf,
+	    "  Pending restart: '*'\n"
 	    "  Pending restart reason: 'max_connections: 100->200\n\n"
 	    "    shared_preload_libraries: "
 	    "->pg_stat_statements,auto_explain'\n"));
-	assert_non_null(strstr(buf, "  Tags:\n    nofailover: true\n"
+	assert_non_null(strstr(buf,
+	    "  Tags:\n    nofailover: true\n"
 	    "    zone: b\n"));
 	free(buf);
 	view_free(v);
@@ -294,8 +297,8 @@ test_citus(void **state)
 	members_print(&group, v, "orders", FMT_PRETTY, false, f);
 	members_print(&group, v, "orders", FMT_JSON, false, f);
 	fclose(f);
-	assert_non_null(strstr(buf,
-	    "+ Citus cluster: orders (group: 1, 7480031112223334445) "));
+	assert_non_null(strstr(
+	    buf, "+ Citus cluster: orders (group: 1, 7480031112223334445) "));
 	assert_null(strstr(buf, "Group |"));
 	assert_non_null(strstr(buf,
 	    "{\"Cluster\": \"orders\", \"Group\": 1, \"Member\": \"db1\", "));
