@@ -234,6 +234,14 @@ demote_wait(struct ha *h)
 	h->s.action.step = STEP_WAIT;
 }
 
+static void
+no_archive(struct ha *h)
+{
+	ha_log(h, LOG_LVL_INFO, "demote.no-archive",
+	    "Not archiving latest checkpoint WAL file. "
+	    "Archiving is not configured.");
+}
+
 /*
  * The cluster is demoted and the key kept: what the standbys have not got of
  * the last WAL goes to the archive, where the new primary's side finds it.
@@ -254,9 +262,7 @@ demote_cluster_stopped(struct ha *h)
 	if (!kept)
 		h->s.trusted = 0;
 	if (!h->s.action.archiving) {
-		ha_log(h, LOG_LVL_INFO, "demote.no-archive",
-		    "Not archiving "
-		    "latest checkpoint WAL file. Archiving is not configured.");
+		no_archive(h);
 		return demote_follow(h);
 	}
 	job_init(&job, JOB_ARCHIVE_CHECKPOINT);
@@ -295,6 +301,8 @@ demote_stopped(struct ha *h, const struct ha_ev *ev)
 		a->released = true;
 	}
 	h->s.trusted = 0;
+	if (a->mode == DEMOTE_CLUSTER) /* released early: nothing archives */
+		no_archive(h);
 	publish_member(h);
 	demote_wait(h);
 	return RC_OK;
