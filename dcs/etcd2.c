@@ -104,7 +104,7 @@ on_answer(const struct http_answer *a, void *arg)
 	root = parse(r, a);
 	if (root == NULL || a->status < 200 || a->status > 299 ||
 	    (!json_is_string(root) &&
-		(!json_is_object(root) ||
+		(!json_is_object(json_object_get(root, "node")) ||
 		    json_object_get(root, "errorCode") != NULL)))
 		on_error(r, root, a->status);
 	else

@@ -106,7 +106,11 @@ call_error(struct rpc *r, int code, const char *msg)
 static void
 call_ok(struct rpc *r, const json_t *root)
 {
-	if (!rpc_check_header(driver(r->c), root))
+	if (strncmp(r->path, "/kv/", 4) == 0 &&
+	    json_object_get(root, "header") == NULL) {
+		r->maybe_sent = true;
+		rpc_visit_failed(r, false, "not an answer of etcd");
+	} else if (!rpc_check_header(driver(r->c), root))
 		rpc_visit_failed(r, false, "its raft term is old");
 	else
 		rpc_good(r, root);

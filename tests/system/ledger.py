@@ -18,6 +18,7 @@ class Ledger:
     def __enter__(self):
         leader = self.cluster.wait_leader()
         leader.sql("create table if not exists ledger (n bigint primary key)")
+        leader.sql("truncate ledger")  # of another test on this cluster
         self.thread.start()
         return self
 
