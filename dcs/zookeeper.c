@@ -23,6 +23,12 @@ zk_member_path(const struct zk *zk, char buf[2 * NAME_SIZE])
 	return buf;
 }
 
+int64_t
+zk_token(int32_t version)
+{
+	return (int64_t)version + 1;
+}
+
 /* ---- life of an operation ---- */
 
 static void
@@ -198,9 +204,9 @@ static void write_create(struct zk_op *);
 static void write_set(struct zk_op *);
 
 static void
-written(struct zk_op *op, int64_t version)
+written(struct zk_op *op, int32_t version)
 {
-	op->call->new_token = version;
+	op->call->new_token = zk_token(version);
 	zk_cache_own(op->zk, op->path, op->call->value, op->call->len);
 	zk_op_end(op, OUTCOME_OK, "");
 }
@@ -218,7 +224,7 @@ on_check(struct zk *zk, const struct zk_answer *a, void *arg)
 		return;
 	if (a->rc == ZOK && a->len == call->len &&
 	    memcmp(a->value, call->value, a->len) == 0 &&
-	    a->stat->version == call->token + 1)
+	    zk_token(a->stat->version) == call->token + 1)
 		written(op, a->stat->version);
 	else
 		zk_op_end(op, OUTCOME_REFUSED, "the key was changed meanwhile");
@@ -293,9 +299,9 @@ version_of(const struct dcs_call *call, int32_t *version)
 	*version = -1;
 	if (call->cond != DCS_COND_TOKEN)
 		return true;
-	if (call->token < 0 || call->token > INT32_MAX)
+	if (call->token < 1 || call->token > INT32_MAX)
 		return false;
-	*version = (int32_t)call->token;
+	*version = (int32_t)(call->token - 1);
 	return true;
 }
 

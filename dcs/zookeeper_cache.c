@@ -383,8 +383,8 @@ zk_cache_answer(struct zk *zk, struct dcs_call *call)
 		k->value = n->value;
 		k->len = n->len;
 		/* spec/dcs.md 3.4: re-creation starts the version again */
-		k->token =
-		    key == DCS_KEY_HISTORY ? n->stat.mzxid : n->stat.version;
+		k->token = key == DCS_KEY_HISTORY ? n->stat.mzxid :
+						    zk_token(n->stat.version);
 		k->modify = n->stat.mzxid;
 		if (n->stat.ephemeralOwner != 0)
 			snprintf(k->session, sizeof(k->session), "%lld",

@@ -206,6 +206,9 @@ void zk_op_parents(struct zk_op *, void (*then)(struct zk_op *));
 void zk_ops_ready(struct zk *); /* a session is there, or the cache is whole */
 /* A key cannot be read: what waits for the whole will not get it. */
 void zk_loads_failed(struct zk *, const char *why);
+/* Token of a version: one more, because the first version is 0 and the token
+ * 0 means none. */
+int64_t zk_token(int32_t version);
 const char *zk_member_path(const struct zk *, char buf[2 * NAME_SIZE]);
 
 void zk_lock_acquire(struct zk_op *);

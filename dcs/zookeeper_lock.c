@@ -374,7 +374,8 @@ on_touched(struct zk *zk, const struct zk_answer *a, void *arg)
 	switch (a->rc) {
 	case ZOK:
 		op->call->sent_ns = zk_lease_sent(zk, a->sent_ns);
-		op->call->new_token = a->stat == NULL ? 0 : a->stat->version;
+		op->call->new_token =
+		    zk_token(a->stat == NULL ? 0 : a->stat->version);
 		zk_cache_own(zk, op->path, op->call->value, op->call->len);
 		zk_op_end(op, OUTCOME_OK, "");
 		break;
@@ -442,7 +443,7 @@ on_member(struct zk *zk, const struct zk_answer *a, void *arg)
 	else if (a->len == call->len &&
 	    memcmp(a->value, call->value, a->len) == 0) {
 		op->call->sent_ns = zk_lease_sent(zk, a->sent_ns);
-		op->call->new_token = op->version;
+		op->call->new_token = zk_token(op->version);
 		zk_op_end(op, OUTCOME_OK, "");
 	} else
 		zk_op_send(op,
@@ -467,7 +468,7 @@ zk_lock_touch(struct zk_op *op)
 	    n->stat.ephemeralOwner == op->zk->session && n->len == call->len &&
 	    memcmp(n->value, call->value, n->len) == 0) {
 		op->call->sent_ns = zk_lease_sent(op->zk, op->zk->answer_at);
-		op->call->new_token = n->stat.version;
+		op->call->new_token = zk_token(n->stat.version);
 		zk_op_end(op, OUTCOME_OK, "");
 		return;
 	}

@@ -263,7 +263,7 @@ class Consul(Store):
 
 STORES = {c.section: c for c in (Consul, Etcd2, Etcd3)}
 # in modules of their own, loaded when they are named
-MODULES = {"zookeeper": ("zookeeper", "ZooKeeper")}
+MODULES = {"zookeeper": ("zookeeper", "ZooKeeper"), "exhibitor": ("zookeeper", "Exhibited")}
 
 
 def new(name, directory, ports, **options):

@@ -13,6 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from basics import kill, wait_for
+from doubles.exhibitor import Exhibitor
 from stores import Store
 
 JAVA = ["java", "-Xms32m", "-Xmx96m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -204,3 +205,25 @@ class ZooKeeper(Store):
     @staticmethod
     def created(entry):
         return entry.czxid
+
+
+class Exhibited(ZooKeeper):
+    """The same, found by asking Exhibitor."""
+
+    section = "exhibitor"
+
+    def prepare(self):
+        super().prepare()
+        self.exhibitor = Exhibitor(self.ports.take(), ["127.0.0.1"], self.port)
+
+    def start(self):
+        super().start()
+        if self.exhibitor.http is None:
+            self.exhibitor.start()
+
+    def close(self):
+        self.exhibitor.stop()
+        super().close()
+
+    def config(self):
+        return {"hosts": ["127.0.0.1"], "port": self.exhibitor.port, "poll_interval": 1}
