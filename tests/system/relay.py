@@ -163,7 +163,8 @@ class Relay:
                     if self.mode in ("garbage", "error"):
                         client.sendall(GARBAGE if self.mode == "garbage" else ERROR)
                         return
-                    dropping = self.to_drop(text)
+                    # a client may send on before the answer has come
+                    dropping = self.to_drop(text) or dropping
                     if self.delay:
                         time.sleep(self.delay)
                 if server is None:
