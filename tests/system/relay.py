@@ -33,6 +33,17 @@ def describe_http(data):
     return match.group(1).decode() + " " + match.group(2).decode() if match else None
 
 
+class Pieces:
+    """What a client sends as it comes; a protocol with frames waits for whole ones."""
+
+    def __init__(self, describe):
+        self.describe = describe
+
+    def feed(self, data):
+        """(text or None, bytes to forward)"""
+        return self.describe(data), data
+
+
 class Relay:
     def __init__(self, port, target, describe=describe_http):
         self.port = port
@@ -137,6 +148,7 @@ class Relay:
 
     def pump(self, client, server):
         dropping = False
+        pieces = self.describe() if isinstance(self.describe, type) else Pieces(self.describe)
         while True:
             watched = [client] + ([server] if server is not None else [])
             readable, _, _ = select.select(watched, [], [], 0.1)
@@ -157,7 +169,9 @@ class Relay:
                 data = client.recv(65536)
                 if not data:
                     return
-                text = self.describe(data)
+                text, data = pieces.feed(data)
+                if not data:
+                    continue
                 if text is not None:
                     self.requests.append((time.monotonic(), text))
                     if self.mode in ("garbage", "error"):

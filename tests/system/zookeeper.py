@@ -27,25 +27,38 @@ OPS = {1: "create", 2: "delete", 3: "exists", 4: "getData", 5: "setData", 8: "ge
 HAS_PATH = (1, 2, 3, 4, 5, 8, 9)
 
 
-def describe(data):
-    """ "setData /service/test/sync" for each request in what a client sent."""
-    found, at = [], 0
-    while at + 12 <= len(data):
-        length, xid, op = struct.unpack_from(">iii", data, at)
-        if length <= 0 or length > 1 << 20:
-            break
-        if at == 0 and xid == 0 and length in (44, 45):
-            found.append("connect")
-        elif op in OPS:
-            text = OPS[op]
-            if op in HAS_PATH and at + 16 <= len(data):
-                size, = struct.unpack_from(">i", data, at + 12)
-                text += " " + data[at + 16:at + 16 + size].decode(errors="replace")
-            elif op == 14:
-                text += " " + repr(data[at + 12:at + 4 + length])
-            found.append(text)
-        at += 4 + length
-    return "; ".join(found) or None
+class Frames:
+    """What a client sends, in whole requests (see Relay)."""
+
+    def __init__(self):
+        self.rest = b""
+        self.first = True
+
+    def feed(self, data):
+        """("setData /service/test/sync; ping", the requests themselves)"""
+        self.rest += data
+        found, at = [], 0
+        while at + 4 <= len(self.rest):
+            length, = struct.unpack_from(">i", self.rest, at)
+            if at + 4 + length > len(self.rest):
+                break
+            found.append(self.text(self.rest[at + 4:at + 4 + length]))
+            at += 4 + length
+        whole, self.rest = self.rest[:at], self.rest[at:]
+        return "; ".join(found) or None, whole
+
+    def text(self, body):
+        if self.first:
+            self.first = False
+            return "connect"
+        op, = struct.unpack_from(">i", body, 4)
+        text = OPS.get(op, str(op))
+        if op in HAS_PATH:
+            size, = struct.unpack_from(">i", body, 8)
+            text += " " + body[12:12 + size].decode(errors="replace")
+        elif op == 14:
+            text += " " + repr(body[8:])
+        return text
 
 
 class Server:
@@ -110,10 +123,10 @@ class ZooKeeper(Store):
     section = "zookeeper"
     # a takeover is a deletion and a creation in one transaction
     keeps_entry = False
-    lock_request = r"create .*/leader|multi|sync"
+    lock_request = r"create .*/leader|multi|sync /"
     write_request = r"(setData|create) .*/failover"
     sync_request = r"(setData|create) .*/sync"
-    describe = staticmethod(describe)
+    describe = Frames
 
     def prepare(self):
         count = self.options.get("servers", 1)
