@@ -89,15 +89,15 @@ dcs_name(const struct dcs *d)
 }
 
 const char *
-dcs_scope(const struct dcs *d)
-{
-	return d->scope;
-}
-
-const char *
 dcs_base_path(const struct dcs *d)
 {
 	return d->path;
+}
+
+const char *
+dcs_scope(const struct dcs *d)
+{
+	return d->scope;
 }
 
 const char *
@@ -531,7 +531,18 @@ update_locked(struct operation *o, enum outcome outcome)
 	uint64_t optime = o->optime;
 
 	o->status = o->failsafe = NULL;
+	o->call.status = o->call.failsafe = NULL;
 	dcs_call_done(&o->call, outcome, o->error);
+	if (d->driver->caps & DCS_CAP_ONE_WRITE) {
+		/* they went with the lock */
+		if (outcome == OUTCOME_OK && status != NULL)
+			replace(&d->last_status, status, strlen(status));
+		if (outcome == OUTCOME_OK && failsafe != NULL)
+			replace(&d->last_failsafe, failsafe, strlen(failsafe));
+		free(status);
+		free(failsafe);
+		return;
+	}
 	if (outcome == OUTCOME_OK && status != NULL)
 		write_status(d, status, optime, deadline, NULL, NULL);
 	else
@@ -558,6 +569,8 @@ dcs_update(struct dcs *d, const struct msg_dcs_update *m,
 	}
 	if (m->with_failsafe && fs != NULL)
 		o->failsafe = encode_tree(fs);
+	o->call.status = o->status;
+	o->call.failsafe = o->failsafe;
 	o->next = update_locked;
 	start(o);
 }

@@ -12,10 +12,11 @@
 #include "../ipc/version.h"
 #include "dcs.h"
 
-#define DCS_CAP_LEASE 0x1  /* lock and member key hang on one lease */
-#define DCS_CAP_WATCH 0x2  /* keeps a cache by a watch */
-#define DCS_CAP_TAKE 0x4   /* may overwrite the leader key */
-#define DCS_CAP_DELETE 0x8 /* a sync key is deleted, not emptied */
+#define DCS_CAP_LEASE 0x1      /* lock and member key hang on one lease */
+#define DCS_CAP_WATCH 0x2      /* keeps a cache by a watch */
+#define DCS_CAP_TAKE 0x4       /* may overwrite the leader key */
+#define DCS_CAP_DELETE 0x8     /* a sync key is deleted, not emptied */
+#define DCS_CAP_ONE_WRITE 0x10 /* status and failsafe go with the lock */
 
 /* One key as stored. */
 struct dcs_kv {
@@ -52,6 +53,9 @@ struct dcs_call {
 	const char *value;
 	size_t len;
 	int64_t deadline; /* absolute, never 0 */
+	/* DCS_OP_UPDATE with DCS_CAP_ONE_WRITE: documents to go with it, or
+	 * NULL */
+	const char *status, *failsafe;
 	/* answer, set by the driver before dcs_call_done() */
 	int64_t new_token;
 	int64_t sent_ns;

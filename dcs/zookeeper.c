@@ -74,6 +74,23 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	zk_op_end(op, no_answer(op), "no answer from ZooKeeper in time");
 }
 
+/* A call that is not retried waits ONCE_NS for each answer; giving the lock
+ * back is worth the whole time. */
+static void
+arm_deadline(struct zk_op *op)
+{
+	int64_t ns = op->call->deadline - clock_boot_ns();
+	struct timeval tv;
+
+	if (!op->call->retry && op->call->op != DCS_OP_RELEASE && ns > ONCE_NS)
+		ns = ONCE_NS;
+	if (ns < 0)
+		ns = 0;
+	tv.tv_sec = ns / NS_PER_SEC;
+	tv.tv_usec = ns % NS_PER_SEC / 1000;
+	evtimer_add(op->timer, &tv);
+}
+
 void
 zk_op_send(struct zk_op *op, struct zk_request *request, bool writing)
 {
@@ -83,6 +100,7 @@ zk_op_send(struct zk_op *op, struct zk_request *request, bool writing)
 	}
 	op->request = request;
 	op->writing = writing;
+	arm_deadline(op);
 }
 
 bool
@@ -505,9 +523,7 @@ op_run(struct zk_op *op)
 void
 zk_submit(void *arg, struct dcs_call *call)
 {
-	int64_t now = clock_boot_ns(), ns;
 	struct zk *zk = arg;
-	struct timeval tv;
 	struct zk_op *op;
 
 	if ((op = calloc(1, sizeof(*op))) == NULL) {
@@ -522,16 +538,11 @@ zk_submit(void *arg, struct dcs_call *call)
 	else
 		snprintf(
 		    op->path, sizeof(op->path), "%s", dcs_key_path(call->key));
-	ns = call->deadline > now ? call->deadline - now : 0;
-	if (!call->retry && ns > ONCE_NS)
-		ns = ONCE_NS;
-	tv.tv_sec = ns / NS_PER_SEC;
-	tv.tv_usec = ns % NS_PER_SEC / 1000;
 	if ((op->timer = evtimer_new(zk->base, on_deadline, op)) == NULL) {
 		zk_op_end(op, OUTCOME_FAILED, "out of memory");
 		return;
 	}
-	evtimer_add(op->timer, &tv);
+	arm_deadline(op);
 	if (zk->before_load != NULL && call->op == DCS_OP_LOAD)
 		zk->before_load(zk->before_arg);
 	if (zk->confirmed)

@@ -59,6 +59,7 @@ static const char *const dcs_paths[] = {
 	"/usr/local/share/ca-certificates",
 	"/etc/pki",
 	"/etc/ca-certificates",
+	"/var/run/secrets/kubernetes.io",
 	"/etc/localtime",
 	"/usr/share/zoneinfo",
 	"/etc/ld.so.cache",

@@ -16,6 +16,9 @@ extern const char *const conf_built_stores[]; /* of this build */
 /* Set a value at a dotted path; missing maps are made, other values in the
  * way replaced.  Takes the value over, also on failure (or NULL value). */
 bool conf_set_path(struct tree *root, const char *path, struct tree *value);
+/* The chosen context of the kubeconfig as one flat map, the files that it
+ * names read; NULL inside a pod, or when there is none. */
+struct tree *conf_kubeconfig(const struct tree *root);
 /* Remove the value at a dotted path. */
 void conf_remove_path(struct tree *root, const char *path);
 /* Null, false, 0, "", empty list or map: spec 2.4.3. */

@@ -109,6 +109,17 @@ give_peer_access(struct tree *out, const struct conf *conf)
 	return ok;
 }
 
+static bool
+give_kubeconfig(struct tree *out, const struct conf *conf, const char *store)
+{
+	struct tree *t;
+
+	if (strcmp(store, "kubernetes") != 0)
+		return true;
+	t = conf_kubeconfig(conf->effective);
+	return t == NULL || conf_set_path(out, "kubernetes.kubeconfig", t);
+}
+
 /* The controller publishes the address of the REST interface. */
 static bool
 give_api_address(struct tree *out, const struct conf *conf)
@@ -154,7 +165,8 @@ conf_for(const struct conf *conf, enum proc proc)
 		    (tree_get(out, "namespace") != NULL ||
 			tree_set(out, "namespace", tree_text("service")));
 	if (ok && proc == PROC_DCS)
-		ok = give_peer_access(out, conf);
+		ok = give_peer_access(out, conf) &&
+		    give_kubeconfig(out, conf, store);
 	if (ok && proc == PROC_POSTGRES)
 		ok = give_api_address(out, conf);
 	if (ok && proc == PROC_WATCHDOG)

@@ -24,7 +24,8 @@ class Agent:
         document = {
             "name": name, "scope": scope, "ttl": ttl, "loop_wait": 1,
             "retry_timeout": retry_timeout,
-            store.section: store.config() if section is None else section}
+            store.section: store.config(scope) if section is None else section}
+        store.member(scope, name)
         self.name = name
         self.config = document
         self.file = tempfile.NamedTemporaryFile("w", prefix="agent-", suffix=".json")

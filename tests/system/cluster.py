@@ -46,7 +46,7 @@ class Node:
         self.config = self.dir / "patroni.yml"
         self.socket = self.dir / "control.sock"
         self.process = None
-        self.environment = {}
+        self.environment = cluster.etcd.node_environment()
         self.write_config(tags or {}, extra or {})
 
     def write_config(self, tags=None, extra=None):
@@ -55,7 +55,7 @@ class Node:
             "name": self.name,
             "control_socket": str(self.socket),
             "log": {"level": "DEBUG" if os.environ.get("DEBUG") else "INFO"},
-            self.cluster.etcd.section: self.cluster.etcd.config(),
+            self.cluster.etcd.section: self.cluster.etcd.node_config(self.cluster.scope),
             "restapi": {"listen": f"{self.host}:{self.rest_port}",
                         "connect_address": f"{self.host}:{self.rest_port}"},
             "bootstrap": {
@@ -90,6 +90,7 @@ class Node:
 
     def start(self):
         assert self.process is None or self.process.poll() is not None
+        self.cluster.etcd.member(self.cluster.scope, self.name)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, str(BUILD / "patroni"), str(self.config)],

@@ -8,6 +8,7 @@ that loses, delays and spoils.
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -73,7 +74,7 @@ def bench(server, request):
     if server.process is None:
         server.start()
     # a scope has to be a name that every store accepts
-    made = Bench(server, "s" + request.node.name.replace("test", "").replace("_", "-")[:40])
+    made = Bench(server, "s" + re.sub("[^a-z0-9]+", "-", request.node.name.replace("test", ""))[:40].rstrip("-"))
     try:
         yield made
     finally:
@@ -93,7 +94,8 @@ def outcomes(agents, op, **more):
 
 def test_empty(bench):
     view = bench.agent("a").view(8000)
-    assert view["empty"] and view["unlocked"]
+    assert view["unlocked"]
+    assert view["empty"] or not bench.store.members_expire
 
 
 def test_race_of_ten(bench):
@@ -323,7 +325,8 @@ def test_member(bench):
         assert member() is not None
         time.sleep(0.5)
     a.kill()
-    wait_for("the member to go", lambda: member() is None, bench.store.expiry(bench.ttl) + 2)
+    if bench.store.members_expire:
+        wait_for("the member to go", lambda: member() is None, bench.store.expiry(bench.ttl) + 2)
 
 
 def test_ctl(bench):
@@ -335,12 +338,13 @@ def test_ctl(bench):
     a.does("release")
     assert c.view()["unlocked"]
     c.does("touch")
-    assert [m["name"] for m in c.view()["members"]] == ["x"]
+    assert "x" in [m["name"] for m in c.view()["members"] if m["state"] == "running"]
     c.does("failover", member="a")
     token = c.view()["failover_token"]
     c.does("failover", token=token)
     c.does("remove")
-    assert c.view()["members"] == []
+    if bench.store.members_expire:
+        assert c.view()["members"] == []
 
 
 def test_settings(bench):

@@ -75,6 +75,21 @@ class Store:
     def ready(self):
         raise NotImplementedError
 
+    members_expire = True  # with their process (a pod does not)
+
+    def config(self, scope="test"):
+        raise NotImplementedError
+
+    def node_config(self, scope="test"):
+        """config() of the daemon's file."""
+        return self.config(scope)
+
+    def node_environment(self):
+        return {}
+
+    def member(self, scope, name):
+        """What has to be there before a member of that name starts."""
+
     def expiry(self, ttl):
         return ttl + 3
 
@@ -140,7 +155,7 @@ class EtcdServer(Store):
     def ready(self):
         return self.call("/v3/maintenance/status", {})
 
-    def config(self):
+    def config(self, scope="test"):
         return {"hosts": [f"{self.host}:{self.port}"]}
 
     def call(self, path, body):
@@ -235,7 +250,7 @@ class Consul(Store):
     def ready(self):
         return self.http("/v1/agent/self")[0] in (200, 403)
 
-    def config(self):
+    def config(self, scope="test"):
         return {"host": f"{self.host}:{self.port}"}
 
     def kv(self, path):
@@ -263,7 +278,9 @@ class Consul(Store):
 
 STORES = {c.section: c for c in (Consul, Etcd2, Etcd3)}
 # in modules of their own, loaded when they are named
-MODULES = {"zookeeper": ("zookeeper", "ZooKeeper"), "exhibitor": ("zookeeper", "Exhibited")}
+MODULES = {"zookeeper": ("zookeeper", "ZooKeeper"), "exhibitor": ("zookeeper", "Exhibited"),
+           "kubernetes": ("kubernetes", "Kubernetes"),
+           "kubernetes-endpoints": ("kubernetes", "KubernetesEndpoints")}
 
 
 def new(name, directory, ports, **options):

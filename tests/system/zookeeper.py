@@ -179,7 +179,7 @@ class ZooKeeper(Store):
             return [f"127.0.0.1:{self.relay.port}"]
         return [f"127.0.0.1:{s.client}" for s in self.servers]
 
-    def config(self):
+    def config(self, scope="test"):
         return {"hosts": self.hosts()}
 
     def expiry(self, ttl):
@@ -238,5 +238,5 @@ class Exhibited(ZooKeeper):
         self.exhibitor.stop()
         super().close()
 
-    def config(self):
+    def config(self, scope="test"):
         return {"hosts": ["127.0.0.1"], "port": self.exhibitor.port, "poll_interval": 1}

@@ -1,0 +1,4 @@
+"""The contract of a store driver, kept by Kubernetes with ConfigMaps."""
+from conformance import *  # noqa: F401,F403 -- the tests
+
+STORE = "kubernetes"
