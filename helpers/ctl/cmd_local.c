@@ -3,6 +3,7 @@
  * socket (design 10).  Needs neither the store nor the network.
  */
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <errno.h>
@@ -24,6 +25,8 @@
 static int
 connect_to(const char *path)
 {
+	/* a hung daemon accepts nobody, and its backlog may be full */
+	static const struct timeval patience = { ANSWER_SECONDS, 0 };
 	struct sockaddr_un sun;
 	int fd, e;
 
@@ -36,9 +39,11 @@ connect_to(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
+		sizeof(patience)) == 0 &&
+	    connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	e = errno;
+	e = errno == EAGAIN ? ETIMEDOUT : errno;
 	close(fd);
 	errno = e;
 	return -1;
