@@ -126,7 +126,7 @@ unit: $(PROGRAMS) $(UNIT)
 
 # ---- for people ----
 
-.PHONY: demo demo-stop demo-node check check-long rules bench fuzz lint format install
+.PHONY: demo demo-stop demo-node check check-long rules bench bench-stores fuzz lint format install
 
 deps-%:
 	@tests/tools/deps.sh $*
@@ -160,6 +160,9 @@ build-acts-programs: $(PROGRAMS)
 bench: deps-check
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/http_load
 	@tests/tools/as_user.sh /usr/bin/python3 tests/bench/bench.py $(B)
+bench-stores: deps-check
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tests/tools/as_user.sh /usr/bin/python3 tests/bench/stores.py $(B)
 $(B)/http_load: tests/bench/http_load.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDHARDEN) -o $@ $<
@@ -215,6 +218,7 @@ help:
 	@echo 'make check-long  more of everything, and a fuzz smoke'
 	@echo 'make rules       which test shows which rule of the HA core'
 	@echo 'make bench       measure, beside Python Patroni when installed'
+	@echo 'make bench-stores  requests per loop and failover time on each store'
 	@echo 'make fuzz        fuzz every parser FUZZ_SECONDS=60 each'
 	@echo 'make lint, make format, make install PREFIX=$(PREFIX), make clean'
 

@@ -93,8 +93,8 @@ on_peer(const struct http_answer *a, void *arg)
 	s->http = NULL;
 	if (a->error == HTTP_OK && a->status == 200)
 		/* their ids are unsigned 64-bit numbers */
-		root = json_loadb(
-		    a->body, a->len, JSON_DECODE_INT_AS_REAL, NULL);
+		root =
+		    json_loadb(a->body, a->len, JSON_DECODE_INT_AS_REAL, NULL);
 	for (i = 0; i < json_array_size(root); i++) {
 		urls = json_object_get(json_array_get(root, i), "clientURLs");
 		for (j = 0; j < json_array_size(urls); j++)

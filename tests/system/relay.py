@@ -45,9 +45,10 @@ class Pieces:
 
 
 class Relay:
-    def __init__(self, port, target, describe=describe_http):
+    def __init__(self, port, target, describe=describe_http, address="127.0.0.1"):
         self.port = port
         self.target = target
+        self.address = address  # to listen at; the target is at 127.0.0.1
         self.describe = describe
         self.mode = "pass"
         self.delay = 0
@@ -63,10 +64,11 @@ class Relay:
     def start(self):
         if self.listener is not None:
             return
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.listener.listen(64)
+        listener = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.address, self.port))
+        listener.listen(64)
+        self.listener = listener
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def cut(self):

@@ -93,7 +93,24 @@ run_system() {
 		--ignore=tests/system/test_partition.py -n "${JOBS:-3}" --dist loadfile --durations=15 \
 		$ignore ${PYTEST_ARGS:-} tests/system 2>&1 | tee "$out/system"
 	system_result must
-	[ -n "$long" ] && run_partition
+	if [ -n "$long" ]; then
+		run_partition
+		run_stores
+	fi
+}
+
+# The core scenarios on every other store.
+run_stores() {
+	local store
+	for store in $(cd tests/system && /usr/bin/python3 -c \
+		'import stores; print(*sorted({*stores.STORES, *stores.MODULES} - {"etcd3"}))'); do
+		echo "-- on $store"
+		DCS=$store "$as_user" /usr/bin/python3 -m pytest -p no:cacheprovider -q --maxfail=8 \
+			-n "${JOBS:-3}" --dist loadfile tests/system/test_failover.py \
+			tests/system/test_fence.py tests/system/test_helpers.py \
+			tests/system/test_brain.py 2>&1 | tee "$out/system"
+		system_result must
+	done
 }
 
 # As root: it makes network namespaces, and starts everything in them as the
