@@ -314,6 +314,7 @@ controller_config(
 	c->conf = pgconf_build(conf, c->dynamic, ROLE_UNINITIALIZED, &err);
 	if (c->conf == NULL)
 		return err.text;
+	settings_environment(c->conf, NULL);
 	fill_ha_config(c);
 	return NULL;
 }

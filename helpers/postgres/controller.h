@@ -248,6 +248,8 @@ struct pgfacts settings_facts(struct controller *, enum pg_role);
 /* Rebuild conf from local + dynamic for a role; false when unusable (the old
  * one stays). */
 bool settings_build(struct controller *, enum pg_role);
+/* PGKRBSRVNAME (config.md 4.6); old may be NULL. */
+void settings_environment(const struct pgconf *, const struct pgconf *old);
 /* At the end of a cycle: the overlay of another role (config.md 2.5), and
  * what could not be written before. */
 void settings_cycle_end(struct controller *);

@@ -59,6 +59,16 @@ overlay(enum pg_role role)
 	return ROLE_UNINITIALIZED;
 }
 
+/* For libpq here, and for the programs that are started. */
+void
+settings_environment(const struct pgconf *conf, const struct pgconf *old)
+{
+	if (conf->krbsrvname[0] != '\0')
+		(void)setenv("PGKRBSRVNAME", conf->krbsrvname, 1);
+	else if (old != NULL && old->krbsrvname[0] != '\0')
+		(void)unsetenv("PGKRBSRVNAME");
+}
+
 bool
 settings_build(struct controller *c, enum pg_role role)
 {
@@ -76,6 +86,7 @@ settings_build(struct controller *c, enum pg_role role)
 	/* a new address is one of the next start */
 	if (c->conf != NULL && c->state == STATE_RUNNING)
 		pgconf_keep_address(conf, c->conf, c->params);
+	settings_environment(conf, c->conf);
 	if (c->previous == NULL)
 		c->previous = c->conf;
 	else

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,7 +269,12 @@ emit(const struct generate *g, const char *text, size_t len, FILE *out)
 	bool ok;
 
 	if (path != NULL && *path != '\0') {
-		if (!make_parents(path) || (f = fopen(path, "we")) == NULL) {
+		/* it may hold a password */
+		int fd = make_parents(path) ?
+		    open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) :
+		    -1;
+
+		if (fd == -1 || (f = fdopen(fd, "w")) == NULL) {
 			fprintf(g->err, "%s: %s\n", path, strerror(errno));
 			return false;
 		}

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster import PG_BIN, Cluster, children, cmdline, kill, wait_for
-from diverge import FAST, diverge, same_rows
+from diverge import FAST, LAX, diverge, same_rows
 
 # how many moments of each kind; more of them in the long run
 MOMENTS = int(os.environ.get("MOMENTS", "1"))
@@ -74,7 +74,7 @@ def test_controller_killed_during_basebackup(chance):
 
 @pytest.fixture
 def pair():
-    with Cluster(2, extra=FAST) as cluster:
+    with Cluster(2, extra=FAST, dcs=LAX) as cluster:
         cluster.start()
         cluster.wait_leader().sql("create table t (n int, x text)")
         yield cluster

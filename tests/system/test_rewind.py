@@ -6,11 +6,11 @@ import os
 import pytest
 
 from cluster import PG_BIN, Cluster, wait_for
-from diverge import FAST, diverge, same_rows
+from diverge import FAST, LAX, diverge, same_rows
 
 
 def cluster_of_two(**postgresql):
-    return Cluster(2, extra={"postgresql": dict(FAST["postgresql"], **postgresql)})
+    return Cluster(2, dcs=LAX, extra={"postgresql": dict(FAST["postgresql"], **postgresql)})
 
 
 @contextlib.contextmanager

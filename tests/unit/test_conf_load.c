@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "helpers/scripts.h"
 #include "../../ipc/version.h"
 #include "../../master/conf/conf.h"
 
@@ -565,6 +566,38 @@ test_schema(void **state)
 	assert_null(conf_key_nearest("restapi.zzzz"));
 }
 
+/* Accounts, and whether scripts may gain privileges. */
+static void
+test_accounts(void **state)
+{
+	static const struct {
+		const char *more;
+		bool setuid;
+	} cases[] = { { "", false }, { "set_uid_scripts: true\n", true },
+		{ "tags: {}\nbootstrap: {dcs: {}, post_init: /x}\n", true },
+		{ "set_uid_scripts: false\n"
+		  "bootstrap: {dcs: {}, post_bootstrap: /x}\n",
+		    false },
+		{ "bootstrap: {dcs: {}, method: own, own: {command: x}}\n",
+		    true } };
+	char text[1024];
+	struct conf *c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), BASE "%s", cases[i].more);
+		c = load_ok(text);
+		assert_int_equal(
+		    scripts_need_setuid(c->effective), cases[i].setuid);
+		assert_null(conf_database_user(c));
+		conf_free(c);
+	}
+	c = load_ok(BASE "user: u\ndatabase_user: d\n");
+	assert_string_equal(conf_user(c), "u");
+	assert_string_equal(conf_database_user(c), "d");
+	conf_free(c);
+}
+
 static int
 setup(void **state)
 {
@@ -592,6 +625,7 @@ main(void)
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_env_over_file),
 		cmocka_unit_test(test_parts), cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_accounts),
 		cmocka_unit_test(test_control_socket),
 		cmocka_unit_test(test_schema) };
 

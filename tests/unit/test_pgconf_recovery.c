@@ -626,6 +626,44 @@ test_permanent_slots(void **state)
 	view_free(v);
 }
 
+/* The first of the three names that has something counts (17.2). */
+static void
+test_names_of_permanent_slots(void **state)
+{
+	static const struct {
+		const char *dynamic, *want;
+	} cases[] = { { "{\"permanent_replication_slots\":{\"x\":null}}",
+			  "x*:0" },
+		{ "{\"permanent_slots\":{\"x\":null}}", "x*:0" },
+		{ "{\"slots\":{\"x\":null}}", "x*:0" },
+		{ "{\"slots\":{\"x\":null},\"permanent_slots\":{\"y\":null}}",
+		    "y*:0" },
+		{ "{\"slots\":{\"x\":null},\"permanent_slots\":{},"
+		  "\"permanent_replication_slots\":{}}",
+		    "x*:0" } };
+	struct view *v = cluster();
+	size_t i;
+
+	(void)state;
+	v->nretain = 0;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct tree *dynamic = json(cases[i].dynamic);
+		struct pgslots_in in = { .view = v,
+			.dynamic = dynamic,
+			.name = "a",
+			.role = ROLE_PRIMARY,
+			.tags = &v->members[0].tags,
+			.major = 150000 };
+		char want[64];
+
+		snprintf(want, sizeof(want), "b*:100 c_1*:0 d:500 %s",
+		    cases[i].want);
+		slots_are(&in, want);
+		tree_free(dynamic);
+	}
+	view_free(v);
+}
+
 static void
 test_slot_on_primary(void **state)
 {
@@ -681,6 +719,7 @@ main(void)
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_member_slots),
 		cmocka_unit_test(test_permanent_slots),
+		cmocka_unit_test(test_names_of_permanent_slots),
 		cmocka_unit_test(test_slot_on_primary),
 		cmocka_unit_test(test_ignored),
 	};

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Table configuration key -> tests that use it.
+
+The keys are those of the manual page, which a unit test holds equal to the
+schema.  What is made from the schema (tests/unit/test_conf_keys.c) tests all
+of them alike and is not listed.  Without arguments: print the table.
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# every key stands in these, for what they compare
+NOT_COUNTED = {"test_conf_keys.c", "test_conf_files.c", "test_conf_table.py"}
+
+
+def keys():
+    """Dotted paths in the order of the manual."""
+    text = (ROOT / "master" / "patroni.conf.5").read_text()
+    return list(dict.fromkeys(re.findall(r"^\.It Ic ([a-z_0-9.*]+)$", text, re.M)))
+
+
+def functions():
+    """(file, function, its text) of the tests; what stands outside of functions
+    is in every test of its file."""
+    for path in sorted((ROOT / "tests").glob("*/test_*.[cp]*")):
+        if path.name in NOT_COUNTED:
+            continue
+        text = path.read_text()
+        start = r"^def (\w+)\(" if path.suffix == ".py" else r"^(test_\w+)\(void"
+        parts = re.split(start, text, flags=re.M)
+        for name, body in zip(parts[1::2], parts[2::2]):
+            yield path.name, name, body
+        yield path.name, "(all)", parts[0]
+    for path in ("cluster.py", "ctl_stage.py", "tls.py"):
+        file = ROOT / "tests" / "system" / path
+        if file.exists():
+            yield path, "(every test with a cluster)", file.read_text()
+
+
+def table():
+    """{key: [file:function, ...]}"""
+    found = list(functions())
+    result = {}
+    leaves = [key.replace(".*", "").split(".")[-1] for key in keys()]
+    for key in keys():
+        *section, leaf = key.replace(".*", "").split(".")
+        word = re.compile(r"(?<![a-z_0-9])%s(?![a-z_0-9])" % re.escape(leaf))
+        # a common word counts with its section's name beside it alone
+        common = section and (leaves.count(leaf) > 1 or len(leaf) < 8) and (
+            len(leaf) < 12 or "_" not in leaf)
+        near = re.compile(r"(?<![a-z_0-9])%s" % re.escape(section[-1])) if common else None
+        variable = "PATRONI_" + key.upper().replace(".", "_")
+        result[key] = [
+            f"{file}:{name}" for file, name, body in found
+            if variable in body or (word.search(body) and (near is None or near.search(body)))]
+    return result
+
+
+def main():
+    for key, tests in table().items():
+        print(f"{key:60} {' '.join(tests) or '-'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
