@@ -246,8 +246,9 @@ op_write(struct k8s_op *op)
 	op->notes = notes_of(call);
 	if (o == NULL)
 		op_service(op->k);
+	/* the token of an object that is not there is 0 */
 	if (call->cond == DCS_COND_TOKEN)
-		send_key(op, false, call->token);
+		send_key(op, call->token == 0, call->token);
 	else if (call->cond == DCS_COND_CREATE) {
 		if (k8s_note(o, "initialize") != NULL)
 			k8s_op_end(

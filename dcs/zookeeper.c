@@ -506,7 +506,9 @@ op_run(struct zk_op *op)
 		zk_lock_touch(op);
 		break;
 	case DCS_OP_WRITE:
-		if (op->call->cond == DCS_COND_CREATE)
+		/* the token of a key that is not there is 0 */
+		if (op->call->cond == DCS_COND_CREATE ||
+		    (op->call->cond == DCS_COND_TOKEN && op->call->token == 0))
 			write_create(op);
 		else
 			write_set(op);

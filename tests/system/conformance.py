@@ -234,6 +234,17 @@ def test_take(bench):
 # ---- keys
 
 
+def test_first_token(bench):
+    """What was read as absent may be written with the token 0, once."""
+    a, b = bench.agent("a"), bench.agent("b")
+    a.view(8000)
+    b.view(8000)
+    first = a.does("sync", leader="a", token=0)
+    assert b.call("sync", leader="b", token=0)["outcome"] == "refused"
+    assert json.loads(bench.get("sync"))["leader"] == "a"
+    a.does("sync", leader="a", voters=["b"], token=first["token"])
+
+
 def test_cas(bench):
     a, b = bench.agent("a"), bench.agent("b")
     a.view(8000)
