@@ -400,7 +400,10 @@ send_write(struct etcd2_op *op)
 {
 	char condition[64] = "";
 
-	if (op->call->cond == DCS_COND_CREATE)
+	/* the token of a key that is not there is 0, which the server would take
+	 * for no condition */
+	if (op->call->cond == DCS_COND_CREATE ||
+	    (op->call->cond == DCS_COND_TOKEN && op->call->token == 0))
 		snprintf(condition, sizeof(condition), "prevExist=false");
 	else if (op->call->cond == DCS_COND_TOKEN)
 		snprintf(condition, sizeof(condition), "prevIndex=%" PRId64,
