@@ -26,7 +26,8 @@ def functions():
     for path in sorted((ROOT / "tests").glob("*/test_*.[cp]*")):
         if path.name in NOT_COUNTED:
             continue
-        text = path.read_text()
+        # a newline in a C string is no letter before a key
+        text = path.read_text().replace("\\n", " ")
         start = r"^def (\w+)\(" if path.suffix == ".py" else r"^(test_\w+)\(void"
         parts = re.split(start, text, flags=re.M)
         for name, body in zip(parts[1::2], parts[2::2]):
