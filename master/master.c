@@ -369,6 +369,7 @@ master_init(struct master *m)
 
 	memset(m, 0, sizeof(*m));
 	m->signal_fd = m->listen_fd = m->notify_fd = m->control_fd = -1;
+	m->cgroup_procs = m->cgroup_kill = -1;
 	m->log.stderr_fd = -1;
 	m->generation = 1;
 	m->next_id = 1;
@@ -499,6 +500,7 @@ clean_up(struct master *m)
 	if (m->listen_fd != -1)
 		close(m->listen_fd);
 	files_close(m);
+	cgroup_close(m);
 	tree_free(m->allowlist);
 	conf_free(m->conf);
 	conf_env_free(m->env);
@@ -526,6 +528,7 @@ master_run(const struct args *args, const char *libexec)
 	if (privileges_resolve(m.conf, &m.accounts) && bind_rest(&m)) {
 		control_open(&m);
 		files_keep(&m);
+		cgroup_open(&m);
 		if (privileges_drop(m.conf, &m.accounts) && open_log(&m)) {
 			m.exit_code = 0;
 			confine(&m);

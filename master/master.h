@@ -127,6 +127,7 @@ struct master {
 	int listen_fd;
 	char listen_addr[NAME_SIZE + URL_SIZE];
 
+	int cgroup_procs, cgroup_kill; /* of PostgreSQL's own group; -1 */
 	struct kept_file kept[MAX_KEPT];
 	uint32_t nkept;
 
@@ -264,6 +265,13 @@ void files_keep(struct master *);
 /* Pass dcs or rest its files, before the configuration that names them. */
 void files_send(struct master *, enum proc);
 void files_close(struct master *);
+
+/* ---- cgroup.c: a control group for PostgreSQL ---- */
+
+/* Before root is given up; where nothing was delegated nothing is done. */
+void cgroup_open(struct master *);
+void cgroup_send(struct master *, enum proc); /* to postgres, the keeper */
+void cgroup_close(struct master *);
 
 /* ---- logfile.c: log.dir, rotation ---- */
 

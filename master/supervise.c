@@ -225,6 +225,7 @@ introduce(struct master *m, enum proc proc)
 		send_descriptors(m, true);
 	else
 		files_send(m, proc);
+	cgroup_send(m, proc);
 	send_config(m, proc, false);
 }
 

@@ -118,6 +118,7 @@ fence_init(struct fence *f)
 	f->pid = 0;
 	f->pidfd = -1;
 	f->nchildren = 0;
+	f->cgroup_kill = -1;
 	f->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return f->proc != -1;
 }
@@ -255,6 +256,9 @@ fence_kill(struct fence *f)
 		n++;
 	else if (f->pidfd != -1 && errno != ESRCH)
 		log_error("fence: SIGKILL: %s", strerror(errno));
+	/* What they have started in their turn, if the group is ours. */
+	if (f->cgroup_kill != -1 && write(f->cgroup_kill, "1", 1) == -1)
+		log_error("fence: cgroup.kill: %s", strerror(errno));
 	return n;
 }
 

@@ -22,7 +22,8 @@ struct fence_child {
 struct fence {
 	int proc; /* directory /proc */
 	pid_t pid;
-	int pidfd; /* -1: no postmaster */
+	int pidfd;	 /* -1: no postmaster */
+	int cgroup_kill; /* cgroup.kill of PostgreSQL's own group; -1 */
 	int nchildren;
 	struct fence_child children[FENCE_MAX_CHILDREN];
 };
@@ -39,7 +40,8 @@ bool fence_postmaster_gone(const struct fence *);
 bool fence_alive(struct fence *);
 /* Note the children, then SIGQUIT to the postmaster. */
 void fence_quit(struct fence *);
-/* SIGKILL to all of them; how many were signalled. */
+/* SIGKILL to all of them, and to all others in their control group; how many
+ * were signalled. */
 int fence_kill(struct fence *);
 
 enum fence_role { FENCE_ROLE_IDLE, FENCE_ROLE_ARMED, FENCE_ROLE_ORPHAN };

@@ -325,6 +325,13 @@ on_descriptor(struct ipc_msg *msg)
 	const struct msg_descriptor *m = msg->body;
 	int fd = msg->fd;
 
+	if (m->kind == DESCRIPTOR_CGROUP_KILL && fd != -1) {
+		if (proc.fence.cgroup_kill != -1)
+			close(proc.fence.cgroup_kill);
+		proc.fence.cgroup_kill = fd;
+		msg->fd = -1;
+		return;
+	}
 	if (m->kind != DESCRIPTOR_WATCHDOG)
 		return;
 	msg->fd = -1;

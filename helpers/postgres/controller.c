@@ -683,6 +683,10 @@ controller_message(
     struct controller *c, enum proc from, const struct ipc_msg *msg)
 {
 	switch (msg->hdr.type) {
+	case MSG_DESCRIPTOR:
+		if (msg->fd != -1)
+			postmaster_cgroup(msg->fd);
+		return;
 	case MSG_DCS_WAKE:
 		on_wake(c, msg->body);
 		break;

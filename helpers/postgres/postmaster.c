@@ -236,10 +236,23 @@ postmaster_isready(struct postmaster *pm)
 	return ISREADY_UNKNOWN;
 }
 
+static int cgroup_procs = -1;
+
+void
+postmaster_cgroup(int fd)
+{
+	if (cgroup_procs != -1)
+		close(cgroup_procs);
+	cgroup_procs = fd;
+}
+
 static void
 launch(const char *const *argv, char *const *envp)
 {
 	setsid();
+	/* "0" is the writer itself: its children are born there */
+	if (cgroup_procs != -1 && write(cgroup_procs, "0", 1) == -1)
+		log_warn("cgroup.procs: %s", strerror(errno));
 	child_sanitize();
 	coredump_restore();
 	syscall(SYS_close_range, 3U, ~0U, 0);

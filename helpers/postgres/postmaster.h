@@ -51,6 +51,8 @@ enum ha_isready postmaster_isready(struct postmaster *);
  * (errno; a failed exec shows as a process that is gone at once).
  */
 int postmaster_start(struct postmaster *, const char *const *argv);
+/* Start postmasters in the control group of this cgroup.procs (taken over). */
+void postmaster_cgroup(int fd);
 /* 0, or -1: ESRCH gone, EPERM not allowed or single user. */
 int postmaster_signal(struct postmaster *, int sig);
 /* Client backends among the children (5.3).  -1 when they cannot be listed */

@@ -237,6 +237,85 @@ def listen(node, address, **restapi):
     node.signal(signal.SIGHUP)
 
 
+@contextlib.contextmanager
+def delegated_group():
+    """A control group as systemd delegates one to a unit."""
+    root = next((line.split()[1] for line in open("/proc/self/mounts", encoding="utf-8")
+                 if line.split()[2] == "cgroup2"), None)
+    if root is None:
+        pytest.skip("no cgroup2")
+    group = pathlib.Path(root) / f"patroni-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        os.setxattr(group, "trusted.delegate", b"1")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no group: {error}")
+    try:
+        if not (group / "cgroup.kill").exists():
+            pytest.skip("no cgroup.kill")
+        yield group
+    finally:
+        with contextlib.suppress(OSError):
+            (group / "cgroup.kill").write_text("1")
+
+        def removed():
+            for child in [*group.glob("*/"), group]:
+                child.rmdir()
+            return True
+        wait_for("the group to be empty", removed, 20)
+
+
+def test_fence_ends_the_whole_group():
+    """What PostgreSQL has started ends with it when the lease runs out."""
+    with delegated_group() as group, root_cluster() as node:
+        # the archiver's command hangs: it is a grandchild of the postmaster
+        script = node.dir / "archive.sh"
+        script.write_text(f"#!/bin/sh\n[ -e {node.dir}/hang ] || exit 0\n"
+                          f"echo $$ > {node.dir}/archiving\nexec sleep 3600\n")
+        script.chmod(0o755)
+        command = str(script)
+        node.write_config(extra={"user": NETWORK, "bootstrap": {"dcs": {"postgresql": {
+            "parameters": {"archive_mode": "on", "archive_command": command}}}}})
+        node.prefix = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+        node.start()
+        wait_for("it to lead", node.is_leader, 90)
+        inner = group / "postgresql-test-a"
+        members = set((inner / "cgroup.procs").read_text().split())
+        assert str(node.postmaster()) in members
+        assert not members & {str(p) for p in [node.pid, *node.helpers().values()]}
+        # those of a later server, by a later controller, are there as well
+        restart_helper(node, "postgres")
+        wait_for("it to be restarted", lambda: node.rest(
+            "/restart", "POST", {}, timeout=60)[0] == 200, 60)
+        (node.dir / "hang").touch()
+        node.sql("create table t as select 1")
+        node.sql("select pg_switch_wal()")
+        archiving = node.dir / "archiving"
+        wait_for("the archiver", archiving.exists, 30)
+        grandchild = int(wait_for("its pid", archiving.read_text, 10))
+        members = {int(p) for p in (inner / "cgroup.procs").read_text().split()}
+        assert {node.postmaster(), grandchild} <= members
+        start = node.log_end()
+        hung = [node.helper("postgres"), node.helper("dcs"), node.pid]
+        for pid in hung:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_for("the fence", lambda: not any(harness.alive(p) for p in members), 60)
+        finally:
+            for pid in hung:
+                harness.kill(pid, signal.SIGCONT)
+        assert node.logged("fence|lease", start)
+
+
+def test_no_group_where_none_was_delegated():
+    with root_cluster() as node:
+        node.start()
+        wait_for("it to lead", node.is_leader, 90)
+        assert not node.logged("control group")
+
+
 def test_acts_of_a_daemon_of_root(monkeypatch):
     """The table of forbidden acts where processes change their user."""
     if not (ACTS / "patroni-watchdog").exists():
