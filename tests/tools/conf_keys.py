@@ -41,20 +41,22 @@ def functions():
 
 def table():
     """{key: [file:function, ...]}"""
-    found = list(functions())
+    found = []
+    for file, name, body in functions():
+        words = set(re.findall(r"[A-Za-z_0-9]+", body))
+        found.append((f"{file}:{name}", words, " ".join(sorted(words))))
     result = {}
-    leaves = [key.replace(".*", "").split(".")[-1] for key in keys()]
-    for key in keys():
+    every = keys()
+    leaves = [key.replace(".*", "").split(".")[-1] for key in every]
+    for key in every:
         *section, leaf = key.replace(".*", "").split(".")
-        word = re.compile(r"(?<![a-z_0-9])%s(?![a-z_0-9])" % re.escape(leaf))
         # a common word counts with its section's name beside it alone
         common = section and (leaves.count(leaf) > 1 or len(leaf) < 8) and (
             len(leaf) < 12 or "_" not in leaf)
-        near = re.compile(r"(?<![a-z_0-9])%s" % re.escape(section[-1])) if common else None
+        near = f" {section[-1]}" if common else ""
         variable = "PATRONI_" + key.upper().replace(".", "_")
-        result[key] = [
-            f"{file}:{name}" for file, name, body in found
-            if variable in body or (word.search(body) and (near is None or near.search(body)))]
+        result[key] = [name for name, words, text in found
+                       if variable in words or (leaf in words and near in f" {text}")]
     return result
 
 
