@@ -243,7 +243,12 @@ class Cluster:
         tags = tags or {}
         for i in range(nodes):
             name = chr(ord("a") + i)
-            self.nodes.append(Node(self, name, tags.get(name), extra))
+            self.add(name, tags.get(name), extra)
+
+    def add(self, name, tags=None, extra=None):
+        """One more node, not started."""
+        self.nodes.append(Node(self, name, tags, extra))
+        return self.nodes[-1]
 
     def __enter__(self):
         self.etcd.start()
