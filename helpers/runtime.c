@@ -434,8 +434,8 @@ give_back(struct helper *h)
 		return;
 	if (h->trim_at != 0)
 		(void)malloc_trim(0);
-	h->trim_at = now +
-	    (h->trim_at == 0 ? TRIM_INTERVAL / 10 : TRIM_INTERVAL);
+	h->trim_at =
+	    now + (h->trim_at == 0 ? TRIM_INTERVAL / 10 : TRIM_INTERVAL);
 }
 
 void

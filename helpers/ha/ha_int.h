@@ -226,9 +226,9 @@ struct state {
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
 	int64_t wd_refused_at; /* the lock was given back for want of it */
-	bool wd_maybe;	      /* armed by a controller before us? */
-	uint64_t wd_disarmed; /* ids up to here are from before */
-	bool wd_up;	      /* the helper is there */
+	bool wd_maybe;	       /* armed by a controller before us? */
+	uint64_t wd_disarmed;  /* ids up to here are from before */
+	bool wd_up;	       /* the helper is there */
 	bool dcs_up;
 	/* schedule */
 	int64_t next_run;

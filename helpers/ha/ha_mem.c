@@ -45,16 +45,18 @@ void
 ha_job_copy(struct ha_job *to, const struct ha_job *from)
 {
 	memcpy(to, from, offsetof(struct ha_job, text));
-	strcpy(to->text, from->text);
+	(void)text_set(to->text, sizeof(to->text), from->text);
 }
 
 void
 ha_pg_copy(struct ha_pg *to, const struct ha_pg *from)
 {
 	memcpy(to, from, offsetof(struct ha_pg, datadir_error));
-	strcpy(to->datadir_error, from->datadir_error);
-	strcpy(to->slots_to_copy, from->slots_to_copy);
-	strcpy(to->ssn, from->ssn);
+	(void)text_set(
+	    to->datadir_error, sizeof(to->datadir_error), from->datadir_error);
+	(void)text_set(
+	    to->slots_to_copy, sizeof(to->slots_to_copy), from->slots_to_copy);
+	(void)text_set(to->ssn, sizeof(to->ssn), from->ssn);
 	if (to->nsenders > MAX_MEMBERS)
 		to->nsenders = MAX_MEMBERS;
 	memcpy(
@@ -83,7 +85,7 @@ static void
 copy_sync(struct sync_memory *to, const struct sync_memory *from)
 {
 	memcpy(to, from, offsetof(struct sync_memory, seen));
-	strcpy(to->seen, from->seen);
+	(void)text_set(to->seen, sizeof(to->seen), from->seen);
 	memcpy(to->ready, from->ready, from->nready * sizeof(from->ready[0]));
 }
 

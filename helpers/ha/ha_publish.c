@@ -141,9 +141,9 @@ publish(struct ha *h)
 	struct msg_dcs_touch *t = &fx->dcs.u.touch;
 	uint64_t id = fx->id;
 
-	strcpy(t->conn_url, h->conf.conn_url);
-	strcpy(t->api_url, h->conf.api_url);
-	strcpy(t->proxy_url, h->conf.proxy_url);
+	(void)text_set(t->conn_url, sizeof(t->conn_url), h->conf.conn_url);
+	(void)text_set(t->api_url, sizeof(t->api_url), h->conf.api_url);
+	(void)text_set(t->proxy_url, sizeof(t->proxy_url), h->conf.proxy_url);
 	t->state = (uint32_t)h->p.pg.state;
 	t->role = (uint32_t)h->s.role;
 	t->checkpoint_pending = trusted(h) && h->s.rewind != REWIND_CHECKPOINT;

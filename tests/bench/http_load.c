@@ -115,8 +115,7 @@ conn_start(struct conn *c)
 		conn_send(c);
 		return;
 	}
-	c->fd = socket(
-	    AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd == -1) {
 		perror("socket");
 		exit(1);

@@ -311,8 +311,8 @@ view_of_member(
 	memset(&m->token, 0, sizeof(*m) - offsetof(struct view_member, token));
 	m->proxy_url[0] = m->replication_state[0] = m->session[0] = '\0';
 	(void)text_set(m->name, sizeof(m->name), n->name);
-	strcpy(m->conn_url, t->conn_url);
-	strcpy(m->api_url, t->api_url);
+	(void)text_set(m->conn_url, sizeof(m->conn_url), t->conn_url);
+	(void)text_set(m->api_url, sizeof(m->api_url), t->api_url);
 	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
 	(void)text_set(m->role, sizeof(m->role),
 	    n->old && t->role == ROLE_PRIMARY ? "master" :
@@ -392,9 +392,10 @@ copy_history(struct view_history *to, const struct view_history *from)
 	to->timeline = from->timeline;
 	to->elements = from->elements;
 	to->lsn = from->lsn;
-	strcpy(to->reason, from->reason);
-	strcpy(to->timestamp, from->timestamp);
-	strcpy(to->new_leader, from->new_leader);
+	(void)text_set(to->reason, sizeof(to->reason), from->reason);
+	(void)text_set(to->timestamp, sizeof(to->timestamp), from->timestamp);
+	(void)text_set(
+	    to->new_leader, sizeof(to->new_leader), from->new_leader);
 }
 
 static struct view *

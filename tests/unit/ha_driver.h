@@ -412,8 +412,8 @@ w_answer(struct world *w, const struct ha_fx *fx)
 		}
 		if (fx->job.kind == JOB_SET_SSN && ev.result == JOB_OK &&
 		    !w->ssn_ignored)
-			(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "%s",
-			    fx->job.text);
+			(void)snprintf(
+			    w->pg.ssn, sizeof(w->pg.ssn), "%s", fx->job.text);
 		break;
 	default:
 		return;

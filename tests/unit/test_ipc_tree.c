@@ -220,6 +220,34 @@ test_view_codec(void **state)
 	view_free(w);
 }
 
+/* The sanitizer build tells when one of them is freed too early or never. */
+static void
+test_shares(void **state)
+{
+	struct tree *t = sample(), *also, *copy;
+	struct view *v = sample_view(), *held, *own;
+
+	(void)state;
+	assert_null(tree_share(NULL));
+	assert_null(view_share(NULL));
+	also = tree_share(t);
+	assert_ptr_equal(also, t);
+	copy = tree_copy(also); /* shared by nobody */
+	tree_free(t);
+	assert_true(tree_equal(also, copy));
+	tree_free_wiped(also);
+	tree_free(copy);
+
+	held = view_share(v);
+	assert_ptr_equal(held, v);
+	own = view_copy(held);
+	view_free(v);
+	assert_true(view_equal(held, own));
+	view_free(held);
+	assert_int_equal(own->nmembers, 2);
+	view_free(own);
+}
+
 static void
 test_unlocked_and_empty(void **state)
 {
@@ -326,6 +354,7 @@ main(void)
 		cmocka_unit_test(test_loose_equality),
 		cmocka_unit_test(test_real_text),
 		cmocka_unit_test(test_view_codec),
+		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_unlocked_and_empty),
 		cmocka_unit_test(test_tags),
 		cmocka_unit_test(test_numbers),
