@@ -35,12 +35,15 @@
 static struct event_base *base;
 static struct dcs *dcs;
 
-/* One command that waits for its answer. */
+/* One command; kept to the end, so that a second answer is noticed. */
 struct command {
+	struct command *next;
 	struct tree *line;
 	int64_t started;
 	int delivered;
 };
+
+static struct command *commands;
 
 static double
 ms_of(int64_t ns)
@@ -149,7 +152,6 @@ done(const struct dcs_reply *r, void *arg)
 	if (r->view != NULL)
 		tree_set(t, "view", view_tree(r->view));
 	say(t);
-	/* the command itself is kept: a second answer must be seen */
 }
 
 /* ---- commands ---- */
@@ -339,6 +341,8 @@ on_input(evutil_socket_t fd, short what, void *arg)
 			exit(2);
 		}
 		c->started = clock_boot_ns();
+		c->next = commands;
+		commands = c;
 		free(line);
 		run(c);
 	}
@@ -371,6 +375,7 @@ main(int argc, char *argv[])
 	struct event *input;
 	char err[TEXT_SIZE] = "";
 	struct tree *conf, *t;
+	struct command *c;
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: agent CONFIG [ctl]\n");
@@ -395,5 +400,10 @@ main(int argc, char *argv[])
 	event_free(input);
 	evbuffer_free(in);
 	event_base_free(base);
+	while ((c = commands) != NULL) {
+		commands = c->next;
+		tree_free(c->line);
+		free(c);
+	}
 	return 0;
 }
