@@ -458,7 +458,8 @@ const struct conf_key conf_keys[] = {
 	    CONF_AT_START, NULL, D, 0, "seconds between two polls"),
 	ZK_ROWS("exhibitor", CHECK_NOT),
 
-	SECTION("raft", D, CHECK_TYPE, 0, "built-in Raft of older versions"),
+	SECTION("raft", D, CHECK_TYPE, 0,
+	    "built-in Raft of older versions, which this program does not have"),
 	ROW("raft.self_addr", CONF_TEXT, NULL, CONF_AT_START, "RAFT_SELF_ADDR",
 	    D, CHECK_CONNECT, CONF_REQUIRED, "host:port of this node"),
 	ROW("raft.bind_addr", CONF_TEXT, NULL, CONF_AT_START, "RAFT_BIND_ADDR",

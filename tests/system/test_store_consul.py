@@ -154,3 +154,17 @@ def test_service(consul):
                  .endswith("/standby-leader"), 10)
         a.does("touch", state="stopped")
         wait_for("no service", lambda: services(consul) == {}, 10)
+
+
+def test_environment(consul, monkeypatch):
+    """What the section does not say is taken from Consul's own variables."""
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", f"127.0.0.1:{consul.port}")
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", TOKEN)
+    with Agent(consul, "a", section={}) as a:
+        a.view(8000)
+        a.does("acquire")
+        assert TOKEN not in a.stderr()
+    # what the section says wins
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
+    with Agent(consul, "a", section=consul.config()) as a:
+        a.view(8000)
