@@ -75,6 +75,9 @@ fx_new(struct ha *h, enum ha_fx_type type)
 	h->p.ordinal++;
 	if (!repetition)
 		return fx_append(h, type);
+#ifdef SANITIZED
+	memset(&h->scratch, 0xff, sizeof(h->scratch)); /* who reads it fails */
+#endif
 	h->scratch.type = type;
 	return &h->scratch;
 }

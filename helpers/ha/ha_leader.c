@@ -47,17 +47,19 @@ enum rc
 lock_update(struct ha *h, bool with_status, bool *ok)
 {
 	struct ha_fx *fx = dcs_new(h, OP_UPDATE);
+	bool status =
+	    with_status && h->p.pg.query_ok && h->p.pg.wal_position != 0;
 	uint64_t id = fx->id;
 	enum outcome outcome;
 	int64_t sent;
 
-	if (with_status && h->p.pg.query_ok && h->p.pg.wal_position != 0) {
+	if (status) {
 		h->s.last_wal = h->p.pg.wal_position;
 		fx->dcs.u.update.with_status = 1;
 		fx->dcs.u.update.optime = h->p.pg.wal_position;
 	}
 	fx->dcs.u.update.with_failsafe = h->s.opt.failsafe;
-	fx->dcs.doc = status_document(h, fx->dcs.u.update.with_status != 0);
+	fx->dcs.doc = status_document(h, status);
 	TRY(dcs_wait(h, id, &outcome, &sent));
 	*ok = outcome == OUTCOME_OK;
 	if (*ok) {
