@@ -19,7 +19,7 @@ static bool
 add_host(struct zk_conf *c, const char *s, size_t n)
 {
 	struct zk_host *h = &c->hosts[c->nhosts];
-	char one[ZK_HOST_SIZE + 16], *host = one;
+	char one[ZK_HOST_SIZE + 16], *host;
 	size_t len;
 
 	while (n > 0 && isspace((unsigned char)s[n - 1]))
@@ -77,7 +77,7 @@ zk_conf_hosts(struct zk_conf *c, const char *s)
 static bool
 read_hosts(struct zk_conf *c, const struct tree *hosts)
 {
-	char all[ZK_MAX_HOSTS * (ZK_HOST_SIZE + 8)];
+	char all[ZK_MAX_HOSTS * (ZK_HOST_SIZE + 8)] = "";
 	size_t o = 0;
 	uint32_t i;
 	int n;
@@ -88,7 +88,6 @@ read_hosts(struct zk_conf *c, const struct tree *hosts)
 		return zk_conf_hosts(c, hosts->u.s);
 	if (hosts->type != TREE_LIST)
 		return false;
-	all[0] = '\0';
 	for (i = 0; i < tree_count(hosts); i++) {
 		const struct tree *h = tree_child(hosts, i);
 

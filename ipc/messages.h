@@ -59,7 +59,7 @@ enum descriptor_kind {
 	DESCRIPTOR_TLS_CERT = 3, /* rest: opened files, read and closed */
 	DESCRIPTOR_TLS_KEY = 4,
 	DESCRIPTOR_TLS_CA = 5,
-	DESCRIPTOR_FILE = 6, /* dcs: an opened file, by its name */
+	DESCRIPTOR_FILE = 6,	     /* dcs: an opened file, by its name */
 	DESCRIPTOR_CGROUP_PROCS = 7, /* postgres: to put the postmaster in */
 	DESCRIPTOR_CGROUP_KILL = 8,  /* keeper: to end all that is in it */
 	DESCRIPTOR_KIND_COUNT = 9

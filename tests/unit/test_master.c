@@ -410,7 +410,8 @@ test_stop_order(void **state)
 	UNTIL(m.phase == PHASE_DONE);
 	assert_int_equal(m.exit_code, 7);
 	assert_true(line_of("postgres shutdown") >= 0);
-	/* the API is closed at once, what the controller needs comes after it */
+	/* the API is closed at once, what the controller needs comes after it
+	 */
 	assert_int_equal(m.listen_fd, -1);
 	assert_true(line_of("rest shutdown") >= 0);
 	assert_true(line_of("postgres shutdown") < line_of("dcs shutdown"));
