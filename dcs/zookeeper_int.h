@@ -114,6 +114,7 @@ struct zk {
 	struct evdns_base *dns;
 	struct zk_lookup *lookup; /* names being resolved */
 	char *servers;		  /* "1.2.3.4:2181,..." last resolved */
+	bool told;		  /* the client knows these */
 	int64_t resolved_at;
 	struct event *io;
 	struct event *pump;  /* runs zookeeper_interest() */
@@ -126,6 +127,7 @@ struct zk {
 	int64_t session;
 	int64_t attempt_at; /* when this connection was begun */
 	int64_t answer_at;  /* last answer */
+	int64_t lost_at;    /* end of the last connection */
 	int64_t ttl_asked;
 	uint32_t failures; /* in a row */
 	uint32_t stuck;

@@ -128,7 +128,6 @@ lookup_done(struct zk_lookup *l)
 {
 	struct zk *zk = l->zk;
 	char *text = l->text;
-	bool changed;
 
 	if (--l->open > 0)
 		return;
@@ -145,13 +144,17 @@ lookup_done(struct zk_lookup *l)
 		arm(zk->retry, RESOLVE_FAILED);
 		return;
 	}
-	changed = zk->servers == NULL || strcmp(zk->servers, text) != 0;
+	if (zk->servers == NULL || strcmp(zk->servers, text) != 0)
+		zk->told = false;
 	free(zk->servers);
 	zk->servers = text;
 	if (zk->handle == NULL)
 		session_open(zk);
-	else if (!zk->connected && changed) /* connected, it would move us */
+	else if (!zk->connected &&
+	    !zk->told) { /* connected, it would move us */
+		zk->told = true;
 		zoo_set_servers(zk->handle, zk->servers);
+	}
 	zk_pump(zk);
 }
 
@@ -309,8 +312,12 @@ on_disconnected(struct zk *zk)
 	zk->attempt_at = clock_boot_ns();
 	zk_cancel(zk->probe);
 	zk->probe = NULL;
-	if (was)
+	if (was) {
+		zk->lost_at = zk->attempt_at;
 		dcs_watch_changed(zk->dcs, 0, WAKE_OTHER);
+	}
+	if (!zk->told)
+		arm(zk->retry, 0);
 }
 
 static void
@@ -372,6 +379,7 @@ session_open(struct zk *zk)
 		arm(zk->retry, RESOLVE_AGAIN);
 		return;
 	}
+	zk->told = true;
 	zk->ttl_asked = dcs_ttl_ns(zk->dcs);
 	zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
 	zk->handle =
@@ -589,6 +597,15 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	if (!zk->connected && zk->handle != NULL &&
 	    now - zk->resolved_at > RESOLVE_AGAIN)
 		arm(zk->retry, 0);
+	/* The session is over by now.  Holding on to it would also shut us out
+	 * of an ensemble that has not seen as many changes as we have. */
+	if (!zk->connected && zk->handle != NULL && zk->session != 0 &&
+	    now - zk->lost_at > zk->ttl_asked + RESOLVE_FAILED) {
+		zk->session = 0;
+		zk->reopen = true;
+		zk_pump(zk);
+		return;
+	}
 	if (zk->handle == NULL || zk->fd == -1)
 		return;
 	if (!zk->connected) {
