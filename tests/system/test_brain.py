@@ -45,7 +45,8 @@ def journal(node):
 
 
 def test_pause(pair):
-    """In pause nothing is started, and a stopped primary costs the lock."""
+    """In pause nothing is started, and a stopped primary costs the lock
+    (ha.md 16)."""
     leader = pair.wait_leader()
     configure(leader, pause=True)
     wait_for("pause", lambda: leader.patroni().get("pause"))
@@ -61,7 +62,8 @@ def test_pause(pair):
 
 
 def test_daemon_stops_in_pause(pair):
-    """The daemon goes, PostgreSQL stays, and is taken over again."""
+    """The daemon goes, PostgreSQL stays, and is taken over again
+    (ha.md 2.5, 16)."""
     leader = pair.wait_leader()
     configure(leader, pause=True)
     wait_for("pause", lambda: leader.patroni().get("pause"))
@@ -76,6 +78,7 @@ def test_daemon_stops_in_pause(pair):
 
 
 def test_switchover(pair):
+    """Nothing is lost, and the old leader streams (ha.md 9, 12)."""
     old = pair.wait_leader()
     new = pair.replicas()[0]
     with Ledger(pair) as ledger:
@@ -90,7 +93,7 @@ def test_switchover(pair):
 
 
 def test_scheduled_switchover(pair):
-    """At the moment itself, not at the next loop."""
+    """At the moment itself, not at the next loop (ha.md 12.4)."""
     old = pair.wait_leader()
     at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=8)
     start = old.log_end()
@@ -106,7 +109,8 @@ def test_scheduled_switchover(pair):
 
 
 def test_switchover_refused(pair):
-    """A request that names another leader is removed, nothing else happens."""
+    """A request that names another leader is removed, nothing else happens
+    (ha.md 12.2)."""
     leader = pair.wait_leader()
     start = leader.log_end()
     request(pair, leader="nobody")
@@ -117,7 +121,8 @@ def test_switchover_refused(pair):
 
 
 def test_failsafe(pair):
-    """Without the store the primary goes on as long as its member agrees."""
+    """Without the store the primary goes on as long as its member agrees
+    (ha.md 8.7, 15)."""
     leader, replica = pair.wait_leader(), pair.replicas()[0]
     pair.etcd.signal(signal.SIGSTOP)
     try:
@@ -165,7 +170,8 @@ def test_journal(pair):
 
 
 def test_stop_begins_at_once(pair):
-    """SIGTERM while the loop waits for a store that does not answer."""
+    """SIGTERM while the loop waits for a store that does not answer
+    (ha.md 2.5)."""
     replica = pair.replicas()[0]
     pair.etcd.signal(signal.SIGSTOP)
     try:
@@ -182,7 +188,7 @@ def test_stop_begins_at_once(pair):
 
 
 def test_standby_cluster():
-    """A cluster of one follows another; it is promoted and demoted."""
+    """A cluster of one follows another; it is promoted and demoted (ha.md 17)."""
     with Cluster(1) as main:
         main.start()
         primary = main.wait_leader()

@@ -1,5 +1,5 @@
 """A primary whose lease has run out is stopped before another one promotes,
-whatever part of its manager hangs."""
+whatever part of its manager hangs (ha.md 23)."""
 import signal
 
 

@@ -3,7 +3,7 @@ one direction, while each node is written to by a client of its own.
 
 Whatever is cut: no row acknowledged is ever lost, and no two reigns (a node
 on a timeline) accept commits at the same time.  The clients sit on the nodes,
-where no partition can hide an old primary from them.
+where no partition can hide an old primary from them (ha.md 23).
 
 Needs root (network namespaces); check.sh runs it in check-long.
 PARTITION_ROUNDS and PARTITION_SEED govern the random part.

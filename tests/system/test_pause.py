@@ -1,5 +1,5 @@
 """What operators do to PostgreSQL by hand while the cluster is paused, and
-what the nodes make of it on resume.
+what the nodes make of it on resume (ha.md 6, 16).
 """
 import signal
 import subprocess

@@ -10,7 +10,7 @@ build="gcc make pkg-config libc6-dev linux-libc-dev libevent-dev libpq-dev
 run="postgresql-15 etcd-server etcd-client"
 check="libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-psycopg2 openssl dnsmasq-base haproxy pgbackrest procps zookeeper python3-kazoo
-	util-linux zsh tmux less"
+	util-linux iproute2 zsh tmux less"
 dev="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev mandoc
 	patroni"
 
