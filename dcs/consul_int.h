@@ -154,6 +154,10 @@ void consul_watch_load(struct consul *, struct dcs_call *);
 void consul_answer_tree(
     struct consul *, struct dcs_call *, const json_t *entries);
 
+/* Make the cache what the entries say (cache.h); false: malformed. */
+bool consul_fill(
+    struct consul *, const json_t *entries, uint32_t *keys, uint32_t *wake);
+
 /* ---- service ---- */
 
 /* The member key was written with this value: see to the registration. */

@@ -32,8 +32,9 @@ below(const struct consul *c, const char *key)
 								    NULL;
 }
 
-static bool
-fill(struct consul *c, const json_t *entries, uint32_t *keys, uint32_t *wake)
+bool
+consul_fill(
+    struct consul *c, const json_t *entries, uint32_t *keys, uint32_t *wake)
 {
 	struct cache_list old;
 	bool ok = true;
@@ -64,7 +65,7 @@ consul_answer_tree(
 {
 	uint32_t keys = 0, wake = 0;
 
-	if (fill(c, entries, &keys, &wake))
+	if (consul_fill(c, entries, &keys, &wake))
 		cache_answer(&c->cache, call);
 	else
 		dcs_call_done(call, OUTCOME_FAILED, "malformed keys");
@@ -140,7 +141,7 @@ on_query(const struct creq_result *res, void *arg)
 		answer_loads(c);
 		return;
 	}
-	if (!fill(c, res->root, &keys, &wake)) {
+	if (!consul_fill(c, res->root, &keys, &wake)) {
 		c->ready = false;
 		cache_clear(&c->cache);
 		begin_in(c, NS_PER_SEC);

@@ -385,7 +385,8 @@ on_write(const struct rpc_result *res, void *arg)
 		return;
 	}
 	if (res->status == RPC_ERROR && res->maybe_sent &&
-	    res->code == ETCD2_COMPARE && op->call->cond == DCS_COND_TOKEN) {
+	    (res->code == ETCD2_COMPARE || res->code == ETCD2_EXISTS) &&
+	    op->call->cond == DCS_COND_TOKEN) {
 		op->first_ns = res->first_ns;
 		op_send(op, "GET", "quorum=true", NULL, true, on_verify);
 		return;
@@ -400,8 +401,8 @@ send_write(struct etcd2_op *op)
 {
 	char condition[64] = "";
 
-	/* the token of a key that is not there is 0, which the server would take
-	 * for no condition */
+	/* the token of a key that is not there is 0, which the server would
+	 * take for no condition */
 	if (op->call->cond == DCS_COND_CREATE ||
 	    (op->call->cond == DCS_COND_TOKEN && op->call->token == 0))
 		snprintf(condition, sizeof(condition), "prevExist=false");

@@ -63,6 +63,12 @@ void etcd2_watch_close(struct etcd2 *);
 void etcd2_load(struct etcd2 *, struct dcs_call *);
 /* Answer a load with the tree of a reply; not_found: there is none. */
 void etcd2_answer_tree(struct etcd2 *, struct dcs_call *, const json_t *root);
+/* Make the cache what the tree of a reply says (NULL: nothing, cache.h). */
+bool etcd2_fill(
+    struct etcd2 *, const json_t *root, uint32_t *keys, uint32_t *wake);
+/* One event of a watch.  False: what happened cannot be told from it. */
+bool etcd2_event(
+    struct etcd2 *, const json_t *event, uint32_t *keys, uint32_t *wake);
 /* Own successful write (value NULL: delete), path relative to the base. */
 void etcd2_own(struct etcd2 *, const char *path, const char *value, size_t len,
     int64_t index);

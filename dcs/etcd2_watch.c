@@ -76,16 +76,23 @@ fill_leaf(struct etcd2 *e, const char *path, const char *value, int64_t index,
 	cache_fill(&e->cache, path, value, strlen(value), "", index, 0);
 }
 
-void
-etcd2_answer_tree(struct etcd2 *e, struct dcs_call *call, const json_t *root)
+bool
+etcd2_fill(struct etcd2 *e, const json_t *root, uint32_t *keys, uint32_t *wake)
 {
 	struct cache_list old;
-	uint32_t keys = 0, wake = 0;
 
 	cache_fill_begin(&e->cache, &old);
 	if (root != NULL)
 		leaves(e, json_object_get(root, "node"), 0, fill_leaf, NULL);
-	if (cache_fill_end(&e->cache, &old, &keys, &wake))
+	return cache_fill_end(&e->cache, &old, keys, wake);
+}
+
+void
+etcd2_answer_tree(struct etcd2 *e, struct dcs_call *call, const json_t *root)
+{
+	uint32_t keys = 0, wake = 0;
+
+	if (etcd2_fill(e, root, &keys, &wake))
 		cache_answer(&e->cache, call);
 	else
 		dcs_call_done(call, OUTCOME_FAILED, "too many keys");
@@ -139,9 +146,9 @@ etcd2_load(struct etcd2 *e, struct dcs_call *call)
 
 /* ---- watch stream ---- */
 
-/* False: what happened cannot be told from the event alone. */
-static bool
-one_event(struct etcd2 *e, const json_t *event, uint32_t *keys, uint32_t *wake)
+bool
+etcd2_event(
+    struct etcd2 *e, const json_t *event, uint32_t *keys, uint32_t *wake)
 {
 	const json_t *node = json_object_get(event, "node");
 	const char *action = json_text(event, "action");
@@ -206,7 +213,7 @@ on_document(const json_t *j, void *arg)
 	}
 	if (!e->ready)
 		return keep_event(e, j);
-	if (!one_event(e, j, &keys, &wake)) {
+	if (!etcd2_event(e, j, &keys, &wake)) {
 		e->ready = false;
 		return false;
 	}
@@ -236,7 +243,7 @@ catch_up(struct etcd2 *e, uint32_t *keys, uint32_t *wake)
 	TAILQ_FOREACH(w, &e->events, entry)
 	if (etcd_int(json_object_get(w->event, "node"), "modifiedIndex") >
 		e->index &&
-	    !one_event(e, w->event, keys, wake))
+	    !etcd2_event(e, w->event, keys, wake))
 		ok = false;
 	forget_events(e);
 	return ok;
@@ -247,7 +254,6 @@ on_tree(const struct rpc_result *res, void *arg)
 {
 	struct etcd2 *e = arg;
 	uint32_t keys = 0, wake = 0;
-	struct cache_list old;
 	bool none;
 
 	e->tree = NULL;
@@ -260,12 +266,8 @@ on_tree(const struct rpc_result *res, void *arg)
 		answer_loads(e);
 		return;
 	}
-	cache_fill_begin(&e->cache, &old);
-	if (!none)
-		leaves(
-		    e, json_object_get(res->root, "node"), 0, fill_leaf, NULL);
 	e->index = res->index;
-	e->ready = cache_fill_end(&e->cache, &old, &keys, &wake) &&
+	e->ready = etcd2_fill(e, none ? NULL : res->root, &keys, &wake) &&
 	    catch_up(e, &keys, &wake);
 	if (!e->ready)
 		retry_later(e);

@@ -5,6 +5,7 @@ Usage: stores.py BUILD-DIRECTORY [STORE ...]
 A cluster of two nodes per store, every node behind a relay of its own that
 counts.  Stores that cannot be started here are left out, and named.
 """
+import json
 import os
 import pathlib
 import re
@@ -29,11 +30,8 @@ class Counted(Node):
         store = self.cluster.etcd
         self.relay = Relay(self.cluster.ports.take(), store.client, store.describe)
         self.relay.start()
-        client, store.client = store.client, self.relay.port
-        try:
-            section = store.config()
-        finally:
-            store.client = client
+        section = json.loads(json.dumps(store.config()).replace(
+            str(store.client), str(self.relay.port)))
         if store.section.startswith("etcd"):
             section["use_proxies"] = True  # or the members' own address is used
         super().write_config(tags, {store.section: section})
