@@ -6,6 +6,7 @@
 #include "coredump.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,9 +45,7 @@ coredump_exclude_memory(void)
 	}
 	text[n] = '\0';
 	text[strspn(text, "0123456789abcdef")] = '\0';
-	saved[0] = '0';
-	saved[1] = 'x';
-	strcpy(saved + 2, text);
+	(void)snprintf(saved, sizeof saved, "0x%s", text);
 }
 
 void
@@ -63,6 +62,6 @@ coredump_restore(void)
 	const char *v = getenv(VARIABLE);
 
 	if (v != NULL && strlen(v) < sizeof text)
-		strcpy(text, v);
+		(void)snprintf(text, sizeof text, "%s", v);
 	(void)access_filter(O_WRONLY, text, strlen(text));
 }

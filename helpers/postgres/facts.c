@@ -150,6 +150,12 @@ on_refreshed(struct controller *c, const struct tree *t, void *arg)
 		text_set(c->sysid, sizeof c->sysid, id);
 	c->rewind_possible = control_rewind_possible(t);
 	c->facts_fresh = tree_count(t) > 0;
+	if (c->facts_fresh && c->conf->use_pg_rewind && !c->rewind_possible)
+		log_debug(
+		    "pg_rewind is not possible: neither wal_log_hints nor data checksums are on");
+	else if (c->facts_fresh && c->conf->use_pg_rewind && !c->rewind_works)
+		log_debug(
+		    "pg_rewind is not possible: `pg_rewind --help` does not work");
 	r->cb(c, r->arg);
 	free(r);
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,11 +197,29 @@ watch(struct controller *c)
 }
 
 static void
+tell_backends(struct controller *c)
+{
+	static struct proc_entry v[MAX_STRAYS];
+	char list[256] = "";
+	int i, n = postmaster_backends(&c->pm, v, MAX_STRAYS);
+	size_t len = 0;
+
+	for (i = 0; i < n && len + 16 < sizeof list; i++)
+		len += (size_t)snprintf(list + len, sizeof list - len, "%s%d",
+		    i > 0 ? ", " : "", (int)v[i].pid);
+	if (n > 0)
+		log_warn("Backends still alive after %d: [%s]",
+		    (int)(c->job->stop.timeout_ns / NS_PER_SEC), list);
+}
+
+static void
 abort_stop(struct controller *c)
 {
 	struct op_stop *o = &c->job->stop;
 
 	o->signalled = clock_boot_ns();
+	if (o->safepoint && !o->safepoint_done)
+		tell_backends(c);
 	if (o->phase == WAITING && o->mode != STOP_IMMEDIATE) {
 		log_warn("Timeout during postmaster stop, aborting Postgres.");
 		(void)postmaster_signal(&c->pm, SIGQUIT);

@@ -13,9 +13,12 @@
 #define STATEMENT_TIMEOUT (3 * NS_PER_SEC)
 #define MAX_WAITING 8
 
+enum statement_kind { CREATE, DROP, ADVANCE };
+
 struct statement {
 	struct slotwork *w;
-	bool drop;
+	enum statement_kind kind;
+	char position[32]; /* as text */
 	char name[64];
 };
 
@@ -58,6 +61,26 @@ dropped(const struct statement *s, const struct sql_answer *a)
 }
 
 static void
+failed(const struct statement *s, const char *why)
+{
+	switch (s->kind) {
+	case CREATE:
+		log_error("Failed to create physical replication slot '%s': %s",
+		    s->name, why);
+		return;
+	case DROP:
+		log_error(
+		    "Failed to drop replication slot '%s': %s", s->name, why);
+		return;
+	case ADVANCE:
+		log_error(
+		    "Error while advancing replication slot %s to position '%s': %s",
+		    s->name, s->position, why);
+		return;
+	}
+}
+
+static void
 on_statement(const struct sql_answer *a, void *arg)
 {
 	struct statement *s = arg;
@@ -66,10 +89,8 @@ on_statement(const struct sql_answer *a, void *arg)
 	w->waiting--;
 	if (a->outcome != SQL_OK) {
 		w->failed = true;
-		log_error("%s replication slot '%s': %s",
-		    s->drop ? "Failed to drop" : "Failed to change", s->name,
-		    a->message);
-	} else if (s->drop) {
+		failed(s, a->message);
+	} else if (s->kind == DROP) {
 		dropped(s, a);
 	}
 	free(s);
@@ -78,11 +99,10 @@ on_statement(const struct sql_answer *a, void *arg)
 
 static void
 issue(struct slotwork *w, const char *text, const char *name, uint64_t lsn,
-    bool drop)
+    enum statement_kind kind)
 {
 	struct statement *s = calloc(1, sizeof *s);
 	const char *params[2];
-	char number[32];
 
 	/* the heartbeat shares this queue: leave it room */
 	if (s == NULL || w->waiting >= MAX_WAITING) {
@@ -90,12 +110,12 @@ issue(struct slotwork *w, const char *text, const char *name, uint64_t lsn,
 		return;
 	}
 	s->w = w;
-	s->drop = drop;
+	s->kind = kind;
 	text_set(s->name, sizeof s->name, name);
-	snprintf(number, sizeof number, "%X/%X", (unsigned)(lsn >> 32),
-	    (unsigned)lsn);
+	snprintf(s->position, sizeof s->position, "%X/%X",
+	    (unsigned)(lsn >> 32), (unsigned)lsn);
 	params[0] = name;
-	params[1] = number;
+	params[1] = s->position;
 	if (sql_query(w->c->heartbeat, text, lsn != 0 ? 2 : 1, params,
 		STATEMENT_TIMEOUT, on_statement, s) == 0)
 		w->waiting++;
@@ -115,7 +135,7 @@ create(struct slotwork *w, const struct pgslot *slot)
 		"SELECT pg_catalog.pg_create_physical_replication_slot($1)"
 		" WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots"
 		" WHERE slot_type = 'physical' AND slot_name = $1)",
-	    slot->name, 0, false);
+	    slot->name, 0, CREATE);
 }
 
 static void
@@ -128,7 +148,7 @@ drop(struct slotwork *w, const char *name)
 	    " true AS dropped FROM slots WHERE not active)"
 	    " SELECT active, COALESCE(dropped, false) FROM slots"
 	    " FULL OUTER JOIN dropped ON true",
-	    name, 0, true);
+	    name, 0, DROP);
 }
 
 static void
@@ -136,7 +156,7 @@ advance(struct slotwork *w, const struct pgslot *slot)
 {
 	issue(w,
 	    "SELECT pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)",
-	    slot->name, slot->lsn, false);
+	    slot->name, slot->lsn, ADVANCE);
 }
 
 static const struct pgslot *

@@ -592,7 +592,8 @@ test_accounts(void **state)
 		assert_null(conf_database_user(c));
 		conf_free(c);
 	}
-	c = load_ok(BASE "user: u\n" "database_user: d\n");
+	c = load_ok(BASE "user: u\n"
+			 "database_user: d\n");
 	assert_string_equal(conf_user(c), "u");
 	assert_string_equal(conf_database_user(c), "d");
 	conf_free(c);
