@@ -439,9 +439,11 @@ test_reload_class(void **state)
 		fclose(f);
 		new = conf_reload(old, NULL, &changed, &notes);
 		unlink(name);
-		if (new == NULL)
+		if (new == NULL) {
 			fail_msg("%s: %s", path,
 			    notes.n > 0 ? notes.v[0].text : "?");
+			return;
+		}
 		want = yaml(sample(k, k->class != CONF_AT_START));
 		got = tree_path(new->effective, path);
 		if (got == NULL || !tree_equal_loose(got, want))
