@@ -20,7 +20,7 @@ class Agent:
     """One client; call() waits for the answer, send() and wait() apart."""
 
     def __init__(self, store, name, scope="test", ttl=5, retry_timeout=3, ctl=False,
-                 section=None):
+                 section=None, prefix=()):
         document = {
             "name": name, "scope": scope, "ttl": ttl, "loop_wait": 1,
             "retry_timeout": retry_timeout,
@@ -33,7 +33,7 @@ class Agent:
         self.file.flush()
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [str(BUILD / "store-agent"), self.file.name, *(["ctl"] if ctl else [])],
+            [*prefix, str(BUILD / "store-agent"), self.file.name, *(["ctl"] if ctl else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.answers = {}
         self.events = []

@@ -1,5 +1,6 @@
 """Kubernetes as a store: the double of its API server, with pods for the members."""
 import json
+import ssl
 import sys
 
 from stores import DOUBLES, Store
@@ -18,11 +19,20 @@ class Kubernetes(Store):
     members_expire = False
 
     def prepare(self):
-        self.objects = {}
+        if "--cert" in self.options.get("arguments", ()):
+            self.tls_context = ssl.create_default_context()
+            self.tls_context.check_hostname = False
+            self.tls_context.verify_mode = ssl.CERT_NONE
 
     def command(self):
         return [sys.executable, str(DOUBLES / "kubernetes.py"), "--port", str(self.client),
-                "--data", str(self.directory / f"{self.kind}.json")]
+                "--data", str(self.directory / f"{self.kind}.json"),
+                *self.options.get("arguments", ())]
+
+    @property
+    def url(self):
+        scheme = "https" if self.tls_context else "http"
+        return f"{scheme}://{self.host}:{self.client}"
 
     def api(self, path, method="GET", body=None, media="application/json"):
         headers = {"Authorization": f"Bearer {TOKEN}"}
