@@ -45,6 +45,26 @@ def test_refused(acts):
         assert node.writable()
 
 
+def status(pid):
+    """The fields of /proc/<pid>/status."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_confined_and_locked():
+    """Every process has its filter; the keeper does not need the disk to run."""
+    with Cluster(1) as cluster:
+        node = cluster.start().nodes[0]
+        for pid in (node.pid, *node.helpers().values()):
+            fields = status(pid)
+            assert (fields["Seccomp"], fields["NoNewPrivs"]) == ("2", "1"), fields["Name"]
+        locked = int(status(node.helper("watchdog"))["VmLck"].split()[0])
+        assert locked > 0
+        # what PostgreSQL is started with must not keep it from its own work
+        assert status(node.postmaster())["NoNewPrivs"] == "1"
+        assert node.writable()
+
+
 def test_store_client_reads_only_its_files(acts):
     with Cluster(1) as cluster:
         node = cluster.nodes[0]
