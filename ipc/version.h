@@ -18,10 +18,9 @@
  * `dcs_<name>` from it, the configuration chooses by it, and it is what is
  * said when the configuration names none of them (spec/config.md 2.3).
  */
-#define STORES(FIRST, NEXT)                                     \
-	FIRST(consul)                                           \
-	NEXT(etcd) NEXT(etcd3) NEXT(exhibitor) NEXT(kubernetes) \
-	    NEXT(zookeeper)
+#define STORES(FIRST, NEXT) \
+	FIRST(consul)       \
+	NEXT(etcd) NEXT(etcd3) NEXT(exhibitor) NEXT(kubernetes) NEXT(zookeeper)
 #define STORE_FIRST(name) #name
 #define STORE_NEXT(name) ", " #name
 #define STORE_IMPLEMENTATIONS STORES(STORE_FIRST, STORE_NEXT)

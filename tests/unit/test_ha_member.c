@@ -194,7 +194,8 @@ test_data_gone_under_leader(void **state)
 	(void)snprintf(w->pg.datadir_error, TEXT_SIZE, "Input/output error");
 	w_tick(w);
 	w_follows(w->order, "stop", "release");
-	assert_non_null(strstr(w->log, "released leader key voluntarily as "
+	assert_non_null(strstr(w->log,
+	    "released leader key voluntarily as "
 	    "data dir not accessible and currently leader"));
 	w_free(w);
 }
@@ -210,8 +211,8 @@ test_data_unreadable(void **state)
 	w->pg.datadir = DATADIR_UNREADABLE;
 	(void)snprintf(w->pg.datadir_error, TEXT_SIZE, "Input/output error");
 	w_tick(w);
-	assert_string_equal(w->result,
-	    "data directory is not accessible: Input/output error");
+	assert_string_equal(
+	    w->result, "data directory is not accessible: Input/output error");
 	w_free(w);
 }
 
@@ -225,7 +226,8 @@ test_sysid_invalid(void **state)
 	w_postgres(w, false, false);
 	w->pg.sysid[0] = '\0';
 	w_tick(w);
-	assert_string_equal(w->result, "data dir for the cluster is not "
+	assert_string_equal(w->result,
+	    "data dir for the cluster is not "
 	    "empty, but system ID is invalid; consider doing reinitialize");
 	w_free(w);
 }
