@@ -104,6 +104,10 @@ open_group(struct store *s, int group)
 	tree_free_wiped(t);
 	if (d == NULL)
 		ctl_error("%s", s->error);
+	/* its groups are told by labels, which the driver does not read */
+	if (group >= 0 && strcmp(dcs_driver_name(d), "kubernetes") == 0)
+		ctl_error("Groups of a Citus cluster cannot be read from "
+			  "Kubernetes");
 	return d;
 }
 

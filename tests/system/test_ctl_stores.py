@@ -102,6 +102,9 @@ def test_ctl_on_store(name, tmp_path):
             url = f"{store.section}://127.0.0.1:{port}/service"
             assert run("dsn", "busy", url=url).stdout == "host=10.1.0.11 port=5432\n"
             check_groups(run, store)
+        else:
+            assert run("list", "orders", "--group", "0").stderr == (
+                "Error: Groups of a Citus cluster cannot be read from Kubernetes\n")
         # what is removed, and what is not
         assert run("remove", "orders", text="orders\nYes I am aware\ndb1\n").returncode == 0
         assert store.get("/service/orders/leader")[0] is None
