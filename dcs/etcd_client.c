@@ -267,7 +267,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		await_names(r, left);
 		return;
 	}
-	if (left <= 0 || (r->nodes == 0 && !plan(r, left, true))) {
+	if (left <= 0 || r->c->nendpoints == 0 ||
+	    (r->nodes == 0 && !plan(r, left, true))) {
 		rpc_end(r, RPC_FAILED, NULL, 0,
 		    r->error[0] != '\0' ? r->error :
 					  "No more machines in the cluster");
