@@ -104,6 +104,33 @@ cancelled_promotion(struct ha *h, const struct ha_ev *ev)
 		    "PostgreSQL promote cancelled.");
 }
 
+/* A new postmaster needs the fence before its first client (design 5). */
+void
+arm_new_postmaster(struct ha *h)
+{
+	struct ha_fx *fx;
+
+	h->s.wd_fence_armed = false;
+	if (h->s.opt.pause || !trusted(h) ||
+	    (!h->conf.fence && h->conf.watchdog_mode == WATCHDOG_OFF))
+		return;
+	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
+	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
+	fx = fx_new(h, FX_WD_GRANT);
+	fx->grant.lease_end_ns = h->s.trusted;
+	fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
+	fx->grant.ttl_ns = ttl_ns(h);
+}
+
+/* It comes up as a primary that clients can write to. */
+static bool
+starts_primary(const struct ha *h)
+{
+	return h->s.action.kind == ACTION_START_PRIMARY ||
+	    (h->s.action.kind == ACTION_RESTART &&
+		h->s.role == ROLE_PRIMARY);
+}
+
 /*
  * Cancel and wait until it has ended (21.4).  A promotion that was ordered in
  * the meantime is seen, so that the caller can undo it.
@@ -131,6 +158,10 @@ action_cancel(struct ha *h, int64_t grace)
 		if (ev->type == EV_JOB_PROGRESS &&
 		    ev->progress == PROGRESS_PROMOTED)
 			set_role(h, ROLE_PROMOTED, true);
+		/* what was armed is gone; this one may live on (failsafe) */
+		if (ev->type == EV_JOB_PROGRESS &&
+		    ev->progress == PROGRESS_SPAWNED && starts_primary(h))
+			arm_new_postmaster(h);
 		if (ev->type != EV_JOB_PROGRESS)
 			break;
 	}
@@ -140,24 +171,6 @@ action_cancel(struct ha *h, int64_t grace)
 }
 
 /* ---- the kinds ---- */
-
-/* A new postmaster needs the fence before its first client (design 5). */
-static void
-arm_new_postmaster(struct ha *h)
-{
-	struct ha_fx *fx;
-
-	h->s.wd_fence_armed = false;
-	if (h->s.opt.pause || !trusted(h) ||
-	    (!h->conf.fence && h->conf.watchdog_mode == WATCHDOG_OFF))
-		return;
-	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
-	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
-	fx = fx_new(h, FX_WD_GRANT);
-	fx->grant.lease_end_ns = h->s.trusted;
-	fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
-	fx->grant.ttl_ns = ttl_ns(h);
-}
 
 static void
 promote_progress(struct ha *h, const struct ha_ev *ev)
@@ -338,8 +351,7 @@ action_progress(struct ha *h, const struct ha_ev *ev)
 	if (ev->progress != PROGRESS_SPAWNED)
 		return;
 	a->spawned = true;
-	if (a->kind == ACTION_START_PRIMARY ||
-	    (a->kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY))
+	if (starts_primary(h))
 		arm_new_postmaster(h);
 	if (a->kind == ACTION_FOLLOW)
 		set_role_standby(h, a->role);

@@ -434,6 +434,8 @@ enum rc lock_release(struct ha *, uint64_t lsn); /* delete, publish, log */
 enum rc checkpoint_bookkeeping(struct ha *);
 enum rc watchdog_activate(struct ha *, bool *ok);
 void watchdog_disarm(struct ha *, uint32_t reason);
+/* The keeper is to watch the postmaster that runs now; not awaited. */
+void arm_new_postmaster(struct ha *);
 
 /* ---- ha_follow.c ---- */
 

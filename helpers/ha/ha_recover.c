@@ -378,6 +378,10 @@ dcs_error_primary(struct ha *h)
 	if (h->s.opt.failsafe)
 		TRY(failsafe_check(h, &yes));
 	if (yes) {
+		/* a keeper that died meanwhile, or a server that was restarted:
+		 * without the store no cycle comes to enforce_leader() */
+		if (h->conf.fence && !h->s.wd_fence_armed)
+			arm_new_postmaster(h);
 		failsafe_patch(h, false);
 		sync_slots(h);
 		return say(h, "dcs.failsafe",

@@ -248,6 +248,12 @@ request_reinitialize(
 	struct ha_job job;
 	bool ok;
 
+	/* known without the store, which may cost time that the lease has not
+	 */
+	if (trusted(h)) {
+		reply(h, request, 503, "I am the leader, can not reinitialize");
+		return RC_OK;
+	}
 	TRY(load_plain(h, &ok));
 	if (!ok || unlocked(h)) {
 		reply(h, request, 503,

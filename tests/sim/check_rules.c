@@ -49,6 +49,14 @@ may_lead(const struct world *w, const struct node *p)
 	return !w->synced || sync_listed_in(w, p);
 }
 
+/* Something is wrong that may keep nodes from seeing what others see. */
+static bool
+in_trouble(const struct world *w)
+{
+	return w->store_delay_max > 0 || w->loss_percent > 0 ||
+	    w->answer_loss > 0 || w->store.read_only;
+}
+
 /* 11.2 step 7: at equal positions the priority decides. */
 static void
 check_priority(struct node *n)
@@ -59,7 +67,7 @@ check_priority(struct node *n)
 	if (w->store.failover_leader[0] != '\0' ||
 	    w->store.failover_member[0] != '\0' || w->sync != 0 ||
 	    n->well_since > w->now - 15 * SEC ||
-	    w->disturbed > w->now - (w->ttl + 15) * SEC ||
+	    w->disturbed > w->now - (w->ttl + 15) * SEC || in_trouble(w) ||
 	    w->last_commit > w->now - 15 * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++) {
@@ -160,16 +168,15 @@ check_disarm(struct node *n)
 /* ---- jobs ---- */
 
 static bool
-forbidden_in_pause(const struct ha_job *j)
+forbidden_in_pause(const struct node *n, const struct ha_job *j)
 {
 	switch (j->kind) {
 	case JOB_BOOTSTRAP:
 	case JOB_START_PRIMARY:
-	case JOB_CRASH_RECOVERY:
 		return true;
 	case JOB_STOP:
 		/* a switchover to a named candidate is a graceful one */
-		return !j->checkpoint;
+		return !j->checkpoint && pg_writable(n);
 	default:
 		return false;
 	}
@@ -181,7 +188,7 @@ check_job(struct node *n, const struct ha_job *j)
 	struct world *w = n->w;
 
 	/* 23.1, 15 */
-	if (ha_paused(n->h) && forbidden_in_pause(j) && !n->unreadable &&
+	if (ha_paused(n->h) && forbidden_in_pause(n, j) && !n->unreadable &&
 	    n->pg.data && n->operated < w->now - 120 * SEC && !n->stopping &&
 	    w->paused_at < w->now - 30 * SEC && w->paused)
 		violate(w, "%s: job %d begins in pause", n->name, (int)j->kind);

@@ -185,7 +185,8 @@ check_standby_cluster(struct world *w, int64_t quiet)
 	int leader = store_leader(w), p = primary(w);
 	const struct node *n;
 
-	if (w->standby_since > w->now - (w->ttl + 200) * SEC ||
+	if (w->handed_at > w->now - 60 * SEC ||
+	    w->standby_since > w->now - (w->ttl + 200) * SEC ||
 	    quiet < (w->ttl + 200) * SEC)
 		return;
 	if (p >= 0)
@@ -244,7 +245,8 @@ check_quiet(struct world *w)
 	    quiet > (w->ttl + (w->lost_before ? 160 : 90)) * SEC)
 		violate(w, "no primary for %lld s of health",
 		    (long long)(quiet / SEC));
-	if (leader < 0 || quiet <= (w->ttl + 200) * SEC)
+	if (leader < 0 || quiet <= (w->ttl + 200) * SEC ||
+	    w->handed_at > w->now - 60 * SEC)
 		return;
 	check_followers(w, leader);
 	check_half_synchronous(w, leader);

@@ -151,7 +151,7 @@ run_seeds(const struct options *o, struct world *w)
 			report(o, w, seed);
 			if (violations == 1 && !o->verbose)
 				(void)run_seed(w, o, seed, true);
-			if (violations >= 20)
+			if (violations >= 20 && o->progress == 0)
 				break;
 		}
 		hours += (double)(w->now - 1000 * SEC) / 3600e9;

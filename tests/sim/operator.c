@@ -7,6 +7,14 @@
 
 /* ---- /config ---- */
 
+/* People cannot write to a store that does not take it either. */
+static bool
+writable(const struct world *w)
+{
+	return w->store.config != NULL && !w->store.down &&
+	    !w->store.read_only;
+}
+
 /* NULL: the key goes. */
 void
 operator_config(struct world *w, const char *key, struct tree *value)
@@ -14,7 +22,7 @@ operator_config(struct world *w, const char *key, struct tree *value)
 	struct store *s = &w->store;
 	struct tree *doc;
 
-	if (s->config == NULL) {
+	if (!writable(w)) {
 		tree_free(value);
 		return;
 	}
@@ -32,7 +40,7 @@ operator_config(struct world *w, const char *key, struct tree *value)
 void
 operator_pause(struct world *w, bool on)
 {
-	if (w->store.config == NULL || w->paused == on)
+	if (!writable(w) || w->paused == on)
 		return;
 	trace(w, NULL, "operator: %s", on ? "pause" : "resume");
 	w->paused = on;
@@ -49,6 +57,10 @@ on_section_removed(struct world *w, struct ev *e)
 	(void)e;
 	if (!w->standby || w->standby_until == 0)
 		return;
+	if (!writable(w)) { /* again later */
+		at(w, w->now + 5 * SEC, on_section_removed, NULL, PROC_COUNT);
+		return;
+	}
 	trace(w, NULL, "operator: the cluster is promoted");
 	w->standby = false;
 	w->standby_until = 0;
@@ -61,7 +73,7 @@ operator_standby(struct world *w, bool on)
 {
 	struct tree *section;
 
-	if (w->store.config == NULL)
+	if (!writable(w))
 		return;
 	if (!on) {
 		if (!w->standby || w->standby_until != 0)
@@ -87,7 +99,7 @@ operator_standby(struct world *w, bool on)
 void
 operator_sync(struct world *w, int mode)
 {
-	if (w->store.config == NULL || w->sync == mode)
+	if (!writable(w) || w->sync == mode)
 		return;
 	trace(w, NULL, "operator: synchronous mode %d", mode);
 	w->sync = mode;
@@ -128,7 +140,7 @@ operator_switchover(struct world *w, bool scheduled)
 	int owner = store_leader(w);
 	int64_t when = 0;
 
-	if (owner < 0)
+	if (owner < 0 || !writable(w))
 		return;
 	if (scheduled)
 		when = WALL + (w->now + rnd_range(w, 5, 90) * SEC) / 1000;
@@ -142,6 +154,8 @@ operator_switchover(struct world *w, bool scheduled)
 void
 operator_failover(struct world *w)
 {
+	if (!writable(w))
+		return;
 	request(w, "", candidate(w), 0);
 }
 
@@ -248,7 +262,8 @@ operator_reinitialize(struct node *n)
 void
 operator_promotes(struct node *n)
 {
-	if (!n->w->paused || n->pg.run != PG_UP || n->pg.primary || n->pg.hung)
+	if (!n->w->paused || n->h == NULL || !ha_paused(n->h) ||
+	    n->pg.run != PG_UP || n->pg.primary || n->pg.hung)
 		return;
 	trace(n->w, n, "operator: pg_ctl promote");
 	n->w->acked.n = 0;
@@ -276,6 +291,7 @@ forget_bootstrap(struct world *w)
 			return;
 	trace(w, NULL, "operator: the initialize key is removed");
 	s->has_initialize = false;
+	s->sysid = 0;
 	s->revision++;
 	store_wake(w, WAKE_OTHER);
 }
@@ -316,7 +332,7 @@ operator_insists(struct world *w)
 	const struct tree *t = tree_get(w->store.config, "pause");
 
 	/* a wiped /config that was to pause is kept by nodes without leader */
-	if (w->store.config == NULL && w->store.has_initialize &&
+	if (w->store.config == NULL && w->lead_since != 0 &&
 	    w->now - w->quiet_since > 30 * SEC) {
 		struct tree *doc = node_document(w);
 

@@ -17,10 +17,9 @@ pg_running(const struct node *n)
 bool
 pg_foreign(const struct node *n)
 {
-	const char *id = n->w->store.initialize;
+	uint64_t id = n->w->store.sysid;
 
-	return n->pg.data && strlen(id) >= 10 &&
-	    strtoull(id, NULL, 10) != n->pg.sysid;
+	return n->pg.data && id != 0 && id != n->pg.sysid;
 }
 
 /* A client that connects now can commit. */

@@ -189,6 +189,7 @@ struct store {
 	int64_t revision;
 	bool has_initialize;
 	char initialize[WORD_SIZE];
+	uint64_t sysid; /* the same as a number, 0: none */
 	struct tree *config;
 	int64_t config_revision;
 	bool has_status;
@@ -276,7 +277,7 @@ struct world {
 	uint32_t lineage; /* last branch that accepted a commit */
 	struct wal acked; /* all that was acknowledged last */
 	int64_t lead_since, last_commit;
-	int64_t led_at, moved_at; /* in health, see health.c */
+	int64_t led_at, moved_at, handed_at; /* in health, see health.c */
 	/* options of this seed */
 	int ttl, loop_wait, retry_timeout;
 	int64_t maximum_lag, rate;

@@ -132,6 +132,7 @@ op_leader(struct world *w, struct ask *a)
 			return OUTCOME_REFUSED;
 		if (a->optime != 0)
 			s->optime = a->optime;
+		w->handed_at = w->now;
 		leader_gone(w, "released");
 		return OUTCOME_OK;
 	}
@@ -148,6 +149,9 @@ op_initialize(struct world *w, struct ask *a)
 	    w, NULL, "store: initialize \"%s\" by %s", a->text[0], a->n->name);
 	s->has_initialize = true;
 	memcpy(s->initialize, a->text[0], sizeof(s->initialize));
+	s->sysid = strlen(s->initialize) < 10 ?
+	    0 :
+	    strtoull(s->initialize, NULL, 10);
 	s->revision++;
 	store_wake(w, WAKE_OTHER);
 	return OUTCOME_OK;
@@ -268,6 +272,7 @@ operation(struct world *w, struct ask *a)
 	case OP_CANCEL_INITIALIZE:
 		s->has_initialize = false;
 		s->initialize[0] = '\0';
+		s->sysid = 0;
 		store_wake(w, WAKE_OTHER);
 		return OUTCOME_OK;
 	case OP_TOUCH:
