@@ -298,7 +298,7 @@ on_helper(struct ha *h, const struct ha_ev *ev)
 static void
 on_watchdog(struct ha *h, const struct ha_ev *ev)
 {
-	bool answer = ev->id > h->s.wd_disarmed;
+	bool answer = ev->id > h->s.wd_disarmed || BROKEN(h, STALE_ARM);
 
 	if (ev->watchdog.fence_armed == 0 || answer)
 		h->s.wd_fence_armed = ev->watchdog.fence_armed != 0;

@@ -127,8 +127,7 @@ static bool
 starts_primary(const struct ha *h)
 {
 	return h->s.action.kind == ACTION_START_PRIMARY ||
-	    (h->s.action.kind == ACTION_RESTART &&
-		h->s.role == ROLE_PRIMARY);
+	    (h->s.action.kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY);
 }
 
 /*

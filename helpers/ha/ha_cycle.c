@@ -158,7 +158,8 @@ static void
 row_pause(struct ha *h)
 {
 	if (h->s.opt.pause) {
-		watchdog_disarm(h, 1);
+		if (!BROKEN(h, PAUSE_FENCE))
+			watchdog_disarm(h, 1);
 		h->s.was_paused = true;
 		return;
 	}

@@ -160,7 +160,7 @@ failsafe_patch(struct ha *h, bool at_load)
 	struct view *v;
 
 	if (!failsafe_active(h) || h->s.view == NULL ||
-	    (at_load && !unlocked(h)))
+	    (at_load && !unlocked(h)) || BROKEN(h, FAILSAFE_RECORD))
 		return;
 	v = view_copy(h->s.view);
 	if (v == NULL)
@@ -361,7 +361,8 @@ failsafe_check(struct ha *h, bool *yes)
 	if (n > 0) {
 		TRY(ask_members(h, others, n, &ev));
 		for (i = 0; i < n; i++) {
-			if (accepted(ev, others[i].name))
+			if (accepted(ev, others[i].name) ||
+			    BROKEN(h, FAILSAFE_ONE))
 				continue;
 			journal_reason(h, "%s did not accept", others[i].name);
 			return RC_OK;

@@ -42,7 +42,7 @@ follow_target(struct ha *h, bool *remote)
 		return remote_member(h);
 	}
 	if (v != NULL && tags->replicatefrom[0] != '\0' &&
-	    !is_me(h, tags->replicatefrom))
+	    !BROKEN(h, CASCADE) && !is_me(h, tags->replicatefrom))
 		m = view_member(v, tags->replicatefrom);
 	if (m == NULL)
 		m = leader_member(h);

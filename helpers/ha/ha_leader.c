@@ -151,7 +151,8 @@ watchdog_activate(struct ha *h, bool *ok)
 	h->s.wd_tried = true;
 	if (answered)
 		h->s.wd_unhealthy = wd->healthy == 0;
-	if (answered && wd->activation_failed) {
+	if (answered && wd->activation_failed &&
+	    !BROKEN(h, WATCHDOG_REQUIRED)) {
 		*ok = false;
 		return RC_OK;
 	}
@@ -181,7 +182,7 @@ write_history(struct ha *h)
 	const struct view_history *last;
 	struct ha_fx *fx;
 
-	if (!h->p.pg.query_ok || timeline == 0)
+	if (!h->p.pg.query_ok || timeline == 0 || BROKEN(h, HISTORY))
 		return;
 	if (timeline == 1) {
 		if (v->nhistory == 0)
@@ -342,7 +343,7 @@ lead_standby_cluster(struct ha *h)
 	char msg[NAME_SIZE * 2];
 
 	/* a primary keeps its fence until it has stopped */
-	if (!is_primary(h))
+	if (!is_primary(h) || BROKEN(h, STANDBY_DISARM))
 		watchdog_disarm(h, 2);
 	if (h->s.role != ROLE_STANDBY_LEADER)
 		return follow(h, "standby-leader.demote",
@@ -371,7 +372,7 @@ lead(struct ha *h)
 		return lead_refused(h);
 	TRY(manual_lead(h));
 	TRY(checkpoint_bookkeeping(h));
-	if (h->s.opt.standby_cluster)
+	if (h->s.opt.standby_cluster && !BROKEN(h, STANDBY_PROMOTE))
 		return lead_standby_cluster(h);
 	if (!h->conf.mute)
 		(void)snprintf(msg, sizeof(msg),

@@ -41,6 +41,10 @@ due(struct ha *h, const char *name, int64_t at_us, const char *text, bool bad,
 	*is_due = *clean = false;
 	if (h->s.opt.pause)
 		return RC_OK;
+	if (BROKEN(h, SCHEDULE)) {
+		*is_due = true;
+		return RC_OK;
+	}
 	if (bad) {
 		ha_log(h, LOG_LVL_WARNING, "schedule.bad",
 		    "Incorrect value of scheduled_at: %s", text);
@@ -137,6 +141,8 @@ manual_lead(struct ha *h)
 		return RC_OK;
 	if (go)
 		TRY(execute_request(h, bare));
+	if (BROKEN(h, REQUEST_KEPT))
+		return RC_OK;
 	ha_log(h, LOG_LVL_INFO, "manual.cleanup", "Cleaning up failover key");
 	return failover_clear(h, true);
 }

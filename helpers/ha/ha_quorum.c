@@ -525,7 +525,11 @@ quorum_round(struct ha *h, struct sync_key *k, int64_t limit, bool *again)
 	for (i = 0; i < r.ntransitions; i++) {
 		if (h->p.now >= limit)
 			return RC_OK;
-		TRY(apply(h, k, &r.transitions[i], &go));
+		TRY(apply(h, k,
+		    &r.transitions[BROKEN(h, QUORUM_ORDER) ?
+			    r.ntransitions - 1 - i :
+			    i],
+		    &go));
 		if (!go)
 			return RC_OK;
 	}

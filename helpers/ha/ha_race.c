@@ -190,7 +190,8 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 	}
 	if (p->position == 0)
 		return true;
-	if (p->position == c->position && c->priority < priority) {
+	if (p->position == c->position && c->priority < priority &&
+	    !BROKEN(h, PRIORITY)) {
 		if (former)
 			ha_log(h, LOG_LVL_INFO, "replica.race.former-priority",
 			    "Ignoring former leader %s having priority %d "
@@ -264,6 +265,7 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 		if (!compare_peer(h, &c, &answers[i]))
 			return RC_OK;
 	*yes = !c.quorum || c.votes >= (int64_t)c.need ||
+	    BROKEN(h, QUORUM_VOTES) ||
 	    (c.ahead == 0 &&
 		strcasecmp(h->s.view->sync_leader, h->conf.name) == 0);
 	return RC_OK;
@@ -400,9 +402,10 @@ healthy_standby(struct ha *h, bool *yes)
 	uint32_t n;
 
 	*yes = false;
-	if (h->s.opt.pause || h->conf.tags.nofailover) /* 6, 7 */
+	if (h->s.opt.pause ||
+	    (h->conf.tags.nofailover && !BROKEN(h, NOFAILOVER))) /* 6, 7 */
 		return RC_OK;
-	if (failover_requested(h)) /* 8 */
+	if (failover_requested(h) && !BROKEN(h, CANDIDATE)) /* 8 */
 		return healthy_requested(h, yes);
 	if (watchdog_unusable(h)) /* 9 */
 		return RC_OK;
@@ -422,8 +425,8 @@ healthy_enough(struct ha *h, bool *yes)
 	int answer;
 
 	*yes = false;
-	if (h->s.released_at != 0 &&
-	    h->p.now - h->s.released_at < ttl_ns(h)) { /* 1 */
+	if (h->s.released_at != 0 && h->p.now - h->s.released_at < ttl_ns(h) &&
+	    !BROKEN(h, PRE_PROMOTE)) { /* 1 */
 		ha_log(h, LOG_LVL_INFO, "replica.race.pre-promote-backoff",
 		    "backoff: skip leader race after pre_promote script "
 		    "failure and releasing the lock voluntarily");
@@ -623,20 +626,57 @@ won_failover_key(struct ha *h)
 	return dcs_wait(h, fx->id, &outcome, NULL);
 }
 
+/*
+ * The request for the key may have been under way for a while: another node
+ * can have led and gone in that time.  Then what this node decided upon is
+ * old, and its WAL may lack what that leader acknowledged.
+ */
+struct basis {
+	uint32_t timeline;
+	int64_t sync_token;
+	uint64_t optime;
+};
+
+static struct basis
+race_basis(const struct ha *h)
+{
+	const struct view *v = h->s.view;
+	struct basis b = { v->timeline, v->sync_token, v->optime };
+
+	return b;
+}
+
+static bool
+basis_holds(const struct ha *h, const struct basis *was)
+{
+	struct basis is = race_basis(h);
+
+	return is.timeline <= was->timeline && is.optime <= was->optime &&
+	    is.sync_token == was->sync_token;
+}
+
 static enum rc
 race_won(struct ha *h)
 {
+	struct basis basis = race_basis(h);
 	bool ok;
 
 	TRY(won_failover_key(h));
 	TRY(load_plain(h, &ok));
 	if (!ok)
 		return RC_DCS;
+	if (has_lock(h) && !is_primary(h) && !h->s.opt.pause &&
+	    !basis_holds(h, &basis)) {
+		TRY(lock_release(h, 0));
+		return say(h, "race.lost-again",
+		    "released leader key because another node has led since "
+		    "the race was decided");
+	}
 	if (!has_lock(h) && !BROKEN(h, PROMOTE_NO_LOCK))
 		return say(h, "race.lost-again",
 		    "not promoting because "
 		    "failed to update leader lock in DCS");
-	if (h->s.opt.standby_cluster)
+	if (h->s.opt.standby_cluster && !BROKEN(h, STANDBY_PROMOTE))
 		return follow(h, "race.won.standby-cluster",
 		    "cannot be a real primary in standby cluster",
 		    "race.won.standby-leader",

@@ -435,7 +435,8 @@ dcs_error(struct ha *h)
 	 * A cluster that is being bootstrapped has no lease to lose and no
 	 * rival: as a standby it would wait for the end of recovery for ever.
 	 */
-	if (h->s.opt.pause || !h->p.pg.running || h->s.bootstrapping)
+	if ((h->s.opt.pause && !BROKEN(h, PAUSE_DEMOTE)) || !h->p.pg.running ||
+	    h->s.bootstrapping)
 		return say(h, "dcs.inaccessible", "DCS is not accessible");
 	if (is_primary(h) || h->s.role == ROLE_PROMOTED)
 		return dcs_error_primary(h);

@@ -72,7 +72,7 @@ restart_begin(struct ha *h, const struct msg_request *r, uint64_t request,
 	int64_t timeout;
 	bool begun;
 
-	if (why != NULL) {
+	if (why != NULL && !BROKEN(h, RESTART_FILTER)) {
 		ha_log(h, LOG_LVL_INFO, "restart.refused",
 		    "not proceeding with the restart: %s", why);
 		(void)snprintf(
@@ -250,7 +250,7 @@ request_reinitialize(
 
 	/* known without the store, which may cost time that the lease has not
 	 */
-	if (trusted(h)) {
+	if (trusted(h) && !BROKEN(h, REINITIALIZE)) {
 		reply(h, request, 503, "I am the leader, can not reinitialize");
 		return RC_OK;
 	}
@@ -260,7 +260,7 @@ request_reinitialize(
 		    "Cluster has no leader, can not reinitialize");
 		return RC_OK;
 	}
-	if (has_lock(h)) {
+	if (has_lock(h) && !BROKEN(h, REINITIALIZE)) {
 		reply(h, request, 503, "I am the leader, can not reinitialize");
 		return RC_OK;
 	}

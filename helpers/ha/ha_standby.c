@@ -51,7 +51,7 @@ find_member(const struct ha *h, const char *name)
 static bool
 eligible(const struct ha *h, const struct view_member *m)
 {
-	return !is_me(h, m->name) && !m->tags.nosync &&
+	return !is_me(h, m->name) && (!m->tags.nosync || BROKEN(h, NOSYNC)) &&
 	    pg_state_parse(m->state, NULL) == STATE_RUNNING;
 }
 
@@ -164,7 +164,8 @@ static bool
 has_caught_up(
     const struct ha *h, const struct sync_key *k, const struct ha_sender *s)
 {
-	bool reached = sender_lsn(h, s) >= h->s.sync.reference;
+	bool reached =
+	    sender_lsn(h, s) >= h->s.sync.reference;
 
 	if (h->s.opt.sync_mode == SYNC_QUORUM &&
 	    h->p.pg.server_version >= 100000)

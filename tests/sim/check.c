@@ -129,9 +129,9 @@ check_fence(struct node *n)
 	struct world *w = n->w;
 
 	if (n->h != NULL && ha_paused(n->h) && n->pg.primary &&
-	    w->paused_at < w->now - (w->ttl + 30) * SEC &&
-	    n->well_since < w->now - (w->ttl + 30) * SEC &&
-	    n->keeper.since < w->now - (w->ttl + 30) * SEC)
+	    w->paused_at < w->now - 15 * SEC &&
+	    n->well_since < w->now - 15 * SEC &&
+	    n->keeper.since < w->now - 15 * SEC)
 		violate(w, "%s is fenced in pause", n->name);
 	/* resumed a moment ago: the lease may be over already */
 	if (n->h == NULL || n->paused_until > w->now || !n->sysid_known)
@@ -159,6 +159,8 @@ check_acquired(struct world *w, struct node *n)
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
 	w->named = -1;
+	if (w->wiped) /* nothing tells what was acknowledged before */
+		w->given = n->i;
 	if (strcmp(w->store.failover_member, n->name) == 0) {
 		if (w->store.failover_leader[0] == '\0' || !w->synced)
 			w->named = n->i;

@@ -67,14 +67,15 @@ check_priority(struct node *n)
 	if (w->store.failover_leader[0] != '\0' ||
 	    w->store.failover_member[0] != '\0' || w->sync != 0 ||
 	    n->well_since > w->now - 15 * SEC ||
-	    w->disturbed > w->now - (w->ttl + 15) * SEC || in_trouble(w) ||
-	    w->last_commit > w->now - 15 * SEC)
+	    w->disturbed > w->now - (w->ttl - w->loop_wait - 3) * SEC ||
+	    in_trouble(w) || w->last_commit > w->now - 15 * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *p = &w->node[i];
 
 		if (p == n || p->old || !settled(w, n, p) || !may_lead(w, p) ||
-		    i == w->former || p->pg.wal.end != n->pg.wal.end ||
+		    i == w->former || i == w->former_before ||
+		    p->pg.wal.end != n->pg.wal.end ||
 		    pg_tli(&p->pg) != pg_tli(&n->pg) ||
 		    p->tags.failover_priority <= n->tags.failover_priority)
 			continue;
@@ -187,10 +188,13 @@ check_job(struct node *n, const struct ha_job *j)
 {
 	struct world *w = n->w;
 
+	/* asked for with a schedule, it may begin in a time of health */
+	if (j->kind == JOB_RESTART || (j->kind == JOB_STOP && j->checkpoint))
+		w->moved_at = w->now;
 	/* 23.1, 15 */
 	if (ha_paused(n->h) && forbidden_in_pause(n, j) && !n->unreadable &&
 	    n->pg.data && n->operated < w->now - 120 * SEC && !n->stopping &&
-	    w->paused_at < w->now - 30 * SEC && w->paused)
+	    w->paused_at < w->now - 10 * SEC && w->paused)
 		violate(w, "%s: job %d begins in pause", n->name, (int)j->kind);
 	if ((j->kind == JOB_CLONE || j->kind == JOB_REMOVE_DATA ||
 		j->kind == JOB_REWIND) &&
@@ -202,7 +206,7 @@ check_job(struct node *n, const struct ha_job *j)
 	/* 12.4 */
 	if (j->kind == JOB_STOP && j->checkpoint && j->want_shutdown_lsn &&
 	    w->store.failover_at > wall_time(n) + 1000000 &&
-	    w->requested < w->now - 15 * SEC)
+	    w->requested_before < w->now - 30 * SEC)
 		violate(w, "%s: the switchover begins %.1f s early", n->name,
 		    (double)(w->store.failover_at - wall_time(n)) / 1e6);
 }

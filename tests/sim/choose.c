@@ -71,7 +71,7 @@ choose_tags(struct node *n)
 	struct tags *t = &n->tags;
 
 	t->failover_priority = t->sync_priority = 1;
-	if (!chance(w, 35)) {
+	if (!w->tagged && !chance(w, 35)) {
 		n->old = chance(w, 15);
 		return;
 	}
@@ -93,10 +93,81 @@ choose_tags(struct node *n)
 		    w->node[rnd_range(w, 0, n->i - 1)].name);
 }
 
+static void
+focus_sync(struct world *w, int mode)
+{
+	w->sync = mode;
+	w->sync_strict = false;
+	w->sync_lag = -1;
+	w->toggles = w->standby_seed = false;
+	if (mode == 2)
+		w->nnodes = (int)rnd_range(w, 4, MAX_NODES);
+}
+
 /* A broken rule is looked for where its feature is in use. */
 void
 choose_focus(struct world *w, enum sim_break broken)
 {
-	(void)w;
-	(void)broken;
+	switch (broken) {
+	case BREAK_NONE:
+		return;
+	case BREAK_FAILSAFE_ONE:
+	case BREAK_FAILSAFE_RECORD:
+		w->failsafe = true;
+		w->standby_seed = false;
+		break;
+	case BREAK_QUORUM_VOTES:
+	case BREAK_QUORUM_ORDER:
+		focus_sync(w, 2);
+		break;
+	case BREAK_SYNC_ORDER:
+	case BREAK_SYNC_RACE:
+	case BREAK_NOSYNC:
+		focus_sync(w, 1);
+		w->tagged = broken == BREAK_NOSYNC;
+		break;
+	case BREAK_START_PRIMARY:
+		w->failsafe = w->standby_seed = false;
+		w->primary_start_timeout = 300;
+		w->intensity = 12;
+		break;
+	case BREAK_PAUSE_DEMOTE:
+	case BREAK_PAUSE_FENCE:
+	case BREAK_CANDIDATE:
+	case BREAK_SCHEDULE:
+	case BREAK_REQUEST_KEPT:
+	case BREAK_RESTART_FILTER:
+	case BREAK_REINITIALIZE:
+		w->operators = true;
+		w->intensity = 12;
+		break;
+	case BREAK_STANDBY_PROMOTE:
+	case BREAK_STANDBY_DISARM:
+		w->standby_seed = true;
+		break;
+	case BREAK_PRIORITY:
+	case BREAK_NOFAILOVER:
+	case BREAK_CASCADE:
+		w->tagged = true;
+		w->sync = 0;
+		w->rate = 20000;
+		w->nnodes = MAX_NODES;
+		break;
+	case BREAK_WATCHDOG_REQUIRED:
+	case BREAK_LATE_PING:
+	case BREAK_STALE_ARM:
+		w->watchdog = WATCHDOG_REQUIRED;
+		break;
+	case BREAK_PRE_PROMOTE:
+		w->pre_promote = true;
+		break;
+	case BREAK_LAG:
+		w->sync = 0;
+		break;
+	case BREAK_TIMELINE:
+		w->check_timeline = true;
+		break;
+	default:
+		break;
+	}
 }

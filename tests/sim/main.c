@@ -33,7 +33,8 @@ begin(struct world *w)
 
 	store_init(w);
 	remote_init(w);
-	w->last_writer = w->former = w->given = w->named = -1;
+	w->last_writer = w->former = w->former_before = w->given = w->named =
+	    -1;
 	/* some are born as standby clusters */
 	if (w->standby_seed && chance(w, 30)) {
 		w->standby = true;

@@ -11,8 +11,7 @@
 static bool
 writable(const struct world *w)
 {
-	return w->store.config != NULL && !w->store.down &&
-	    !w->store.read_only;
+	return w->store.config != NULL && !w->store.down && !w->store.read_only;
 }
 
 /* NULL: the key goes. */
@@ -124,6 +123,7 @@ request(struct world *w, const char *leader, const char *member, int64_t when)
 	(void)text_set(s->failover_member, NAME_SIZE, member);
 	s->failover_at = when;
 	s->failover_revision = ++s->revision;
+	w->requested_before = w->requested;
 	w->requested = w->now;
 	store_wake(w, WAKE_OTHER);
 }
@@ -188,10 +188,8 @@ operator_replied(struct node *n, const struct ha_fx *fx)
 	trace(n->w, n, "  reply %u: %s", fx->reply.code, fx->reply.text);
 	n->request = 0;
 	if (n->request_unfit && fx->reply.code == 200)
-		violate(n->w,
-		    "%s was restarted although a condition of the request "
-		    "did not hold",
-		    n->name);
+		violate(n->w, "%s does what was asked although it may not (%s)",
+		    n->name, fx->reply.text);
 }
 
 /* Conditions that hold, do not hold, or none. */
@@ -252,7 +250,7 @@ operator_reinitialize(struct node *n)
 	r.timeout = -1;
 	r.force = chance(w, 50);
 	r.from_leader = chance(w, 30);
-	n->request_unfit = false;
+	n->request_unfit = store_leader(w) == n->i && pg_writable(n);
 	trace(w, n, "operator: reinitialize%s", r.force ? ", forced" : "");
 	ask_node(n, &r);
 }

@@ -374,7 +374,7 @@ stream(struct node *s)
 {
 	struct pg *p = &s->pg, *q;
 	struct node *t;
-	uint64_t end;
+	uint64_t end, most;
 
 	p->streaming = false;
 	if (p->run != PG_UP || p->primary || p->follow < 0)
@@ -390,6 +390,10 @@ stream(struct node *s)
 		return;
 	if (end < p->wal.end)
 		return;
+	/* who was away catches up with twenty times what is written */
+	most = p->wal.end + (uint64_t)s->w->rate * 4 + 1000;
+	if (end > most && p->wal.n == q->wal.n)
+		end = most;
 	wal_copy(&p->wal, &q->wal);
 	wal_cut(&p->wal, end);
 }

@@ -294,18 +294,20 @@ struct world {
 	enum watchdog_mode watchdog;
 	int safety_margin;
 	bool pre_promote, archiving, logical_slots, operators, toggles;
+	bool tagged;	      /* all nodes have tags */
 	bool standby_seed;    /* may become a standby cluster */
 	bool paused, standby; /* as /config says */
 	int64_t standby_since, standby_until, paused_at, resumed_at;
 	bool data_lost; /* in this phase of trouble */
 	bool data_hurt, wiped_now;
 	bool lost_before, rescued;
-	bool wiped;	   /* nobody has written /status since */
-	int last_writer;   /* node */
-	int former;	   /* the leader before */
-	int given;	   /* to whom a slip gave the key, -1 */
-	int named;	   /* whom a request made leader, -1 */
-	int64_t requested; /* the last operator's write */
+	bool wiped;	 /* nobody has written /status since */
+	int last_writer; /* node */
+	int former;	 /* the leader before */
+	int former_before;
+	int given; /* to whom a slip gave the key, -1 */
+	int named; /* whom a request made leader, -1 */
+	int64_t requested, requested_before; /* operators' last writes */
 	uint64_t requests;
 	int64_t store_delay_max;
 	int loss_percent, answer_loss;

@@ -54,6 +54,8 @@ leader_gone(struct world *w, const char *why)
 {
 	trace(w, NULL, "store: leader key of %s %s",
 	    w->node[w->store.leader].name, why);
+	if (w->former != w->store.leader)
+		w->former_before = w->former;
 	w->former = w->store.leader;
 	w->store.leader = -1;
 	w->store.revision++;
@@ -149,9 +151,8 @@ op_initialize(struct world *w, struct ask *a)
 	    w, NULL, "store: initialize \"%s\" by %s", a->text[0], a->n->name);
 	s->has_initialize = true;
 	memcpy(s->initialize, a->text[0], sizeof(s->initialize));
-	s->sysid = strlen(s->initialize) < 10 ?
-	    0 :
-	    strtoull(s->initialize, NULL, 10);
+	s->sysid =
+	    strlen(s->initialize) < 10 ? 0 : strtoull(s->initialize, NULL, 10);
 	s->revision++;
 	store_wake(w, WAKE_OTHER);
 	return OUTCOME_OK;
