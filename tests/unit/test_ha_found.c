@@ -1,0 +1,290 @@
+/*
+ * test_ha_found.c: what the simulator found in the rules, each once, as the
+ * smallest story that shows it.
+ */
+#include "ha_driver.h"
+
+/* ---- failsafe mode ---- */
+
+static struct world *
+failsafe_member(void)
+{
+	struct world *w = w_standby("b", "a");
+	struct view *v = w->view;
+
+	w_option(w, "failsafe_mode", tree_bool(true));
+	v->has_failsafe = v->failsafe_object = 1;
+	v->failsafe = calloc(2, sizeof(*v->failsafe));
+	assert_non_null(v->failsafe);
+	(void)snprintf(v->failsafe[0].name, NAME_SIZE, "a");
+	(void)snprintf(v->failsafe[0].api_url, URL_SIZE, "http://a:8008");
+	(void)snprintf(v->failsafe[1].name, NAME_SIZE, "b");
+	(void)snprintf(v->failsafe[1].api_url, URL_SIZE, "http://b:8008");
+	v->nfailsafe = 2;
+	w_tick(w);
+	w_clear(w);
+	return w;
+}
+
+/*
+ * Its daemon was restarted after it had told the primary to go on; the
+ * primary cannot be asked just now, and the key has run out.
+ */
+static void
+test_restarted_promise(void **state)
+{
+	struct world *w = failsafe_member();
+
+	(void)state;
+	w_leader(w, "");
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	assert_non_null(strstr(w->log, "has not run long enough"));
+	/* the promise, if there was one, is over */
+	w->now += 30 * NS_PER_SEC;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* The same for a candidate, who asks nobody otherwise. */
+static void
+test_restarted_candidate(void **state)
+{
+	struct world *w = failsafe_member();
+
+	(void)state;
+	w_peer(w, "a", 1000);
+	w->peers[0].runs_as_primary = 1;
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_member, NAME_SIZE, "b");
+	w_leader(w, "");
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	w->peers[0].runs_as_primary = 0;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* c came during the outage: it may not lead, so its priority is nothing. */
+static void
+test_excluded_priority(void **state)
+{
+	struct world *w = failsafe_member();
+
+	(void)state;
+	w->now += 40 * NS_PER_SEC;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 1000);
+	w->peers[0].tags.failover_priority = 5;
+	w_leader(w, "");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* ---- requests ---- */
+
+/* The candidate may not take over, so nobody may wait for it. */
+static void
+test_candidate_not_synchronous(void **state)
+{
+	struct world *w = w_standby("a", "c");
+	struct view *v = w->view;
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	v->has_sync = 1;
+	v->sync_token = 5;
+	(void)snprintf(v->sync_leader, NAME_SIZE, "a");
+	w_sync(w, "b");
+	v->sync_quorum = 0;
+	w_tick(w);
+	w_peer(w, "b", 10);
+	w_peer(w, "c", 1000);
+	v->has_failover = 1;
+	(void)snprintf(v->failover_leader, NAME_SIZE, "a");
+	(void)snprintf(v->failover_member, NAME_SIZE, "c");
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(
+	    strstr(w->log, "member c is not a synchronous standby"));
+	assert_null(strstr(w->log, "to c, i am a"));
+	w_free(w);
+}
+
+static void
+ask(struct world *w, uint32_t kind)
+{
+	struct msg_request r;
+
+	memset(&r, 0, sizeof(r));
+	r.kind = kind;
+	r.timeout = -1;
+	w_request(w, &r, NULL);
+}
+
+/* A stopped former primary would come up as a primary without the lock. */
+static void
+test_restart_of_a_stopped_primary(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w_leader(w, "b");
+	w->pg.running = w->pg.query_ok = false;
+	w->pg.state = STATE_STOPPED;
+	w->pg.has_recovery_files = false;
+	w_clear(w);
+	ask(w, REQUEST_RESTART);
+	assert_int_equal(w->reply.code, 503);
+	assert_null(strstr(w->order, "restart"));
+	w_free(w);
+}
+
+/* The answer is known: no time of the lease is spent on the store. */
+static void
+test_reinitialize_leader_at_once(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w->load_outcome = OUTCOME_FAILED;
+	w_clear(w);
+	ask(w, REQUEST_REINITIALIZE);
+	assert_string_equal(
+	    w->reply.text, "I am the leader, can not reinitialize");
+	assert_null(strstr(w->order, "load"));
+	w_free(w);
+}
+
+/* ---- the keeper ---- */
+
+/* It says "armed", but was sent before the DISARM of the run it waits for. */
+static void
+test_old_keeper_state(void **state)
+{
+	struct world *w = w_primary("a");
+	struct ha_ev ev;
+
+	(void)state;
+	w_tick(w);
+	assert_true(w->h->s.wd_fence_armed);
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	assert_false(w->h->s.wd_fence_armed);
+	ev = w_ev(EV_WATCHDOG, 0);
+	ev.outcome = OUTCOME_OK;
+	ev.watchdog.fence_armed = ev.watchdog.healthy = 1;
+	w_event(w, &ev);
+	assert_false(w->h->s.wd_fence_armed);
+	w_free(w);
+}
+
+/* A cluster is demoted: its primary keeps the fence until it has stopped. */
+static void
+test_fence_of_a_demoted_cluster(void **state)
+{
+	struct world *w = w_primary("a");
+	struct tree *section = tree_map();
+
+	(void)state;
+	w_tick(w);
+	assert_true(tree_set(section, "host", tree_text("far")));
+	w_option(w, "standby_cluster", section);
+	w->hold_job[JOB_STOP] = true;
+	w_clear(w);
+	w_tick(w);
+	assert_string_equal(
+	    w->result, "cannot be a real primary in standby cluster");
+	assert_true(w->h->s.wd_fence_armed);
+	w_free(w);
+}
+
+/* ---- time ---- */
+
+/* A cycle that came early does not double the gap after it. */
+static void
+test_gap_after_an_early_cycle(void **state)
+{
+	struct world *w = w_primary("a");
+	struct view *v = w->view;
+
+	(void)state;
+	w_tick(w);
+	v->has_failover = v->failover_scheduled = 1;
+	(void)snprintf(v->failover_leader, NAME_SIZE, "a");
+	v->failover_at_us = w->wall + w->timer / 1000 + 2000000;
+	(void)snprintf(v->failover_at, WORD_SIZE, "soon");
+	w_tick(w);
+	assert_true(w->timer - w->now <= 2 * NS_PER_SEC);
+	v->failover_at_us += 60000000; /* moved meanwhile */
+	w_tick(w);
+	assert_true(w->timer - w->now <= 10 * NS_PER_SEC);
+	w_free(w);
+}
+
+/* ---- synchronous mode ---- */
+
+/* /sync is gone, but the answer to its deletion was lost. */
+static void
+test_off_with_a_lost_answer(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "ANY 1 (b)");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "ssn"));
+	assert_string_equal(w->pg.ssn, "");
+	w_free(w);
+}
+
+/* ---- the race ---- */
+
+/* Between the decision and the key another node has led and gone. */
+static void
+test_old_decision(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w_tick(w);
+	w_leader(w, "");
+	w->hold_op[OP_ACQUIRE] = true;
+	w_clear(w);
+	w_tick(w);
+	w->view->optime = 5000;
+	w->hold_op[OP_ACQUIRE] = false;
+	w_let_go(w);
+	assert_non_null(strstr(w->order, "release"));
+	assert_null(strstr(w->order, "promote"));
+	assert_string_equal(w->rule, "race.lost-again");
+	w_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_restarted_promise),
+		cmocka_unit_test(test_restarted_candidate),
+		cmocka_unit_test(test_excluded_priority),
+		cmocka_unit_test(test_candidate_not_synchronous),
+		cmocka_unit_test(test_restart_of_a_stopped_primary),
+		cmocka_unit_test(test_reinitialize_leader_at_once),
+		cmocka_unit_test(test_old_keeper_state),
+		cmocka_unit_test(test_fence_of_a_demoted_cluster),
+		cmocka_unit_test(test_gap_after_an_early_cycle),
+		cmocka_unit_test(test_off_with_a_lost_answer),
+		cmocka_unit_test(test_old_decision),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
