@@ -159,7 +159,12 @@ check_acquired(struct world *w, struct node *n)
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
 	w->named = -1;
-	if (w->wiped) /* nothing tells what was acknowledged before */
+	/* nothing tells what was acknowledged; or a request, which asks not for
+	 * lag (12.3, 7) */
+	if (w->wiped ||
+	    (!w->synced &&
+		(w->store.failover_leader[0] != '\0' ||
+		    w->store.failover_member[0] != '\0')))
 		w->given = n->i;
 	if (strcmp(w->store.failover_member, n->name) == 0) {
 		if (w->store.failover_leader[0] == '\0' || !w->synced)

@@ -197,6 +197,10 @@ check_standby_cluster(struct world *w, int64_t quiet)
 		return;
 	}
 	n = &w->node[leader];
+	/* a slip gave the key to one that receives nothing: neither do others
+	 */
+	if (n->tags.nostream)
+		return;
 	check_follower(w, n, leader);
 	check_followers(w, leader);
 	if (n->h != NULL && ha_role(n->h) != ROLE_STANDBY_LEADER &&
