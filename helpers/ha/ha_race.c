@@ -228,6 +228,34 @@ worth_polling(const struct ha *h, const char *name, bool quorum)
 	return m == NULL || !m->tags.nofailover;
 }
 
+/*
+ * The leader named in /sync needs no votes, for it has all that it
+ * acknowledged itself.  But a successor may have been promoted and the store
+ * not have taken its name: then the voters tell.  Where their member keys
+ * are missing, as after an outage of the store, a node that has just started
+ * gives them the time to write them.
+ */
+static bool
+voters_were_asked(
+    const struct ha *h, const struct view_failsafe *asked, uint32_t n)
+{
+	const struct view *v = h->s.view;
+	uint32_t i, k;
+
+	if (h->p.now - h->s.attached_at >= ttl_ns(h))
+		return true;
+	for (i = 0; i < v->nsync_standby; i++) {
+		if (is_me(h, v->sync_standby[i]))
+			continue;
+		for (k = 0; k < n; k++)
+			if (strcasecmp(asked[k].name, v->sync_standby[i]) == 0)
+				break;
+		if (k == n)
+			return false;
+	}
+	return true;
+}
+
 enum rc
 healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
     uint32_t n, const char *former, bool *yes)
@@ -267,7 +295,8 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 	*yes = !c.quorum || c.votes >= (int64_t)c.need ||
 	    BROKEN(h, QUORUM_VOTES) ||
 	    (c.ahead == 0 &&
-		strcasecmp(h->s.view->sync_leader, h->conf.name) == 0);
+		strcasecmp(h->s.view->sync_leader, h->conf.name) == 0 &&
+		voters_were_asked(h, ask, asked));
 	return RC_OK;
 }
 

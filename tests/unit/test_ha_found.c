@@ -248,6 +248,29 @@ test_off_with_a_lost_answer(void **state)
 
 /* ---- the race ---- */
 
+/* The voters' member keys are gone, and nobody knows what they have. */
+static void
+test_former_leader_asks_voters(void **state)
+{
+	struct world *w = w_standby("a", "a");
+	struct view *v = w->view;
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	v->has_sync = 1;
+	v->sync_token = 5;
+	(void)snprintf(v->sync_leader, NAME_SIZE, "a");
+	w_sync(w, "b,c");
+	v->sync_quorum = 1;
+	w_leader(w, "");
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	w->now += 30 * NS_PER_SEC;
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 /* Between the decision and the key another node has led and gone. */
 static void
 test_old_decision(void **state)
@@ -283,6 +306,7 @@ main(void)
 		cmocka_unit_test(test_fence_of_a_demoted_cluster),
 		cmocka_unit_test(test_gap_after_an_early_cycle),
 		cmocka_unit_test(test_off_with_a_lost_answer),
+		cmocka_unit_test(test_former_leader_asks_voters),
 		cmocka_unit_test(test_old_decision),
 	};
 
