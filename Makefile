@@ -204,7 +204,7 @@ install: all
 	install -m 644 helpers/ctl/patronictl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 master/patroni.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 master/patroni.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 644 patroni.conf.example rest/haproxy.cfg.example $(DESTDIR)$(PREFIX)/share/doc/patroni/
+	install -m 644 patroni.conf.example rest/haproxy.cfg.example dcs/kubernetes.yaml $(DESTDIR)$(PREFIX)/share/doc/patroni/
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 644 helpers/ctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/patronictl
 	install -m 644 helpers/ctl/completion.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_patronictl
