@@ -12,7 +12,8 @@ import pytest
 
 import stores
 from agent import Agent
-from basics import Ports, wait_for
+from basics import BUILD, Ports, wait_for
+from cluster import Cluster
 from kubernetes import TOKEN
 from tls import Authority
 
@@ -276,3 +277,36 @@ def test_in_a_pod(scope):
 def test_bad_options(double, section, message):
     with pytest.raises(ValueError, match=message):
         Agent(double, "a", section=section)
+
+
+@pytest.mark.parametrize("dcs", ["kubernetes", "kubernetes-endpoints"])
+def test_cluster(dcs):
+    """Labels follow a switchover; kill -9 of dcs moves nothing; an API server
+    that fails for a while moves nothing either."""
+    with Cluster(2, dcs={"ttl": 20}, store=dcs) as cluster:
+        cluster.start()
+        leader = cluster.wait_leader()
+        other = cluster.replicas()[0]
+
+        def role(node):
+            return pod(cluster.etcd, "test", node.name)["metadata"]["labels"].get("role")
+        wait_for("the labels", lambda: (role(leader), role(other)) == ("primary", "replica"), 30)
+        listed = subprocess.run(
+            [str(BUILD / "patronictl"), "-c", str(leader.config), "list"], check=True,
+            capture_output=True, text=True, env=dict(os.environ, **leader.environment)).stdout
+        assert "Leader" in listed and "streaming" in listed, listed
+        postmaster = leader.postmaster()
+        helper = leader.helper("dcs")
+        os.kill(helper, 9)
+        wait_for("another helper", lambda: leader.helper("dcs") != helper, 30)
+        made = cluster.leader_key()
+        for code, after in ((503, None), (429, 1)):
+            cluster.etcd.order(broken=[code, after, 4])
+            wait_for("the end of the errors", lambda: cluster.leader() is leader, 30)
+        time.sleep(12)  # longer than a loop
+        assert cluster.leader() is leader and leader.postmaster() == postmaster
+        assert cluster.leader_key() == made
+        leader.rest("/switchover", "POST", {"leader": leader.name, "candidate": other.name},
+                    timeout=60)
+        assert cluster.wait_leader(other_than=leader) is other
+        wait_for("the labels", lambda: (role(leader), role(other)) == ("replica", "primary"), 60)
