@@ -255,7 +255,7 @@ role_labels(
 {
 	const char *leader =
 	    k8s_note(k8s_key_object(k, DCS_KEY_LEADER), "leader");
-	const char *value = NULL, *tmp = NULL;
+	const char *value = "", *tmp = ""; /* "": no label */
 
 	if (leader != NULL && strcmp(leader, dcs_name(k->dcs)) == 0) {
 		value = strcmp(role, "standby_leader") == 0 ?
@@ -269,10 +269,10 @@ role_labels(
 		tmp = role;
 	}
 	json_object_set_new(labels, k->conf.role_label,
-	    value == NULL ? json_null() : json_string(value));
+	    value[0] == '\0' ? json_null() : json_string(value));
 	if (k->conf.tmp_role_label[0] != '\0')
 		json_object_set_new(labels, k->conf.tmp_role_label,
-		    tmp == NULL ? json_null() : json_string(tmp));
+		    tmp[0] == '\0' ? json_null() : json_string(tmp));
 }
 
 json_t *

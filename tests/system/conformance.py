@@ -129,7 +129,7 @@ def test_refresh(bench):
         before = now_ms()
         answer = a.does("update")
         # the lease counts from when the request left, never from later
-        assert before - 1 <= answer["sent_ms"] <= before + answer["took_ms"] + 1
+        assert before - 1 <= answer["sent_ms"] <= now_ms() + 1
         assert b.call("acquire")["outcome"] == "refused"
         time.sleep(0.5)
     assert bench.created() == made
