@@ -201,7 +201,7 @@ def test_standby_cluster():
             with pytest.raises(psycopg2.Error):
                 leader.sql("insert into t values (2)")
             configure(leader, standby_cluster=None)
-            wait_for("the promotion", leader.is_leader, 60)
+            wait_for("the promotion", lambda: leader.is_leader() and leader.writable(), 60)
             leader.sql("insert into t values (3)")
             configure(leader, standby_cluster=remote)
             wait_for("the demotion", lambda: leader.logged(

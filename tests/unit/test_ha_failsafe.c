@@ -455,6 +455,27 @@ test_receive_while_promoting(void **state)
 	w_free(w);
 }
 
+/* A daemon that has just started may have agreed in its former life: it takes
+ * the key only when all members can be asked, or when that is over. */
+static void
+test_race_after_restart(void **state)
+{
+	struct world *w = member();
+
+	(void)state;
+	w->hold_job[JOB_PROMOTE] = true;
+	w_leader(w, "");
+	w_tick(w);
+	assert_non_null(
+	    strstr(w->log, "Not every member of failsafe mode can be asked"));
+	assert_null(strstr(w->order, "acquire"));
+	w->now += 40 * NS_PER_SEC;
+	w_tick(w);
+	assert_null(strstr(w->log, "Not every member of failsafe mode"));
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 static int64_t
 failsafe_until(struct world *w)
 {
@@ -755,6 +776,7 @@ main(void)
 		cmocka_unit_test(test_receive_off),
 		cmocka_unit_test(test_receive_on_primary),
 		cmocka_unit_test(test_receive_while_promoting),
+		cmocka_unit_test(test_race_after_restart),
 		cmocka_unit_test(test_receive_at_once),
 		cmocka_unit_test(test_receive_at_once_in_an_outage),
 		cmocka_unit_test(test_receive_waits_for_a_race),
