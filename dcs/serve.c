@@ -24,7 +24,7 @@
  * latest after the second. */
 #define INFO_INTERVAL 10
 #define INFO_QUIET 60
-#define MAX_READABLE 8
+#define MAX_READABLE 9
 
 /* A request that waits for the store or a peer. */
 struct pending {
@@ -588,8 +588,8 @@ first_config(struct serve *s, struct helper *h, const struct tree *conf)
 static void
 note_readable(struct serve *s, const struct tree *conf)
 {
-	static const char *const keys[] = { "cacert", "ca_cert", "cert",
-		"key" };
+	static const char *const keys[] = { "cacert", "ca_cert", "cert", "key",
+		"kubeconfig.tokenFile" };
 	static const char *const peer_keys[] = { "ctl.cacert", "ctl.certfile",
 		"ctl.keyfile", "restapi.cafile" };
 	const struct tree *section = tree_get(conf, dcs_driver_name(s->dcs));
@@ -597,9 +597,9 @@ note_readable(struct serve *s, const struct tree *conf)
 	uint32_t i;
 	size_t n;
 
-	for (i = 0; i < 8; i++) {
-		file = i < 4 ? tree_path_text(section, keys[i], NULL) :
-			       tree_path_text(conf, peer_keys[i - 4], NULL);
+	for (i = 0; i < MAX_READABLE; i++) {
+		file = i < 5 ? tree_path_text(section, keys[i], NULL) :
+			       tree_path_text(conf, peer_keys[i - 5], NULL);
 		if (file == NULL || files_given(file) ||
 		    (slash = strrchr(file, '/')) == NULL)
 			continue;

@@ -11,6 +11,7 @@ TOKEN = "secret-token"
 class Kubernetes(Store):
     section = "kubernetes"
     kind = "configmaps"
+    token = TOKEN
     lock_request = r"(PATCH|POST) .*"
     write_request = r"(PATCH|POST) .*(-failover|configmaps|endpoints)"
     sync_request = r"(PATCH|POST) .*-sync"
@@ -35,7 +36,7 @@ class Kubernetes(Store):
         return f"{scheme}://{self.host}:{self.client}"
 
     def api(self, path, method="GET", body=None, media="application/json"):
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         if body is not None:
             headers["Content-Type"] = media
         status, text = self.http(path, method, json.dumps(body).encode() if body else None,
@@ -44,6 +45,12 @@ class Kubernetes(Store):
 
     def ready(self):
         return self.api("/api/v1/namespaces/default/pods")[0] == 200
+
+    def rotate(self, token):
+        """Another token, in the file, too; the old one is refused."""
+        (self.directory / "credentials" / "token").write_text(token)
+        self.order(tokens=[token])
+        self.token = token
 
     def order(self, **what):
         assert self.api("/double", "POST", what)[0] == 200
@@ -65,14 +72,16 @@ class Kubernetes(Store):
                 "use_endpoints": self.kind == "endpoints"}
 
     def node_environment(self):
-        path = self.directory / "kubeconfig"
+        path, token = self.directory / "kubeconfig", self.directory / "credentials" / "token"
+        token.parent.mkdir(exist_ok=True)
+        token.write_text(self.token)
         # JSON is YAML
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config",
             "contexts": [{"name": "kind-kind", "context": {"cluster": "c", "user": "u"}}],
             "clusters": [{"name": "c", "cluster": {
                 "server": f"http://{self.host}:{self.port}"}}],
-            "users": [{"name": "u", "user": {"token": TOKEN}}]}))
+            "users": [{"name": "u", "user": {"tokenFile": "credentials/token"}}]}))
         return {"KUBECONFIG": str(path)}
 
     # -- past the driver

@@ -303,6 +303,8 @@ def test_cluster(dcs):
         for code, after in ((503, None), (429, 1)):
             cluster.etcd.order(broken=[code, after, 4])
             wait_for("the end of the errors", lambda: cluster.leader() is leader, 30)
+        # another token: the helper reads the file inside its sandbox
+        cluster.etcd.rotate("another-token")
         time.sleep(12)  # longer than a loop
         assert cluster.leader() is leader and leader.postmaster() == postmaster
         assert cluster.leader_key() == made
