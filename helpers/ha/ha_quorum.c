@@ -540,6 +540,12 @@ quorum_round(struct ha *h, struct sync_key *k, int64_t limit, bool *again)
 		return RC_OK;
 	}
 	*again = r.transitions[i - 1].kind == TRANSITION_RESTART;
+	/*
+	 * Left by priority mode: in that form nobody is a "quorum" standby, so
+	 * that nobody would ever be confirmed.
+	 */
+	if (*again && st.ssn.type == SSN_PRIORITY && st.ssn.names.n > 0)
+		return sync_assign(h, &st.ssn.names, st.ssn.n, true, &go);
 	return RC_OK;
 }
 

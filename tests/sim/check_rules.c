@@ -198,7 +198,8 @@ check_job(struct node *n, const struct ha_job *j)
 		violate(w, "%s: job %d begins in pause", n->name, (int)j->kind);
 	if ((j->kind == JOB_CLONE || j->kind == JOB_REMOVE_DATA ||
 		j->kind == JOB_REWIND) &&
-	    store_leader(w) == n->i && pg_writable(n))
+	    store_leader(w) == n->i && pg_writable(n) &&
+	    n->operated < w->now - 5 * SEC)
 		violate(w, "%s: its data go (job %d) while it leads", n->name,
 		    (int)j->kind);
 	if (j->kind == JOB_COPY_SLOTS && pg_writable(n))

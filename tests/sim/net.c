@@ -407,6 +407,7 @@ ask_poll(struct node *n, const struct ha_fx *fx)
 {
 	struct ask *a = ask_open(n, fx);
 	struct world *w = n->w;
+	int64_t most;
 	uint32_t i;
 
 	a->npeers = a->waiting = fx->npeers;
@@ -419,9 +420,11 @@ ask_poll(struct node *n, const struct ha_fx *fx)
 		at_ask(a, w->now + rnd_range(w, MS, 15 * MS), on_peer, PROC_DCS)
 		    ->arg |= (int64_t)i << 32;
 	}
-	/* connect and read: two seconds */
-	at_ask(a, w->now + (n->proc[PROC_DCS].up ? 2 * SEC : MS), on_poll_end,
-	    PROC_POSTGRES);
+	/* connect and read: two seconds, but not beyond the deadline */
+	most = n->proc[PROC_DCS].up ? 2 * SEC : MS;
+	if (a->deadline != 0 && a->deadline - w->now < most)
+		most = a->deadline > w->now ? a->deadline - w->now : MS;
+	at_ask(a, w->now + most, on_poll_end, PROC_POSTGRES);
 }
 
 /* ---- local questions ---- */

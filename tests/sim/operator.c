@@ -266,6 +266,7 @@ operator_promotes(struct node *n)
 	trace(n->w, n, "operator: pg_ctl promote");
 	n->w->acked.n = 0;
 	n->w->synced = false;
+	n->operated = n->w->now;
 	pg_promote(n);
 }
 

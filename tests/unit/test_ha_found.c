@@ -248,6 +248,26 @@ test_off_with_a_lost_answer(void **state)
 
 /* ---- the race ---- */
 
+/* Priority mode was changed to quorum commit before anybody was confirmed. */
+static void
+test_priority_form_in_quorum_mode(void **state)
+{
+	struct world *w = w_primary("a");
+	struct view *v = w->view;
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	v->has_sync = 1;
+	v->sync_token = 5;
+	(void)snprintf(v->sync_leader, NAME_SIZE, "a");
+	w_member(w, "b", "replica", "running");
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "b");
+	w_sender(w, "b", "sync", 5000);
+	w_tick(w);
+	assert_string_equal(w->pg.ssn, "ANY 1 (b)");
+	w_free(w);
+}
+
 /* The voters' member keys are gone, and nobody knows what they have. */
 static void
 test_former_leader_asks_voters(void **state)
@@ -306,6 +326,7 @@ main(void)
 		cmocka_unit_test(test_fence_of_a_demoted_cluster),
 		cmocka_unit_test(test_gap_after_an_early_cycle),
 		cmocka_unit_test(test_off_with_a_lost_answer),
+		cmocka_unit_test(test_priority_form_in_quorum_mode),
 		cmocka_unit_test(test_former_leader_asks_voters),
 		cmocka_unit_test(test_old_decision),
 	};
