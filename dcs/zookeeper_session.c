@@ -105,15 +105,16 @@ lookup_free(struct zk_lookup *l)
 	free(l);
 }
 
-/* One more server of the list; the library shuffles them. */
+/* One more server of the list; the library shuffles them.  It splits at the
+ * last colon and knows no brackets: an address of IPv6 goes without. */
 static void
-add_address(struct zk_lookup *l, const char *address, bool v6, int port)
+add_address(struct zk_lookup *l, const char *address, int port)
 {
 	char one[INET6_ADDRSTRLEN + 16], *text;
 	int n;
 
-	n = snprintf(one, sizeof(one), "%s%s%s%s:%d", l->len == 0 ? "" : ",",
-	    v6 ? "[" : "", address, v6 ? "]" : "", port);
+	n = snprintf(
+	    one, sizeof(one), "%s%s:%d", l->len == 0 ? "" : ",", address, port);
 	if (n < 0 || (size_t)n >= sizeof(one))
 		return;
 	if ((text = realloc(l->text, l->len + (size_t)n + 1)) == NULL)
@@ -175,8 +176,7 @@ on_name(int result, struct evutil_addrinfo *list, void *arg)
 
 		if ((a->ai_family == AF_INET || a->ai_family == AF_INET6) &&
 		    inet_ntop(a->ai_family, bytes, text, sizeof(text)) != NULL)
-			add_address(one->all, text, a->ai_family == AF_INET6,
-			    one->port);
+			add_address(one->all, text, one->port);
 	}
 	if (list != NULL)
 		evutil_freeaddrinfo(list);
@@ -197,11 +197,11 @@ lookup_one(struct zk_lookup *l, const struct zk_host *h)
 	one->all = l;
 	one->port = h->port;
 	if (inet_pton(AF_INET, h->host, &v4) == 1) {
-		add_address(l, h->host, false, h->port);
+		add_address(l, h->host, h->port);
 		return;
 	}
 	if (inet_pton(AF_INET6, h->host, &v6) == 1) {
-		add_address(l, h->host, true, h->port);
+		add_address(l, h->host, h->port);
 		return;
 	}
 	if (l->zk->dns == NULL)

@@ -64,7 +64,8 @@ class Frames:
 class Server:
     """One process of an ensemble."""
 
-    def __init__(self, directory, ports, number):
+    def __init__(self, directory, ports, number, address="127.0.0.1"):
+        self.address = address
         self.dir = directory / f"zookeeper{number}"
         self.number = number
         self.client, self.peer, self.election = (ports.take() for _ in range(3))
@@ -77,8 +78,7 @@ class Server:
         self.dir.mkdir(exist_ok=True)
         (self.dir / "myid").write_text(f"{self.number}\n")
         lines = [f"tickTime={TICK}", "initLimit=20", "syncLimit=4", f"dataDir={self.dir}",
-                 f"clientPort={self.client}", "clientPortAddress=0.0.0.0"
-                 if ensemble is None else "clientPortAddress=127.0.0.1",
+                 f"clientPort={self.client}", f"clientPortAddress={self.address}",
                  "maxSessionTimeout=60000", "maxClientCnxns=0", "admin.enableServer=false",
                  "4lw.commands.whitelist=*", "standaloneEnabled=true", *extra]
         if ensemble:
@@ -102,7 +102,7 @@ class Server:
         self.process = None
 
     def ask(self, word):
-        with contextlib.closing(socket.create_connection(("127.0.0.1", self.client), 2)) as s:
+        with contextlib.closing(socket.create_connection((self.address, self.client), 2)) as s:
             s.sendall(word.encode())
             text = b""
             while True:
@@ -130,7 +130,8 @@ class ZooKeeper(Store):
 
     def prepare(self):
         count = self.options.get("servers", 1)
-        self.servers = [Server(self.directory, self.ports, i + 1) for i in range(count)]
+        self.servers = [Server(self.directory, self.ports, i + 1,
+                               self.options.get("address", "127.0.0.1")) for i in range(count)]
         self.servers[0].client = self.client
         for s in self.servers:
             s.write_config(self.servers if count > 1 else None, self.options.get("lines", ()))
