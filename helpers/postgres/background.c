@@ -238,9 +238,12 @@ background_run(struct controller *c, uint64_t ask, const struct ha_job *j)
 		resume_replay(c, ask);
 		return;
 	case JOB_ADVANCE_WAL:
+		/* One implicit transaction: on an error, as in recovery, the
+		 * server ends it itself.  BEGIN would leave the connection in
+		 * a failed one, and every status query after it. */
 		statement(c, ask,
-		    "BEGIN; SET LOCAL synchronous_commit TO off;"
-		    " SELECT pg_catalog.txid_current(); COMMIT");
+		    "SET LOCAL synchronous_commit TO off;"
+		    " SELECT pg_catalog.txid_current()");
 		return;
 	case JOB_SET_SSN:
 		set_ssn(c, ask, j->text);
