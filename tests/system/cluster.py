@@ -25,6 +25,8 @@ from basics import (  # noqa: F401 -- the tests take them from here
     wait_for)
 
 Etcd = stores.Etcd3
+if "DCS" in os.environ:  # patronictl reads a variable of that name
+    os.environ["TEST_DCS"] = os.environ.pop("DCS")
 HELPERS = ("dcs", "rest", "postgres", "watchdog")
 
 
@@ -238,7 +240,7 @@ class Cluster:
         self.ports = Ports()
         self.dcs = dcs or {}
         self.etcd = stores.new(
-            store or os.environ.get("DCS", "etcd3"), self.dir, self.ports)
+            store or os.environ.get("TEST_DCS", "etcd3"), self.dir, self.ports)
         self.nodes = []
         tags = tags or {}
         for i in range(nodes):
