@@ -129,7 +129,9 @@ struct zk {
 	int64_t answer_at;  /* last answer */
 	int64_t lost_at;    /* end of the last connection */
 	int64_t ttl_asked;
-	uint32_t failures; /* in a row */
+	int64_t lock_sent;  /* last renewal of the lock we hold; 0 = none */
+	int64_t touched_at; /* last call for the member key; 0 = none */
+	uint32_t failures;  /* in a row */
 	uint32_t stuck;
 	struct zk_request *probe;
 	char last_error[TEXT_SIZE];

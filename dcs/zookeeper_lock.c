@@ -37,6 +37,7 @@ static void
 lock_held(struct zk_op *op, int64_t sent_ns)
 {
 	op->call->sent_ns = zk_lease_sent(op->zk, sent_ns);
+	op->zk->lock_sent = op->call->sent_ns;
 	zk_op_end(op, OUTCOME_OK, "");
 }
 
@@ -239,6 +240,7 @@ on_lock(struct zk *zk, const struct zk_answer *a, void *arg)
 		return;
 	}
 	if (!ours(op, a->value, a->len)) {
+		zk->lock_sent = 0;
 		zk_op_end(op, OUTCOME_REFUSED, "the lock is not ours");
 		return;
 	}
@@ -286,6 +288,7 @@ on_released(struct zk *zk, const struct zk_answer *a, void *arg)
 	if (!zk_op_answer(op, a))
 		return;
 	if (a->rc == ZOK) {
+		zk->lock_sent = 0;
 		zk_cache_own_delete(zk, LEADER);
 		zk_op_end(op, OUTCOME_OK, "");
 	} else if (a->rc == ZNONODE || a->rc == ZBADVERSION)
@@ -464,6 +467,7 @@ zk_lock_touch(struct zk_op *op)
 	const struct zk_node *n = zk_cache_find(op->zk, op->path);
 	const struct dcs_call *call = op->call;
 
+	op->zk->touched_at = clock_boot_ns();
 	if (n != NULL && !n->asked && !n->stale &&
 	    n->stat.ephemeralOwner == op->zk->session && n->len == call->len &&
 	    memcmp(n->value, call->value, n->len) == 0) {

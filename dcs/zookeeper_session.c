@@ -585,6 +585,33 @@ give_up(struct zk *zk, const char *why)
 		(void)shutdown(zk->fd, SHUT_RDWR);
 }
 
+/*
+ * The session is kept alive from here, but lock and member key are to live by
+ * the calls of those who asked for them: of a controller that hangs, the lock
+ * has to go when its lease is over.
+ */
+static bool
+abandoned(const struct zk *zk, int64_t now)
+{
+	int64_t ttl = dcs_ttl_ns(zk->dcs);
+
+	return (zk->lock_sent != 0 && now - zk->lock_sent > ttl) ||
+	    (zk->touched_at != 0 && now - zk->touched_at > ttl);
+}
+
+static void
+end_abandoned(struct zk *zk)
+{
+	log_warn("Nobody has renewed the lock or the member key for the ttl: "
+		 "the session is given up");
+	zk->lock_sent = zk->touched_at = zk->session = 0;
+	session_drop(zk, true);
+	zk_requests_failed(zk);
+	zk_cache_reset(zk);
+	session_open(zk);
+	zk_pump(zk);
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -594,6 +621,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	arm(zk->tick, silence / 8);
+	if (abandoned(zk, now) && zk->handle != NULL) {
+		end_abandoned(zk);
+		return;
+	}
 	if (!zk->connected && zk->handle != NULL &&
 	    now - zk->resolved_at > RESOLVE_AGAIN)
 		arm(zk->retry, 0);

@@ -328,4 +328,7 @@ class Cluster:
         """(owner, when it was created in the store's own count) of the leader key."""
         key = f"/service/{self.scope}/leader"
         value, kv = self.etcd.get(key)
-        return (value, self.etcd.created(kv)) if kv else (None, None)
+        if kv is None:
+            return None, None
+        # where a takeover within the node makes the key anew, the owner is what counts
+        return value, self.etcd.created(kv) if self.etcd.keeps_entry else None

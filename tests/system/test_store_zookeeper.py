@@ -170,6 +170,24 @@ def test_takeover_is_never_seen_free(single):
         client.close()
 
 
+def test_lock_lives_by_its_renewals(single):
+    """A client that pings but is not told to renew loses lock and member key."""
+    with Agent(single, "a", scope="idle", ttl=4) as a, Agent(single, "b", scope="idle") as b:
+        a.view(8000)
+        b.view(8000)
+        a.does("touch")
+        a.does("acquire")
+        wait_for("b to see it", lambda: b.leader() == "a", 10)
+        at = time.monotonic()
+        wait_for("the end of the lock", lambda: b.view()["unlocked"], 15)
+        assert time.monotonic() - at > 2
+        wait_for("the end of the member", lambda: not b.view()["members"], 15)
+        assert a.view(8000)["unlocked"]
+        b.does("acquire")
+        assert a.call("update")["outcome"] == "refused"
+        a.does("touch")
+
+
 def test_no_takeover_without_proof(single):
     """The lock of a session that cannot be shown to live is left alone."""
     with Agent(single, "a", scope="proof", ttl=20) as a:
