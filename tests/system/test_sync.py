@@ -192,6 +192,7 @@ def test_quorum(four, ledger):
 
 def test_quorum_of_three(four, ledger):
     """Three nodes are left: the primary and then a voter die (ha.md 14.5)."""
+    configure(four, synchronous_mode="quorum", synchronous_node_count=1)
     gone = four.replicas()[0]
     assert gone.terminate() == 0
     old = four.wait_leader()
