@@ -110,6 +110,13 @@ run_stores() {
 			tests/system/test_fence.py tests/system/test_helpers.py \
 			tests/system/test_brain.py 2>&1 | tee "$out/system"
 		system_result must
+		# a cluster shared with Python nodes, where those have a client
+		case $store in etcd | zookeeper)
+			DCS=$store "$as_user" /usr/bin/python3 -m pytest -p no:cacheprovider -q \
+				tests/system/test_interop.py -k mixed 2>&1 | tee "$out/system"
+			system_result may
+			;;
+		esac
 	done
 }
 
