@@ -167,7 +167,9 @@ check_acquired(struct world *w, struct node *n)
 		    w->store.failover_member[0] != '\0')))
 		w->given = n->i;
 	if (strcmp(w->store.failover_member, n->name) == 0) {
-		if (w->store.failover_leader[0] == '\0' || !w->synced)
+		/* the candidate asks for no votes (12.3, 1) */
+		if (w->store.failover_leader[0] == '\0' || !w->synced ||
+		    w->sync == 2)
 			w->named = n->i;
 	} else
 		check_peers(w, n);
@@ -176,15 +178,6 @@ check_acquired(struct world *w, struct node *n)
 	if (n->pg.data && strlen(w->store.initialize) >= 10 &&
 	    strcmp(id, w->store.initialize) != 0)
 		violate(w, "%s leads with another cluster's data", n->name);
-	if (w->check_timeline && w->store.nhistory > 0 && n->pg.run == PG_UP &&
-	    strcmp(w->store.failover_member, n->name) != 0 &&
-	    pg_tli(&n->pg) <
-		w->store.history[w->store.nhistory - 1].timeline + 1)
-		violate(w,
-		    "%s on timeline %u takes the key, the cluster is "
-		    "beyond %u",
-		    n->name, pg_tli(&n->pg),
-		    w->store.history[w->store.nhistory - 1].timeline);
 }
 
 /*

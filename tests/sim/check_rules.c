@@ -148,6 +148,15 @@ check_order(struct node *n)
 	    !ha_paused(n->h) && process_ok(n, PROC_WATCHDOG))
 		violate(
 		    w, "%s is promoted without its required watchdog", n->name);
+	if (w->check_timeline && w->store.nhistory > 0 && n->pg.run == PG_UP &&
+	    w->named != n->i && w->given != n->i &&
+	    pg_tli(&n->pg) <
+		w->store.history[w->store.nhistory - 1].timeline + 1)
+		violate(w,
+		    "%s on timeline %u is promoted, the cluster is "
+		    "beyond %u",
+		    n->name, pg_tli(&n->pg),
+		    w->store.history[w->store.nhistory - 1].timeline);
 	/* the other side leads for longer than a cycle takes */
 	if (w->standby && w->standby_until == 0 && w->remote.pg.primary &&
 	    w->remote.pg.up_since < w->now - 2 * w->ttl * SEC)

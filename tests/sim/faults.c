@@ -333,6 +333,11 @@ delete_key(struct world *w)
 	if (owner < 0)
 		return;
 	w->node[owner].robbed_until = w->store.leader_expires;
+	/* agreements of failsafe mode reach further than the key did */
+	if (true_time(&w->node[owner], w->node[owner].granted) >
+	    w->store.leader_expires)
+		w->node[owner].robbed_until =
+		    true_time(&w->node[owner], w->node[owner].granted);
 	w->store.leader =
 	    chance(w, 50) ? -1 : (int)rnd_range(w, 0, w->nnodes - 1);
 	/* whoever was given it leads, with what it has */
