@@ -236,15 +236,47 @@ race_others(struct ha *h, int *answer)
 	return RC_OK;
 }
 
+/*
+ * Row 1.  The reference lets the candidate lead without a question.  With
+ * quorum commit that could cost acknowledged commits, when the old leader did
+ * not hand over in order: any standby is a voter, also one that lags.  So a
+ * switchover's candidate needs the votes of section 14.5 here.  Without them
+ * it gives the request up, or the others would wait for it for ever.  A manual
+ * failover, which names no leader, is for those who know what they lose.
+ */
+static enum rc
+race_named(struct ha *h, int *answer)
+{
+	struct view_failsafe peers[MAX_MEMBERS];
+	const struct view *v = h->s.view;
+	bool yes;
+
+	*answer = 1;
+	if (v->failover_leader[0] == '\0' || !sync_active(h) ||
+	    h->s.opt.sync_mode != SYNC_QUORUM || BROKEN(h, NAMED_VOTES))
+		return RC_OK;
+	TRY(healthiest(h, false, peers, race_peers(h, peers), NULL, &yes));
+	if (yes || h->p.poll_failed) {
+		*answer = yes;
+		return RC_OK;
+	}
+	ha_log(h, LOG_LVL_WARNING, "manual.no-votes",
+	    "%s: removing failover key because i may miss commits that were "
+	    "acknowledged",
+	    failover_action(h, true));
+	*answer = 0;
+	return failover_clear(h, true);
+}
+
 enum rc
 manual_race(struct ha *h, int *answer)
 {
 	const struct view *v = h->s.view;
 	bool yes;
 
-	*answer = 1;
 	if (is_me(h, v->failover_member)) /* 1 */
-		return RC_OK;
+		return race_named(h, answer);
+	*answer = 1;
 	if (v->failover_member[0] != '\0') { /* 2-4 */
 		TRY(race_candidate(h, answer));
 		if (*answer != 2)

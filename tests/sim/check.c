@@ -167,9 +167,8 @@ check_acquired(struct world *w, struct node *n)
 		    w->store.failover_member[0] != '\0')))
 		w->given = n->i;
 	if (strcmp(w->store.failover_member, n->name) == 0) {
-		/* the candidate asks for no votes (12.3, 1) */
-		if (w->store.failover_leader[0] == '\0' || !w->synced ||
-		    w->sync == 2)
+		/* by order of people, who know what they lose (12.3, 1) */
+		if (w->store.failover_leader[0] == '\0' || !w->synced)
 			w->named = n->i;
 	} else
 		check_peers(w, n);

@@ -120,6 +120,12 @@ choose_focus(struct world *w, enum sim_break broken)
 	case BREAK_QUORUM_ORDER:
 		focus_sync(w, 2);
 		break;
+	case BREAK_NAMED_VOTES:
+		focus_sync(w, 2);
+		w->operators = true;
+		w->standby_seed = false;
+		w->intensity = 12;
+		break;
 	case BREAK_SYNC_ORDER:
 	case BREAK_SYNC_RACE:
 	case BREAK_NOSYNC:

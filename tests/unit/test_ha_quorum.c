@@ -443,6 +443,39 @@ test_manual_race_sync(void **state)
 	assert_true(wins(w));
 }
 
+/* With quorum commit a switchover's candidate needs the votes, too. */
+static void
+test_candidate_votes(void **state)
+{
+	struct world *w;
+
+	(void)state;
+	w = requested("a", "b");
+	mode(w, "quorum", 1);
+	sync_key(w, "a", "b,c", 1);
+	w_peer(w, "c", 1000);
+	assert_true(wins(w));
+	w = requested("a", "b"); /* the former leader, back as a standby */
+	mode(w, "quorum", 1);
+	sync_key(w, "a", "b,c", 1);
+	w_peer(w, "a", 1000);
+	assert_true(wins(w));
+	w = requested("", "b"); /* a failover loses data knowingly */
+	mode(w, "quorum", 1);
+	sync_key(w, "a", "b,c", 1);
+	w_peer(w, "c", 1001);
+	assert_true(wins(w));
+	w = requested("a", "b");
+	mode(w, "quorum", 1);
+	sync_key(w, "a", "b,c", 1);
+	w_peer(w, "c", 1001); /* has what b lacks: nobody waits for b */
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	assert_non_null(strstr(w->log, "removing failover key"));
+	assert_non_null(strstr(w->order, "failover"));
+	w_free(w);
+}
+
 int
 main(void)
 {
@@ -462,6 +495,7 @@ main(void)
 		cmocka_unit_test(test_switchover_quorum),
 		cmocka_unit_test(test_manual_race),
 		cmocka_unit_test(test_manual_race_sync),
+		cmocka_unit_test(test_candidate_votes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
