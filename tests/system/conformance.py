@@ -320,7 +320,8 @@ def test_member(bench):
 
     def member():
         return next((m for m in b.view()["members"] if m["name"] == "a"), None)
-    wait_for("the member", member, 10)
+    # (a pod is a member before it has said anything)
+    wait_for("the member", lambda: member() and member()["xlog_location"] == 7, 10)
     token = member()["token"]
     if bench.store.suppresses_touch:
         a.view()  # it knows what is stored
