@@ -210,6 +210,23 @@ op_failover(struct world *w, struct ask *a)
 	return OUTCOME_OK;
 }
 
+/*
+ * The leader puts back the document that it knew (spec/ha.md 3.4, 5): what
+ * people changed since, when it did not see the store, is gone with what was
+ * wiped. One that is there is never replaced: the mode asked for stays the
+ * measure.
+ */
+static void
+put_back(struct world *w, const struct tree *doc)
+{
+	const struct tree *t = tree_get(doc, "synchronous_mode");
+
+	if (t != NULL && t->type == TREE_TEXT)
+		w->sync = 2;
+	else
+		w->sync = t != NULL && t->type == TREE_BOOL && t->u.b ? 1 : 0;
+}
+
 static enum outcome
 op_config(struct world *w, struct ask *a)
 {
@@ -217,6 +234,8 @@ op_config(struct world *w, struct ask *a)
 
 	if (a->doc == NULL)
 		return OUTCOME_FAILED;
+	if (s->config == NULL)
+		put_back(w, a->doc);
 	tree_free(s->config);
 	s->config = tree_share(a->doc);
 	s->config_revision = ++s->revision;
