@@ -164,8 +164,7 @@ static bool
 has_caught_up(
     const struct ha *h, const struct sync_key *k, const struct ha_sender *s)
 {
-	bool reached =
-	    sender_lsn(h, s) >= h->s.sync.reference;
+	bool reached = sender_lsn(h, s) >= h->s.sync.reference;
 
 	if (h->s.opt.sync_mode == SYNC_QUORUM &&
 	    h->p.pg.server_version >= 100000)
