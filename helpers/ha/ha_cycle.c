@@ -96,7 +96,9 @@ take_view(struct ha *h, const struct view *v, int64_t sent)
 	failsafe_remember(h, v);
 	failsafe_patch(h, true);
 	if (!unlocked(h))
-		s->backoff_start = 0;
+		s->backoff_start = s->unlocked_at = 0;
+	else if (s->unlocked_at == 0)
+		s->unlocked_at = h->p.now;
 	if (!has_lock(h))
 		s->trusted = 0;
 	l = leader_member(h);

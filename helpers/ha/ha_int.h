@@ -208,6 +208,7 @@ struct state {
 	bool was_paused;
 	uint32_t disable_sync;
 	int64_t backoff_start;
+	int64_t unlocked_at; /* nobody leads since, as far as was seen */
 	int64_t released_at; /* after a failed pre_promote */
 	bool join_aborted;
 	bool bootstrapping;

@@ -229,26 +229,28 @@ worth_polling(const struct ha *h, const char *name, bool quorum)
 }
 
 /*
- * The leader named in /sync needs no votes, for it has all that it
- * acknowledged itself.  But a successor may have been promoted and the store
- * not have taken its name: then the voters tell.  Where their member keys
- * are missing, as after an outage of the store, a node that has just started
- * gives them the time to write them.
+ * The leader named in /sync needs no votes (11.2, 8), for it has all that it
+ * acknowledged itself.  But a successor may have been promoted and have ended
+ * before the store took its name: then the voters tell, all of them, for they
+ * may be fewer than a quorum that hold what it acknowledged.  One that is
+ * restarting, or whose member key is missing, gets the time to come.
  */
 static bool
-voters_were_asked(
-    const struct ha *h, const struct view_failsafe *asked, uint32_t n)
+voters_answered(
+    const struct ha *h, const struct peer_status *answers, uint32_t n)
 {
 	const struct view *v = h->s.view;
 	uint32_t i, k;
 
-	if (h->p.now - h->s.attached_at >= ttl_ns(h))
+	if (h->p.now - h->s.unlocked_at >= ttl_ns(h))
 		return true;
 	for (i = 0; i < v->nsync_standby; i++) {
 		if (is_me(h, v->sync_standby[i]))
 			continue;
 		for (k = 0; k < n; k++)
-			if (strcasecmp(asked[k].name, v->sync_standby[i]) == 0)
+			if (strcasecmp(answers[k].name, v->sync_standby[i]) ==
+				0 &&
+			    answers[k].reachable)
 				break;
 		if (k == n)
 			return false;
@@ -296,7 +298,7 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 	    BROKEN(h, QUORUM_VOTES) ||
 	    (c.ahead == 0 &&
 		strcasecmp(h->s.view->sync_leader, h->conf.name) == 0 &&
-		voters_were_asked(h, ask, asked));
+		voters_answered(h, answers, count));
 	return RC_OK;
 }
 

@@ -122,7 +122,7 @@ choose_focus(struct world *w, enum sim_break broken)
 		break;
 	case BREAK_NAMED_VOTES:
 		focus_sync(w, 2);
-		w->operators = true;
+		w->operators = w->name_laggard = true;
 		w->standby_seed = false;
 		w->intensity = 12;
 		break;

@@ -279,8 +279,11 @@ on_leader_lost(struct world *w, struct ev *e)
 	int owner = store_leader(w);
 
 	w->disturbed = w->now;
-	if (owner >= 0 && owner != e->n->i)
-		node_power_off(&w->node[owner]);
+	if (owner < 0 || owner == e->n->i)
+		return;
+	if (w->name_laggard && e->n->repl_stall)
+		operator_names(w, e->n);
+	node_power_off(&w->node[owner]);
 }
 
 /* The one that missed everything is the only one left. */
@@ -297,6 +300,9 @@ begin_story(struct world *w, struct fault *f, int64_t lasts)
 {
 	if (f->kind == LAGGARD) {
 		f->n->repl_stall = true;
+		/* as long as it is a voter of a quorum */
+		if (w->name_laggard)
+			lasts = rnd_range(w, SEC, w->loop_wait * 2 * SEC);
 		at(w, w->now + lasts / 2, on_leader_lost, f->n, PROC_COUNT);
 		return;
 	}

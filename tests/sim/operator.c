@@ -151,6 +151,16 @@ operator_switchover(struct world *w, bool scheduled)
 	    w->paused || chance(w, 50) ? candidate(w) : "", when);
 }
 
+/* To a certain one, whatever it is fit for. */
+void
+operator_names(struct world *w, const struct node *n)
+{
+	int owner = store_leader(w);
+
+	if (owner >= 0 && writable(w))
+		request(w, w->node[owner].name, n->name, 0);
+}
+
 void
 operator_failover(struct world *w)
 {

@@ -294,6 +294,7 @@ struct world {
 	enum watchdog_mode watchdog;
 	int safety_margin;
 	bool pre_promote, archiving, logical_slots, operators, toggles;
+	bool name_laggard;    /* in its story it is asked for as well */
 	bool tagged;	      /* all nodes have tags */
 	bool standby_seed;    /* may become a standby cluster */
 	bool paused, standby; /* as /config says */
@@ -424,6 +425,7 @@ void operator_standby(struct world *, bool on);
 void operator_sync(struct world *, int mode);
 void operator_switchover(struct world *, bool scheduled);
 void operator_failover(struct world *);
+void operator_names(struct world *, const struct node *);
 void operator_restart(struct node *, bool scheduled);
 void operator_reinitialize(struct node *);
 void operator_promotes(struct node *); /* by hand, in pause */

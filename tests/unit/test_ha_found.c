@@ -291,6 +291,58 @@ test_former_leader_asks_voters(void **state)
 	w_free(w);
 }
 
+/* a led before; b and c may hold what its successor acknowledged. */
+static struct world *
+former_leader(void)
+{
+	struct world *w = w_standby("a", "d");
+	struct view *v = w->view;
+
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	v->has_sync = 1;
+	v->sync_token = 5;
+	(void)snprintf(v->sync_leader, NAME_SIZE, "a");
+	w_member(w, "b", "replica", "running");
+	w_member(w, "c", "replica", "running");
+	w_sync(w, "b,c,d");
+	v->sync_quorum = 2;
+	w_peer(w, "b", 1000);
+	w_peer(w, "c", 1000);
+	w->peers[0].reachable = w->peers[1].reachable = 0;
+	w->now += 120 * NS_PER_SEC;
+	w_tick(w);
+	w_leader(w, "");
+	w_clear(w);
+	return w;
+}
+
+/*
+ * The successor was promoted, ended before it could write /sync, and both
+ * that acknowledged its last commits are just restarting.
+ */
+static void
+test_former_leader_waits_for_voters(void **state)
+{
+	struct world *w = former_leader();
+
+	(void)state;
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	/* they are back, and ahead */
+	w->peers[0].reachable = w->peers[1].reachable = 1;
+	w->peers[0].position = w->peers[1].position = w->pg.wal_position + 1;
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	w_free(w);
+	/* they are not coming back */
+	w = former_leader();
+	w_tick(w);
+	w->now += 30 * NS_PER_SEC;
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 /* Between the decision and the key another node has led and gone. */
 static void
 test_old_decision(void **state)
@@ -328,6 +380,7 @@ main(void)
 		cmocka_unit_test(test_off_with_a_lost_answer),
 		cmocka_unit_test(test_priority_form_in_quorum_mode),
 		cmocka_unit_test(test_former_leader_asks_voters),
+		cmocka_unit_test(test_former_leader_waits_for_voters),
 		cmocka_unit_test(test_old_decision),
 	};
 
