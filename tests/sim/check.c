@@ -158,7 +158,13 @@ check_acquired(struct world *w, struct node *n)
 
 	if (w->lead_since == 0)
 		w->lead_since = w->now;
-	w->named = -1;
+	/*
+	 * A candidate that ended before it was promoted stays the one that was
+	 * named: /sync says so (13.7) and keeps all others from leading.
+	 */
+	if (w->sync != 1 || w->named != n->i ||
+	    strcmp(w->store.sync_leader, n->name) != 0)
+		w->named = -1;
 	/* nothing tells what was acknowledged; or a request, which asks not for
 	 * lag (12.3, 7) */
 	if (w->wiped ||
