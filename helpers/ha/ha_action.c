@@ -131,6 +131,19 @@ starts_primary(const struct ha *h)
 }
 
 /*
+ * What the keeper was armed for has ended.  A standby is armed again when it
+ * is about to be promoted, not before.
+ */
+static void
+new_postmaster(struct ha *h)
+{
+	if (!BROKEN(h, STALE_ARM))
+		h->s.wd_fence_armed = false;
+	if (starts_primary(h))
+		arm_new_postmaster(h);
+}
+
+/*
  * Cancel and wait until it has ended (21.4).  A promotion that was ordered in
  * the meantime is seen, so that the caller can undo it.
  */
@@ -157,10 +170,10 @@ action_cancel(struct ha *h, int64_t grace)
 		if (ev->type == EV_JOB_PROGRESS &&
 		    ev->progress == PROGRESS_PROMOTED)
 			set_role(h, ROLE_PROMOTED, true);
-		/* what was armed is gone; this one may live on (failsafe) */
+		/* this one may live on (failsafe) */
 		if (ev->type == EV_JOB_PROGRESS &&
-		    ev->progress == PROGRESS_SPAWNED && starts_primary(h))
-			arm_new_postmaster(h);
+		    ev->progress == PROGRESS_SPAWNED)
+			new_postmaster(h);
 		if (ev->type != EV_JOB_PROGRESS)
 			break;
 	}
@@ -350,8 +363,7 @@ action_progress(struct ha *h, const struct ha_ev *ev)
 	if (ev->progress != PROGRESS_SPAWNED)
 		return;
 	a->spawned = true;
-	if (starts_primary(h))
-		arm_new_postmaster(h);
+	new_postmaster(h);
 	if (a->kind == ACTION_FOLLOW)
 		set_role_standby(h, a->role);
 }

@@ -364,6 +364,38 @@ test_old_decision(void **state)
 	w_free(w);
 }
 
+/*
+ * Armed for a promotion that failed, then restarted by request: the keeper
+ * holds a postmaster that is gone, so the next promotion arms it again.
+ */
+static void
+test_fence_of_a_restarted_candidate(void **state)
+{
+	struct world *w = w_standby("a", "b");
+	int i;
+
+	(void)state;
+	w->job_result[JOB_PROMOTE] = JOB_FAILED;
+	w->hold_job[JOB_RESTART] = true;
+	w_leader(w, "a");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "arm"));
+	for (i = 0; i < 2; i++) {
+		w_clear(w);
+		w_tick(w);
+	}
+	assert_null(strstr(w->order, "arm")); /* the same postmaster */
+	assert_non_null(strstr(w->order, "promote"));
+	ask(w, REQUEST_RESTART);
+	w_job_progress(w, JOB_RESTART, PROGRESS_SPAWNED);
+	w_clear(w);
+	w_job_done(w, JOB_RESTART, JOB_OK);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "arm"));
+	assert_true(strstr(w->order, "arm") < strstr(w->order, "promote"));
+	w_free(w);
+}
+
 int
 main(void)
 {
@@ -382,6 +414,7 @@ main(void)
 		cmocka_unit_test(test_former_leader_asks_voters),
 		cmocka_unit_test(test_former_leader_waits_for_voters),
 		cmocka_unit_test(test_old_decision),
+		cmocka_unit_test(test_fence_of_a_restarted_candidate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
