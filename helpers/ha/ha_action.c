@@ -116,10 +116,7 @@ arm_new_postmaster(struct ha *h)
 		return;
 	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
 	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
-	fx = fx_new(h, FX_WD_GRANT);
-	fx->grant.lease_end_ns = h->s.trusted;
-	fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
-	fx->grant.ttl_ns = ttl_ns(h);
+	watchdog_grant(h, h->s.trusted - ttl_ns(h));
 }
 
 /* It comes up as a primary that clients can write to. */

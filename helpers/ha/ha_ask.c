@@ -277,16 +277,19 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
  * An operation of the store may take retry_timeout; while we are primary on
  * a lease also not longer than leaves a third of the ttl to stop: the keeper
  * fences up to ttl / 4 before the end, and an orderly stop is to be over by
- * then.
+ * then.  A view without our lock ends the trust, not what the keeper counts.
  */
 int64_t
 dcs_timeout(const struct ha *h)
 {
-	int64_t limit = retry_ns(h), left;
+	int64_t limit = retry_ns(h), lease = h->s.trusted, left;
 
-	if (h->s.trusted == 0 || h->s.opt.pause)
+	if (lease == 0 && (h->s.wd_fence_armed || h->s.wd_device_running) &&
+	    (h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED))
+		lease = h->s.wd_granted;
+	if (lease == 0 || h->s.opt.pause)
 		return limit;
-	left = h->s.trusted - ttl_ns(h) / 3 - h->p.now;
+	left = lease - ttl_ns(h) / 3 - h->p.now;
 	if (left < NS_PER_SEC)
 		left = NS_PER_SEC;
 	return left < limit ? left : limit;

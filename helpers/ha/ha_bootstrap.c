@@ -283,6 +283,17 @@ bootstrap_wait(struct ha *h)
 }
 
 /*
+ * Armed already, but there is no leader key that could run out: what the
+ * keeper counts begins with each of the writes, up to the one that takes it.
+ */
+static void
+no_lease_yet(struct ha *h)
+{
+	if (h->s.wd_fence_armed || h->s.wd_device_running)
+		watchdog_grant(h, h->p.now);
+}
+
+/*
  * The key /initialize is written with the identifier before the leader key
  * is taken; lost in between, row 4 and the race repair the rest.
  */
@@ -294,25 +305,21 @@ bootstrap_publish(struct ha *h)
 	int64_t sent;
 	bool ok;
 
+	no_lease_yet(h);
 	fx = dcs_new(h, OP_INITIALIZE);
 	fx->dcs.u.initialize.create = !h->s.view->has_initialize;
 	memcpy(fx->dcs.u.initialize.sysid, h->p.pg.sysid,
 	    sizeof(fx->dcs.u.initialize.sysid));
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
+	no_lease_yet(h);
 	fx = dcs_new(h, OP_SET_CONFIG);
 	fx->dcs.doc = keep_tree(h, tree_copy(h->dynamic));
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
+	no_lease_yet(h);
 	fx = dcs_new(h, OP_TAKE);
 	TRY(dcs_wait(h, fx->id, &outcome, &sent));
-	if (outcome == OUTCOME_OK) {
-		h->s.trusted =
-		    (sent > 0 && sent <= h->p.now ? sent : h->start) +
-		    ttl_ns(h);
-		fx = fx_new(h, FX_WD_GRANT);
-		fx->grant.lease_end_ns = h->s.trusted;
-		fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
-		fx->grant.ttl_ns = ttl_ns(h);
-	}
+	if (outcome == OUTCOME_OK)
+		lease_renewed(h, sent);
 	TRY(sync_after_bootstrap(h));
 	fx = fx_new(h, FX_CALLBACK);
 	fx->callback = CALLBACK_ON_START;

@@ -325,17 +325,12 @@ ask_members(struct ha *h, const struct view_failsafe *others, uint32_t n,
 static void
 failsafe_agreed(struct ha *h, int64_t begun, const struct ha_ev *ev)
 {
-	struct ha_fx *fx;
-
 	failsafe_clear(h);
 	h->s.failsafe.until = begun + ttl_ns(h);
 	if (ev != NULL)
 		remember_feedback(&h->s.failsafe, ev);
 	h->s.trusted = begun + ttl_ns(h);
-	fx = fx_new(h, FX_WD_GRANT);
-	fx->grant.sent_ns = begun;
-	fx->grant.lease_end_ns = h->s.trusted;
-	fx->grant.ttl_ns = ttl_ns(h);
+	watchdog_grant(h, begun);
 }
 
 enum rc

@@ -226,6 +226,7 @@ struct state {
 	uint32_t nretained;
 	/* the keeper */
 	bool wd_fence_armed, wd_device_running, wd_tried, wd_unhealthy;
+	int64_t wd_granted;    /* end of the lease last told to it */
 	int64_t wd_refused_at; /* the lock was given back for want of it */
 	bool wd_maybe;	       /* armed by a controller before us? */
 	uint64_t wd_disarmed;  /* ids up to here are from before */
@@ -428,6 +429,8 @@ void options_adopt(struct ha *);
 enum rc lead(struct ha *); /* spec 5.1 */
 enum rc enforce_leader(struct ha *, const char *rule, const char *msg,
     const char *promote_rule, const char *promote_msg);
+void watchdog_grant(struct ha *, int64_t sent);
+void lease_renewed(struct ha *, int64_t sent);
 enum rc lock_acquire(struct ha *, bool *ok);
 enum rc lock_update(struct ha *, bool with_status, bool *ok);
 enum rc lock_delete(struct ha *, uint64_t lsn, bool *ok);

@@ -7,19 +7,26 @@
 
 /* ---- lock operations ---- */
 
+/* The keeper may count ttl from `sent`, whatever the lock is worth later. */
+void
+watchdog_grant(struct ha *h, int64_t sent)
+{
+	struct ha_fx *fx = fx_new(h, FX_WD_GRANT);
+
+	h->s.wd_granted = sent + ttl_ns(h);
+	fx->grant.sent_ns = sent;
+	fx->grant.lease_end_ns = h->s.wd_granted;
+	fx->grant.ttl_ns = ttl_ns(h);
+}
+
 /* The lease counts from the time at which the request was sent. */
-static void
+void
 lease_renewed(struct ha *h, int64_t sent)
 {
-	struct ha_fx *fx;
-
 	if (sent <= 0 || sent > h->p.now)
 		sent = h->start; /* not told: the earliest it can have been */
 	h->s.trusted = sent + ttl_ns(h);
-	fx = fx_new(h, FX_WD_GRANT);
-	fx->grant.sent_ns = sent;
-	fx->grant.lease_end_ns = h->s.trusted;
-	fx->grant.ttl_ns = ttl_ns(h);
+	watchdog_grant(h, sent);
 }
 
 enum rc
@@ -162,12 +169,8 @@ watchdog_activate(struct ha *h, bool *ok)
 		    "The lease keeper did not acknowledge the fence");
 		return RC_OK;
 	}
-	if (trusted(h)) {
-		fx = fx_new(h, FX_WD_GRANT);
-		fx->grant.lease_end_ns = h->s.trusted;
-		fx->grant.ttl_ns = ttl_ns(h);
-		fx->grant.sent_ns = h->s.trusted - ttl_ns(h);
-	}
+	if (trusted(h))
+		watchdog_grant(h, h->s.trusted - ttl_ns(h));
 	return RC_OK;
 }
 

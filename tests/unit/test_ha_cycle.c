@@ -59,7 +59,9 @@ test_bootstrap(void **state)
 	w_job_done(w, JOB_POST_BOOTSTRAP, JOB_OK);
 	assert_string_equal(w->result, "initialized a new cluster");
 	assert_non_null(strstr(w->order, "arm"));
-	assert_non_null(strstr(w->order, "initialize config take"));
+	/* nothing that the keeper counts runs out before the key is there */
+	assert_non_null(strstr(w->order,
+	    "grant initialize grant config grant take grant"));
 	assert_string_equal(w->view->initialize, SYSID);
 	assert_int_equal(ha_role(w->h), ROLE_PRIMARY);
 	w_tick(w);

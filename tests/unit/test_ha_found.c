@@ -396,6 +396,66 @@ test_fence_of_a_restarted_candidate(void **state)
 	w_free(w);
 }
 
+/*
+ * The store answers slowly, and was wiped: the view has no lock of ours any
+ * more, but the keeper counts on.  There must be time left to stop.
+ */
+static void
+test_time_left_after_a_wipe(void **state)
+{
+	struct world *w = w_primary("a");
+	int64_t end;
+
+	(void)state;
+	w->wd.fence_armed = 1;
+	w_tick(w);
+	end = w->grant_end;
+	w_leader(w, "");
+	w->hold_op[OP_ACQUIRE] = true;
+	w->now = end - 18 * NS_PER_SEC;
+	w_wake(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	assert_int_equal(w->held_fx.deadline, end - 10 * NS_PER_SEC);
+	w_free(w);
+}
+
+/* The first writes of a new cluster may each take retry_timeout. */
+static void
+test_fence_of_a_bootstrap(void **state)
+{
+	struct world *w = w_new("a");
+
+	(void)state;
+	w_postgres(w, false, false);
+	w->pg.datadir = DATADIR_EMPTY;
+	w->view->has_initialize = w->view->initialize_valid = 0;
+	w->view->initialize[0] = '\0';
+	w->hold_job[JOB_BOOTSTRAP] = true;
+	w_attach(w, ROLE_UNINITIALIZED);
+	w_postgres(w, true, true);
+	w->pg.datadir = DATADIR_OK;
+	w->hold_op[OP_INITIALIZE] = w->hold_op[OP_SET_CONFIG] = true;
+	w->hold_op[OP_TAKE] = true;
+	w_job_done(w, JOB_BOOTSTRAP, JOB_OK);
+	assert_int_equal(w->held_fx.dcs.op, OP_INITIALIZE);
+	w->now += 10 * NS_PER_SEC;
+	w_let_go(w);
+	assert_int_equal(w->held_fx.dcs.op, OP_SET_CONFIG);
+	w->now += 10 * NS_PER_SEC;
+	w_let_go(w);
+	assert_int_equal(w->held_fx.dcs.op, OP_TAKE);
+	assert_int_equal(w->grant_end, w->now + 30 * NS_PER_SEC);
+	/* the answer is lost: the load after it may not take as long */
+	w->hold_load = true;
+	w->op_set[OP_TAKE] = true;
+	w->op_outcome[OP_TAKE] = OUTCOME_UNKNOWN;
+	w->now += 10 * NS_PER_SEC;
+	w_let_go(w);
+	assert_int_equal(w->held_fx.type, FX_LOAD);
+	assert_true(w->held_fx.deadline <= w->grant_end - 10 * NS_PER_SEC);
+	w_free(w);
+}
+
 int
 main(void)
 {
@@ -415,6 +475,8 @@ main(void)
 		cmocka_unit_test(test_former_leader_waits_for_voters),
 		cmocka_unit_test(test_old_decision),
 		cmocka_unit_test(test_fence_of_a_restarted_candidate),
+		cmocka_unit_test(test_time_left_after_a_wipe),
+		cmocka_unit_test(test_fence_of_a_bootstrap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
