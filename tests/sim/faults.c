@@ -626,6 +626,16 @@ hurts_keeper(int kind)
 	return kind == KEEPER_CRASH || kind == KEEPER_HANG;
 }
 
+/*
+ * A controller that was started again knows of no lease before it has seen
+ * the store once (spec/config.md 1.3): its crash is not over.
+ */
+static bool
+has_lost_controller(const struct node *n)
+{
+	return n->machine_up && n->h == NULL;
+}
+
 static bool
 needs_keeper(int kind)
 {
@@ -711,6 +721,9 @@ allowed(const struct world *w, const struct fault *f)
 {
 	int i;
 
+	if (w->watchdog != WATCHDOG_REQUIRED && hurts_keeper(f->kind) &&
+	    has_lost_controller(f->n))
+		return false;
 	for (i = 0; i < MAX_FAULTS; i++) {
 		const struct fault *g = &w->faults[i];
 
