@@ -108,6 +108,28 @@ operator_sync(struct world *w, int mode)
 	    mode == 2 ? tree_text("quorum") : tree_bool(mode == 1));
 }
 
+/*
+ * A wiped store comes back with the document that its next leader knew
+ * (spec/ha.md 3.4, row 5), and that one may not have read of a demotion, or
+ * of a promotion, of the cluster.  The other side is as people made it, so
+ * they make this one so again.
+ */
+static void
+ask_again(struct world *w)
+{
+	bool there = tree_get(w->store.config, "standby_cluster") != NULL;
+
+	if (!writable(w) || w->standby == there || w->standby_until != 0)
+		return;
+	if (w->standby) {
+		w->standby = false;
+		operator_standby(w, true);
+		return;
+	}
+	trace(w, NULL, "operator: the cluster is promoted");
+	operator_config(w, "standby_cluster", NULL);
+}
+
 /* ---- /failover ---- */
 
 static void
@@ -338,7 +360,7 @@ rescue(struct world *w)
 void
 operator_insists(struct world *w)
 {
-	const struct tree *t = tree_get(w->store.config, "pause");
+	const struct tree *t;
 
 	/* a wiped /config that was to pause is kept by nodes without leader */
 	if (w->store.config == NULL && w->lead_since != 0 &&
@@ -350,9 +372,11 @@ operator_insists(struct world *w)
 		w->store.config_revision = ++w->store.revision;
 		store_wake(w, WAKE_CONFIG);
 	}
+	ask_again(w);
 	forget_bootstrap(w);
 	rescue(w);
 	/* also when a restored document brings it back */
+	t = tree_get(w->store.config, "pause");
 	if (t != NULL && t->type == TREE_BOOL && t->u.b) {
 		w->paused = true;
 		operator_pause(w, false);
