@@ -60,8 +60,8 @@ test_bootstrap(void **state)
 	assert_string_equal(w->result, "initialized a new cluster");
 	assert_non_null(strstr(w->order, "arm"));
 	/* nothing that the keeper counts runs out before the key is there */
-	assert_non_null(strstr(w->order,
-	    "grant initialize grant config grant take grant"));
+	assert_non_null(
+	    strstr(w->order, "grant initialize grant config grant take grant"));
 	assert_string_equal(w->view->initialize, SYSID);
 	assert_int_equal(ha_role(w->h), ROLE_PRIMARY);
 	w_tick(w);
