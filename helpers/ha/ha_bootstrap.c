@@ -78,6 +78,13 @@ bootstrap_race(struct ha *h)
 
 /* ---- cloning ---- */
 
+/* It was led away, by a promotion that the cluster knows nothing of. */
+static bool
+past_leader(const struct ha *h, const struct view_member *m)
+{
+	return h->s.leader_timeline != 0 && m->timeline > h->s.leader_timeline;
+}
+
 /*
  * A running member tagged clonefrom, not me and not the leader; which one is
  * spread over the members by our own name.  Else the leader.
@@ -95,7 +102,8 @@ clone_member(struct ha *h)
 
 		if (m->tags.clonefrom && m->conn_url[0] != '\0' &&
 		    pg_state_parse(m->state, NULL) == STATE_RUNNING &&
-		    !is_me(h, m->name) && strcmp(m->name, v->leader) != 0)
+		    !is_me(h, m->name) && strcmp(m->name, v->leader) != 0 &&
+		    !past_leader(h, m))
 			found[n++] = m;
 	}
 	if (n == 0)

@@ -263,6 +263,24 @@ resume_replay(struct ha *h)
 	(void)job_start(h, &job);
 }
 
+/*
+ * Its timeline is not the leader's: the key stayed on a node that changed
+ * timeline (6.2 step 10), or this one was led away.  That befalls who streams
+ * from a standby that is promoted by hand: it goes along, keeps its target
+ * when that one comes back, and nothing else would ever look at its data.
+ * What people do in pause they may have meant, and what a rewind did not mend
+ * the next will not.
+ */
+static bool
+off_timeline(const struct ha *h)
+{
+	uint32_t own = h->s.last_timeline, leader = h->s.leader_timeline;
+
+	if (own == 0 || leader == 0 || own == leader)
+		return false;
+	return own < leader || (!h->s.opt.pause && !rewind_executed(h));
+}
+
 /* 6.2 step 10 */
 static enum rc
 apply_target(
@@ -292,8 +310,7 @@ apply_target(
 		return RC_OK;
 	}
 	set_role_standby(h, new_role);
-	if (h->s.last_timeline != 0 && h->s.leader_timeline != 0 &&
-	    h->s.last_timeline < h->s.leader_timeline) {
+	if (off_timeline(h)) {
 		rewind_trigger(h);
 		return rewind_step(h);
 	}

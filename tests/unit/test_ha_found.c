@@ -456,6 +456,61 @@ test_fence_of_a_bootstrap(void **state)
 	w_free(w);
 }
 
+/* ---- led away ---- */
+
+/* Streams from c, which was promoted by hand and is a standby again. */
+static struct world *
+led_away(void)
+{
+	struct world *w = w_standby("b", "a");
+	struct ha_divergence *d = &w->divergence;
+
+	(void)snprintf(w->conf.tags.replicatefrom, NAME_SIZE, "c");
+	w_member(w, "c", "replica", "running");
+	w->conf.remove_data_on_diverged = true;
+	ha_free(w->h);
+	w->view->members[1].timeline = 2;
+	w->divergence_given = true;
+	d->local_known = d->local_in_recovery = d->leader_reachable = true;
+	d->local_timeline = d->leader_timeline = 2;
+	w->pg.received_timeline = 2;
+	w_attach(w, ROLE_REPLICA);
+	w_tick(w);
+	w_tick(w);
+	w_clear(w);
+	w->pg.received_timeline = d->local_timeline = 3;
+	return w;
+}
+
+static void
+test_led_away(void **state)
+{
+	struct world *w = led_away();
+
+	(void)state;
+	w_tick(w); /* what it received is known from here on */
+	w_tick(w);
+	assert_non_null(
+	    strstr(w->log, "reinitializing due to diverged timelines"));
+	w_free(w);
+	w = led_away(); /* in pause people may mean it */
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	w_tick(w);
+	assert_null(strstr(w->log, "reinitializing"));
+	w_option(w, "pause", tree_bool(false));
+	w_tick(w);
+	assert_non_null(
+	    strstr(w->log, "reinitializing due to diverged timelines"));
+	w_free(w);
+	w = led_away(); /* the leader has been promoted, its key is behind */
+	w->divergence.leader_timeline = 3;
+	w_tick(w);
+	w_tick(w);
+	assert_null(strstr(w->log, "reinitializing"));
+	w_free(w);
+}
+
 int
 main(void)
 {
@@ -477,6 +532,7 @@ main(void)
 		cmocka_unit_test(test_fence_of_a_restarted_candidate),
 		cmocka_unit_test(test_time_left_after_a_wipe),
 		cmocka_unit_test(test_fence_of_a_bootstrap),
+		cmocka_unit_test(test_led_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,14 @@ test_whom_to_clone(void **state)
 	w->view->members[1].tags.clonefrom = true;
 	w_leader(w, "a");
 	said(w, "trying to bootstrap from replica 'c'");
+	w = empty(false); /* what is past the leader's timeline has diverged */
+	w_member(w, "a", "primary", "running");
+	w_member(w, "c", "replica", "running");
+	w->view->members[0].timeline = 3;
+	w->view->members[1].timeline = 4;
+	w->view->members[1].tags.clonefrom = true;
+	w_leader(w, "a");
+	said(w, "trying to bootstrap from leader 'a'");
 	w = empty(false); /* a source has to run */
 	w_member(w, "a", "primary", "running");
 	w_member(w, "c", "replica", "stopped");
