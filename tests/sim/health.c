@@ -210,6 +210,24 @@ check_standby_cluster(struct world *w, int64_t quiet)
 }
 
 /*
+ * A restart lets the primary release it from the synchronous set first, for
+ * 2 loop_wait at most (13.8, 18.1): its job has not begun then.
+ */
+static bool
+leaves_sync_set(struct node *n)
+{
+	const char *action = n->h == NULL ? NULL : ha_action(n->h);
+
+	if (action == NULL || n->job.on || strcmp(action, "restart") != 0) {
+		n->leaves_since = 0;
+		return false;
+	}
+	if (n->leaves_since == 0)
+		n->leaves_since = n->w->now;
+	return n->w->now - n->leaves_since <= (2 * n->w->loop_wait + 5) * SEC;
+}
+
+/*
  * What was asked for with a schedule may begin in a time of health: judged
  * is what follows.
  */
@@ -220,6 +238,9 @@ look(struct world *w, int leader)
 
 	if (leader >= 0)
 		w->led_at = w->now;
+	for (i = 0; i < w->nnodes; i++)
+		if (leaves_sync_set(&w->node[i]))
+			w->moved_at = w->now;
 	for (i = 0; i < w->nnodes; i++) {
 		const struct job *j = &w->node[i].job;
 

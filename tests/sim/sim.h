@@ -160,6 +160,7 @@ struct node {
 	int64_t paused_until; /* it may still act as in pause */
 	int64_t withheld;     /* its pre_promote failed */
 	int64_t operated;     /* an operator asked for work on this node */
+	int64_t leaves_since; /* it restarts, not yet released; 0: does not */
 	struct msg_dcs_settings settings;
 	struct device device;
 	/* for good */
