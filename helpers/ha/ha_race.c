@@ -158,12 +158,30 @@ excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
 	return true;
 }
 
+/*
+ * Quorum commit needs a vote to mean that the voter has nothing that we lack.
+ * Positions tell that on one timeline only: what a former leader wrote beyond
+ * what was acknowledged is no claim against a timeline that was promoted
+ * later, by a quorum's votes.
+ */
+static int
+older_branch(const struct ha *h, const struct comparison *c,
+    const struct peer_status *p)
+{
+	uint32_t own = h->p.pg.received_timeline;
+
+	if (!c->quorum || own == 0 || p->timeline == 0)
+		return 0;
+	return p->timeline < own ? -1 : p->timeline > own;
+}
+
 /* False: this peer says that we must not take the lock. */
 static bool
 compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 {
 	bool former = c->former != NULL && strcasecmp(p->name, c->former) == 0;
 	int32_t priority = peer_priority(p);
+	int branch = older_branch(h, c, p);
 
 	if (limitation(p) != NULL)
 		return true;
@@ -177,7 +195,8 @@ compare_peer(struct ha *h, struct comparison *c, const struct peer_status *p)
 	    (outdated_peer(h, p, "being ahead of us") ||
 		excluded_peer(h, p, "being ahead of us")))
 		return true;
-	if (p->position > c->position && !BROKEN(h, PEER_AHEAD)) {
+	if ((branch > 0 || (branch == 0 && p->position > c->position)) &&
+	    !BROKEN(h, PEER_AHEAD)) {
 		c->ahead++;
 		ha_log(h, LOG_LVL_INFO, "replica.race.peer-ahead",
 		    "Wal position of %s is ahead of my wal position", p->name);

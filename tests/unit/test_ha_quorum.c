@@ -275,6 +275,36 @@ test_votes(void **state)
 	assert_true(wins(w));
 }
 
+/*
+ * Positions compare on one timeline only: a former leader with a surplus on a
+ * dead branch has nothing that a voter of the living one lacks.
+ */
+static void
+test_votes_of_branches(void **state)
+{
+	struct world *w;
+
+	(void)state;
+	w = racer("b", "b,c,d", 1); /* c is on a newer branch */
+	w->pg.received_timeline = 2;
+	w_peer(w, "c", 900);
+	w_peer(w, "d", 900);
+	w->peers[0].timeline = 3;
+	w->peers[1].timeline = 2;
+	assert_false(wins(w));
+	w = racer("b", "b,c,d", 1); /* c wrote more on an older one */
+	w->pg.received_timeline = 3;
+	w_peer(w, "c", 1100);
+	w->peers[0].timeline = 2;
+	assert_true(wins(w));
+	w = racer("b", "b,c,d", 1); /* the leader of /sync is no exception */
+	w->pg.received_timeline = 2;
+	w_peer(w, "c", 900);
+	w->peers[0].timeline = 3;
+	(void)snprintf(w->view->sync_leader, NAME_SIZE, "b");
+	assert_false(wins(w));
+}
+
 /* Outside of the voters one more vote is needed. */
 static void
 test_votes_outsider(void **state)
@@ -489,6 +519,7 @@ main(void)
 		cmocka_unit_test(test_quorum_ssn_fails),
 		cmocka_unit_test(test_before_promotion_fails),
 		cmocka_unit_test(test_votes),
+		cmocka_unit_test(test_votes_of_branches),
 		cmocka_unit_test(test_votes_outsider),
 		cmocka_unit_test(test_former_leader_ahead),
 		cmocka_unit_test(test_before_promotion),
