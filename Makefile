@@ -141,11 +141,11 @@ demo-node:
 
 check: deps-check
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit $(SIMBREAK)
-	@$(MAKE) --no-print-directory -j$$(nproc) ACTS=1 build-acts-programs
+	@$(MAKE) --no-print-directory -j$$(nproc) SAN=0 ACTS=1 build-acts-programs
 	@tests/tools/check.sh $(B)
 check-long: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit $(SIMBREAK)
-	@$(MAKE) --no-print-directory -j$$(nproc) ACTS=1 build-acts-programs
+	@$(MAKE) --no-print-directory -j$$(nproc) SAN=0 ACTS=1 build-acts-programs
 	@tests/tools/check.sh $(B) long
 	@$(MAKE) --no-print-directory fuzz
 # which test shows which rule of the HA core

@@ -58,7 +58,9 @@ class Terminal:
     def clean(self):
         """Ready for the next command: the shell answers, its input is seen, the
         cursor too, the main screen is shown, and nothing is coloured."""
-        self.shows(READY)
+        # a prompt of now: what is typed before it may be thrown away with the
+        # rest of the input when the program puts the terminal back
+        wait_for("the prompt", lambda: self.screen().rstrip().endswith(READY.rstrip()), 20)
         self.keys("stty -a | grep -o -w -e '-\\?echo' -e '-\\?icanon'; echo see$((1 + 1))n\n")
         screen = self.shows("see2n")
         assert "echo see$((1 + 1))n" in screen  # typed text is echoed
