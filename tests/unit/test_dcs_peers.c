@@ -126,7 +126,8 @@ peer_read(struct bufferevent *bev, void *arg)
 	if (strlen(head + 4) < want)
 		return;
 	p->requests++;
-	bufferevent_disable(bev, EV_READ);
+	/* goes on reading: it has to see the end */
+	bufferevent_setcb(bev, NULL, NULL, peer_event, p);
 	peer_answer(bev, p);
 }
 
@@ -195,6 +196,9 @@ teardown(void **state)
 			evconnlistener_free(peers[i].listener);
 		SSL_CTX_free(peers[i].tls);
 	}
+	/* the peers see the ends of what was asked of them */
+	for (i = 0; i < 8; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
 	event_base_free(base);
 	return 0;
 }

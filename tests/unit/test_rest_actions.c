@@ -241,7 +241,7 @@ test_drain(void **state)
 static void
 test_drain_is_bounded(void **state)
 {
-	static const struct timeval most = { 0, 100000 };
+	static const struct timeval most = { 0, 100000 }, soon = { 0, 1000 };
 	int done = 0, fd;
 
 	(void)state;
@@ -265,6 +265,9 @@ test_drain_is_bounded(void **state)
 	while (done == 1)
 		event_base_loop(t.base, EVLOOP_ONCE);
 	assert_int_equal(httpd_stats(t.rest->http)->connections, 1);
+	event_base_once(t.base, -1, EV_TIMEOUT, other_leads, NULL, &soon);
+	collect(fd, reply, sizeof(reply), sizeof(reply));
+	assert_non_null(strstr(reply, "Successfully switched over to \"n1\""));
 	close(fd);
 }
 
