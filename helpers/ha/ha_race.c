@@ -455,11 +455,15 @@ healthy_standby(struct ha *h, bool *yes)
 	if (h->s.opt.pause ||
 	    (h->conf.tags.nofailover && !BROKEN(h, NOFAILOVER))) /* 6, 7 */
 		return RC_OK;
+	/*
+	 * 10, before 8: a primary that goes on in failsafe mode has not asked
+	 * this node, so that no request may let it lead beside that one.
+	 */
+	if (failsafe_excludes(h))
+		return RC_OK;
 	if (failover_requested(h) && !BROKEN(h, CANDIDATE)) /* 8 */
 		return healthy_requested(h, yes);
 	if (watchdog_unusable(h)) /* 9 */
-		return RC_OK;
-	if (failsafe_excludes(h)) /* 10 */
 		return RC_OK;
 	if (sync_active(h) && h->s.opt.sync_mode == SYNC_PRIORITY &&
 	    !sync_listed(h, h->conf.name) && !BROKEN(h, SYNC_RACE)) /* 11 */

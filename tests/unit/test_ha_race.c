@@ -172,6 +172,17 @@ test_check_timeline(void **state)
 	(void)snprintf(w->view->failsafe[0].name, NAME_SIZE, "b");
 	assert_true(won(w));
 	w_free(w);
+	/* no request makes up for not having been asked by the primary */
+	w = race_world(1000, 1000);
+	w_option(w, "failsafe_mode", tree_bool(true));
+	w->view->has_failsafe = w->view->failsafe_object = 1;
+	w->view->failsafe = calloc(1, sizeof(*w->view->failsafe));
+	w->view->nfailsafe = 1;
+	(void)snprintf(w->view->failsafe[0].name, NAME_SIZE, "c");
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_member, NAME_SIZE, "b");
+	assert_false(won(w));
+	w_free(w);
 	w = race_world(1000, 0); /* not asked for: not looked at */
 	w->view->timeline = 2;
 	assert_true(won(w));
