@@ -86,6 +86,8 @@ start(struct lane_state *l, enum ha_callback what, enum pg_role role)
 	argv[n++] = c->conf->scope;
 	memset(&spec, 0, sizeof spec);
 	spec.argv = argv;
+	/* on_stop runs while the daemon ends: it has to finish its work */
+	spec.survives = true;
 	l->child = child_run(c->base, &spec, on_end, l);
 	if (l->child == NULL)
 		log_error("Failed to execute %s: %s", command, strerror(errno));

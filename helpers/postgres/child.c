@@ -253,9 +253,11 @@ child_exec(const struct child_spec *s, char *const *envp, int error_fd, int out,
 	int e, null;
 
 	setpgid(0, 0);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(127);
+	if (!s->survives) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(127);
+	}
 	child_sanitize();
 	if (s->capture) {
 		null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -39,6 +39,7 @@ struct child_spec {
 	 * that tell of their progress for hours. */
 	bool (*err_line)(const char *line, void *arg);
 	int64_t timeout_ns; /* 0 = none */
+	bool survives;	    /* goes on when the controller ends */
 	/* Instead of a program: run this in the forked process and exit with
 	 * its result.  For file operations that may take long. */
 	int (*worker)(void *worker_arg);

@@ -97,10 +97,15 @@ def test_each_event_once():
         end = b.log_end()
         wait_for("the next cycle", lambda: b.logged("I am \\(b\\), the leader with the lock", end))
         assert [e for e in r.events(b) if e.split()[0] not in ("on_reload", "on_start")] == []
-        # stop and start of the daemon
+        # stop and start of the daemon, which is gone before its callback ends
         r.forget()
+        script = a.dir / "callback"
+        quick = script.read_text()
+        script.write_text(quick.replace("echo", "sleep 2; echo", 1))
         assert a.terminate() == 0
+        assert r.events(a) == []
         r.expect(a, "on_stop replica")
+        script.write_text(quick)
         r.forget()
         a.start()
         cluster.wait_healthy()
