@@ -165,8 +165,8 @@ excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
  * later, by a quorum's votes.
  */
 static int
-older_branch(const struct ha *h, const struct comparison *c,
-    const struct peer_status *p)
+older_branch(
+    const struct ha *h, const struct comparison *c, const struct peer_status *p)
 {
 	uint32_t own = h->p.pg.received_timeline;
 
