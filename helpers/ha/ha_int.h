@@ -464,6 +464,7 @@ enum rc healthiest(struct ha *, bool lag_check, const struct view_failsafe *,
 enum rc failover_possible(
     struct ha *, uint64_t reference, bool skip_candidate, bool *yes);
 const char *limitation(const struct peer_status *);
+bool failsafe_excludes(const struct ha *, const char *name); /* 11.1, 10 */
 bool sync_active(const struct ha *);
 bool sync_listed(const struct ha *, const char *name); /* leader or voter */
 const char *failover_action(const struct ha *, bool title);

@@ -197,12 +197,14 @@ race_candidate(struct ha *h, int *answer)
 		return RC_OK;
 	TRY(poll_candidate(h, m, &why));
 	/*
-	 * It would not take over itself (11.1 row 8): nobody may wait for it,
+	 * It would not take over itself (11.1 rows 8, 10): nobody may wait for it,
 	 * or nobody ever leads.
 	 */
 	if (why == NULL && v->failover_leader[0] != '\0' && sync_active(h) &&
 	    !sync_listed(h, m->name))
 		why = "not a synchronous standby";
+	if (why == NULL && failsafe_excludes(h, m->name))
+		why = "not a member of failsafe mode";
 	if (why != NULL) {
 		ha_log(h, LOG_LVL_WARNING, "manual.candidate-unfit",
 		    "%s: member %s is %s", action, m->name, why);

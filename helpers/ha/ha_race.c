@@ -136,12 +136,9 @@ outdated_peer(struct ha *h, const struct peer_status *p, const char *what)
 	return true;
 }
 
-/*
- * The same for a peer that failsafe mode keeps out (11.1 row 10): it was not
- * there when the last leader led, so what it has more is not of that term.
- */
-static bool
-excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
+/* Failsafe mode lets none lead but its members (11.1 row 10). */
+bool
+failsafe_excludes(const struct ha *h, const char *name)
 {
 	const struct view *v = h->s.view;
 	uint32_t i;
@@ -149,8 +146,20 @@ excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
 	if (!h->s.opt.failsafe || !v->failsafe_object || v->nfailsafe == 0)
 		return false;
 	for (i = 0; i < v->nfailsafe; i++)
-		if (strcmp(v->failsafe[i].name, p->name) == 0)
+		if (strcmp(v->failsafe[i].name, name) == 0)
 			return false;
+	return true;
+}
+
+/*
+ * The same for a peer that failsafe mode keeps out: it was not there when the
+ * last leader led, so what it has more is not of that term.
+ */
+static bool
+excluded_peer(struct ha *h, const struct peer_status *p, const char *what)
+{
+	if (!failsafe_excludes(h, p->name))
+		return false;
 	ha_log(h, LOG_LVL_INFO, "replica.race.peer-failsafe",
 	    "Ignoring %s "
 	    "%s: it is not a member of failsafe mode",
@@ -387,20 +396,6 @@ primary_may_lead(struct ha *h)
 	return false;
 }
 
-static bool
-failsafe_excludes(const struct ha *h)
-{
-	const struct view *v = h->s.view;
-	uint32_t i;
-
-	if (!h->s.opt.failsafe || !v->failsafe_object || v->nfailsafe == 0)
-		return false;
-	for (i = 0; i < v->nfailsafe; i++)
-		if (is_me(h, v->failsafe[i].name))
-			return false;
-	return true;
-}
-
 static enum rc
 healthy_requested(struct ha *h, bool *yes)
 {
@@ -459,7 +454,7 @@ healthy_standby(struct ha *h, bool *yes)
 	 * 10, before 8: a primary that goes on in failsafe mode has not asked
 	 * this node, so that no request may let it lead beside that one.
 	 */
-	if (failsafe_excludes(h))
+	if (failsafe_excludes(h, h->conf.name))
 		return RC_OK;
 	if (failover_requested(h) && !BROKEN(h, CANDIDATE)) /* 8 */
 		return healthy_requested(h, yes);

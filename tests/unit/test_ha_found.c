@@ -86,6 +86,27 @@ test_excluded_priority(void **state)
 	w_free(w);
 }
 
+/* Failsafe mode keeps the candidate out (11.1, 10), so nobody waits for it. */
+static void
+test_excluded_candidate(void **state)
+{
+	struct world *w = failsafe_member();
+
+	(void)state;
+	w->now += 40 * NS_PER_SEC;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 2000);
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_member, NAME_SIZE, "c");
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(
+	    strstr(w->log, "member c is not a member of failsafe mode"));
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 /* ---- requests ---- */
 
 /* The candidate may not take over, so nobody may wait for it. */
@@ -518,6 +539,7 @@ main(void)
 		cmocka_unit_test(test_restarted_promise),
 		cmocka_unit_test(test_restarted_candidate),
 		cmocka_unit_test(test_excluded_priority),
+		cmocka_unit_test(test_excluded_candidate),
 		cmocka_unit_test(test_candidate_not_synchronous),
 		cmocka_unit_test(test_restart_of_a_stopped_primary),
 		cmocka_unit_test(test_reinitialize_leader_at_once),
