@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <event2/dns.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -397,6 +398,23 @@ session_open(struct zk *zk)
 }
 
 /*
+ * Can the end of the session be said at once?  zookeeper_close() waits up to
+ * 3 s for what is still to be sent.  A server that does not read has not heard
+ * of us for a while either, and ends the session by itself.
+ */
+static bool
+may_say_end(struct zk *zk)
+{
+	struct pollfd p = { .fd = zk->fd, .events = POLLOUT };
+	struct timeval tv;
+	int fd = -1, interest = 0;
+
+	return zookeeper_interest(zk->handle, &fd, &interest, &tv) == ZOK &&
+	    fd == zk->fd && (interest & ZOOKEEPER_WRITE) == 0 &&
+	    poll(&p, 1, 0) == 1 && p.revents == POLLOUT;
+}
+
+/*
  * Let go of the handle.  end_session false: the session must outlive us, its
  * keys are taken over by the next one; so its end is not said.
  */
@@ -412,7 +430,7 @@ session_drop(struct zk *zk, bool end_session)
 	zk->connected = zk->confirmed = false;
 	if (h == NULL)
 		return;
-	if (!end_session && zk->fd != -1)
+	if (zk->fd != -1 && !(end_session && may_say_end(zk)))
 		(void)shutdown(zk->fd, SHUT_RDWR);
 	zk->fd = -1;
 	/* ends what is under way, by the callbacks: they see no handle */
