@@ -30,12 +30,26 @@ chance(struct world *w, int percent)
 	return (int)(rnd(w) % 100) < percent;
 }
 
-/* ---- the queue: a heap of keys, the events beside it ---- */
+/*
+ * ---- the queue: a heap of keys, the events beside it ----
+ *
+ * A key is the time, the order of birth and the slot of the event in one
+ * number, so that one comparison without a branch tells who is first.
+ */
 
-static bool
-before(const struct due *a, const struct due *b)
+#define SLOT_BITS 20
+
+static unsigned __int128
+key(int64_t when, uint64_t seq, uint32_t slot)
 {
-	return a->at != b->at ? a->at < b->at : a->seq < b->seq;
+	return (unsigned __int128)(uint64_t)when << 64 | seq << SLOT_BITS |
+	    slot;
+}
+
+static int64_t
+key_time(unsigned __int128 k)
+{
+	return (int64_t)(k >> 64);
 }
 
 static void *
@@ -52,6 +66,8 @@ grow(struct world *w)
 {
 	uint32_t i, cap = w->heap_cap == 0 ? 256 : w->heap_cap * 2;
 
+	if (cap > 1u << SLOT_BITS)
+		abort();
 	w->heap = resize(w->heap, cap, sizeof(*w->heap));
 	w->slots = resize(w->slots, cap, sizeof(*w->slots));
 	w->spare = resize(w->spare, cap, sizeof(*w->spare));
@@ -61,49 +77,67 @@ grow(struct world *w)
 	w->heap_cap = cap;
 }
 
-/* A slot for an event at that time; at and seq are set. */
+/* From a hole at i upwards. */
+static void
+rise(unsigned __int128 *heap, uint32_t i, unsigned __int128 k)
+{
+	for (; i > 0 && k < heap[(i - 1) / 2]; i = (i - 1) / 2)
+		heap[i] = heap[(i - 1) / 2];
+	heap[i] = k;
+}
+
+/* A slot for an event at that time, which is set. */
 static struct ev *
 push(struct world *w, int64_t when)
 {
-	struct due d;
 	struct ev *e;
-	uint32_t i;
+	uint32_t slot;
 
 	if (w->nheap == w->heap_cap)
 		grow(w);
-	d.at = when;
-	d.seq = ++w->seq;
-	d.slot = w->spare[w->heap_cap - w->nheap - 1];
-	for (i = w->nheap++; i > 0; i = (i - 1) / 2) {
-		if (!before(&d, &w->heap[(i - 1) / 2]))
-			break;
-		w->heap[i] = w->heap[(i - 1) / 2];
-	}
-	w->heap[i] = d;
-	e = &w->slots[d.slot];
-	e->at = d.at;
-	e->seq = d.seq;
+	slot = w->spare[w->heap_cap - w->nheap - 1];
+	rise(w->heap, w->nheap++, key(when, ++w->seq, slot));
+	e = &w->slots[slot];
+	e->at = when;
 	return e;
 }
 
+/* The hole goes down to a leaf: what fills it mostly belongs there. */
 static struct ev
 pop(struct world *w)
 {
-	struct due top = w->heap[0], last = w->heap[--w->nheap];
-	uint32_t i = 0, child;
+	unsigned __int128 *heap = w->heap;
+	uint32_t slot = (uint32_t)heap[0] & ((1u << SLOT_BITS) - 1);
+	uint32_t n = --w->nheap, i = 0, child;
 
-	while ((child = 2 * i + 1) < w->nheap) {
-		if (child + 1 < w->nheap &&
-		    before(&w->heap[child + 1], &w->heap[child]))
-			child++;
-		if (!before(&w->heap[child], &last))
-			break;
-		w->heap[i] = w->heap[child];
+	for (child = 2; child < n; child = 2 * i + 2) {
+		child -= heap[child - 1] < heap[child];
+		heap[i] = heap[child];
 		i = child;
 	}
-	w->heap[i] = last;
-	w->spare[w->heap_cap - w->nheap - 1] = top.slot;
-	return w->slots[top.slot];
+	if (child == n) {
+		heap[i] = heap[child - 1];
+		i = child - 1;
+	}
+	rise(heap, i, heap[n]);
+	w->spare[w->heap_cap - n - 1] = slot;
+	return w->slots[slot];
+}
+
+/* One event that always comes again stands beside the queue. */
+void
+beat(struct world *w, int64_t when, void (*fn)(struct world *))
+{
+	w->beat = key(when, ++w->seq, 0);
+	w->beat_fn = fn;
+}
+
+/* Nothing else happens at this instant. */
+bool
+engine_alone(const struct world *w)
+{
+	return key_time(w->beat) > w->now &&
+	    (w->nheap == 0 || key_time(w->heap[0]) > w->now);
 }
 
 /* The returned event may be filled in until the next call; its time is set. */
@@ -135,10 +169,15 @@ hold(struct world *w, struct process *p, const struct ev *e)
 void
 engine_step(struct world *w)
 {
-	struct ev e = pop(w);
+	struct ev e;
 
+	if (w->nheap == 0 || w->beat < w->heap[0]) {
+		w->now = key_time(w->beat);
+		w->beat_fn(w);
+		return;
+	}
+	e = pop(w);
 	w->now = e.at;
-	w->steps++;
 	if (e.proc < PROC_COUNT) {
 		struct process *p = &e.n->proc[e.proc];
 
@@ -179,11 +218,9 @@ process_resume(struct node *n, enum proc proc)
 	p->nheld = 0;
 	for (i = 0; i < count; i++) {
 		struct ev *e = push(n->w, n->w->now);
-		uint64_t seq = e->seq;
 
 		*e = p->held[i];
 		e->at = n->w->now;
-		e->seq = seq;
 	}
 }
 

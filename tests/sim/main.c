@@ -62,7 +62,7 @@ begin(struct world *w)
 		else
 			node_power_on(n);
 	}
-	at(w, w->now, pg_tick, NULL, PROC_COUNT);
+	beat(w, w->now, pg_tick);
 	faults_init(w);
 }
 
@@ -111,7 +111,7 @@ run_seed(struct world *w, const struct options *o, uint64_t seed, bool tracing)
 	    w->use_rewind, w->sync, w->sync_strict ? " strict" : "",
 	    w->sync_count, w->failsafe, w->pg_version, w->intensity);
 	begin(w);
-	while (!w->violated && w->now < w->end && w->nheap > 0) {
+	while (!w->violated && w->now < w->end) {
 		engine_step(w);
 		check_step(w);
 	}

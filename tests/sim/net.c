@@ -128,7 +128,12 @@ on_reply(struct world *w, struct ev *e)
 {
 	struct ask *a = ask_find(e->n, e->id, e->arg);
 
-	if (a != NULL && !a->answered)
+	if (a == NULL || a->answered)
+		return;
+	/* at once, where nothing can come between */
+	if (process_ok(e->n, PROC_POSTGRES) && engine_alone(w))
+		on_answer(w, e);
+	else
 		at_ask(a, w->now, on_answer, PROC_POSTGRES);
 }
 

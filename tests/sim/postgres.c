@@ -433,16 +433,15 @@ commit(struct world *w, struct node *n)
 }
 
 void
-pg_tick(struct world *w, struct ev *e)
+pg_tick(struct world *w)
 {
 	int i;
 
-	(void)e;
 	for (i = 0; i < w->nnodes; i++)
 		stream(&w->node[i]);
 	for (i = 0; i < w->nnodes; i++)
 		commit(w, &w->node[i]);
 	if (w->standby_seed)
 		remote_tick(w);
-	at(w, w->now + TICK, pg_tick, NULL, PROC_COUNT);
+	beat(w, w->now + TICK, pg_tick);
 }

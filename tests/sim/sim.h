@@ -42,20 +42,12 @@ struct node;
 
 struct ev {
 	int64_t at;
-	uint64_t seq;
 	void (*fn)(struct world *, struct ev *);
 	struct node *n;
 	enum proc proc; /* whose work this is; PROC_COUNT: nature's */
 	uint32_t gen;	/* of that process */
 	uint64_t id;
 	int64_t arg;
-};
-
-/* Its place in the queue. */
-struct due {
-	int64_t at;
-	uint64_t seq;
-	uint32_t slot;
 };
 
 /* ---- PostgreSQL ---- */
@@ -264,11 +256,13 @@ struct fault {
 struct world {
 	uint64_t seed, rng;
 	int64_t now, end;
-	struct due *heap; /* what comes when; earliest first */
+	unsigned __int128 *heap; /* what comes when; earliest first */
 	uint32_t nheap, heap_cap;
 	struct ev *slots; /* the events themselves, as many as heap_cap */
 	uint32_t *spare;  /* free ones of them */
 	uint64_t seq;
+	unsigned __int128 beat; /* what comes again and again, and when */
+	void (*beat_fn)(struct world *);
 	int nnodes;
 	struct node node[MAX_NODES];
 	struct node remote; /* of a standby cluster: its PostgreSQL alone */
@@ -322,7 +316,6 @@ struct world {
 	enum sim_break broken;
 	bool violated;
 	char violation[512];
-	uint64_t steps;
 	/* statistics */
 	uint64_t promotions, fences, resets, faults_begun, cycles;
 	uint64_t rejoins;
@@ -336,6 +329,10 @@ int64_t rnd_range(struct world *, int64_t low, int64_t high); /* inclusive */
 bool chance(struct world *, int percent);
 struct ev *at(struct world *, int64_t when,
     void (*fn)(struct world *, struct ev *), struct node *, enum proc);
+/* As at(), for the one event that comes again and again: it has to ask for
+ * its next time before it returns. */
+void beat(struct world *, int64_t when, void (*fn)(struct world *));
+bool engine_alone(const struct world *);     /* nothing else is due now */
 void engine_step(struct world *);	     /* carry out the next event */
 void process_stop(struct node *, enum proc); /* crash: work is lost */
 void process_resume(struct node *, enum proc);
@@ -396,7 +393,7 @@ void pg_promote(struct node *);
 void pg_resume(struct node *);
 void pg_new_cluster(struct node *);
 void pg_new_sysid(struct node *);
-void pg_tick(struct world *, struct ev *);
+void pg_tick(struct world *);
 /* Node or remote primary; NULL for none. */
 struct node *pg_place(struct world *, int follow);
 void wal_copy(struct wal *to, const struct wal *from);
