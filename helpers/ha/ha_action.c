@@ -124,7 +124,8 @@ static bool
 starts_primary(const struct ha *h)
 {
 	return h->s.action.kind == ACTION_START_PRIMARY ||
-	    (h->s.action.kind == ACTION_RESTART && h->s.role == ROLE_PRIMARY);
+	    (h->s.action.kind == ACTION_RESTART &&
+		(h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED));
 }
 
 /*
@@ -138,6 +139,9 @@ new_postmaster(struct ha *h)
 		h->s.wd_fence_armed = false;
 	if (starts_primary(h))
 		arm_new_postmaster(h);
+	/* the order was to the one before: done, or to be given again */
+	if (h->s.role == ROLE_PROMOTED)
+		set_role(h, ROLE_REPLICA, false);
 }
 
 /*

@@ -79,6 +79,16 @@ is_primary(struct ha *h)
 	    (h->s.role == ROLE_PRIMARY || !pg->has_recovery_files);
 }
 
+/*
+ * What pg_ctl promote has begun nobody takes back: until the server is seen
+ * to be a primary it may become one at any moment, with its first client.
+ */
+bool
+may_write(struct ha *h)
+{
+	return is_primary(h) || (h->p.pg.running && h->s.role == ROLE_PROMOTED);
+}
+
 /* ---- load (3.3) ---- */
 
 static void
@@ -479,8 +489,8 @@ static enum rc
 decide(struct ha *h)
 {
 	TRY(load(h)); /* 1 */
+	row_pause(h); /* 2: a server that does not answer keeps no fence */
 	TRY(ask_snapshot(h));
-	row_pause(h); /* 2 */
 	if (view_member(h->s.view, h->conf.name) == NULL)
 		publish_member(h); /* 3 */
 	TRY(row_initialize(h));	   /* 4 */

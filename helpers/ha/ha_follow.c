@@ -207,7 +207,7 @@ rewind_step(struct ha *h)
 static enum rc
 follow_primary(struct ha *h, const char *rule, const char *msg)
 {
-	if (h->s.opt.standby_cluster) {
+	if (h->s.opt.standby_cluster && is_primary(h)) {
 		TRY(demote_begin(
 		    h, DEMOTE_CLUSTER, "demoting to a standby cluster"));
 		return say(h, rule, "%s", msg);
@@ -334,7 +334,7 @@ follow(struct ha *h, const char *demote_rule, const char *demote_msg,
 	target = follow_target(h, &remote);
 	if (h->s.opt.pause)
 		TRY(follow_paused(h, primary, target));
-	else if (primary)
+	else if (may_write(h))
 		return follow_primary(h, demote_rule, demote_msg);
 	watchdog_disarm(h, 2);
 	TRY(check_past_leader(h));

@@ -411,6 +411,7 @@ enum rc load_plain(struct ha *, bool *ok); /* fresh view, errors folded */
 bool has_lock(const struct ha *);
 bool unlocked(const struct ha *);
 bool is_primary(struct ha *);
+bool may_write(struct ha *); /* ... or about to be one */
 bool trusted(const struct ha *);
 bool busy(const struct ha *);
 bool starting(const struct ha *);

@@ -164,7 +164,7 @@ watchdog_activate(struct ha *h, bool *ok)
 		return RC_OK;
 	}
 	if (!answered || (h->conf.fence && !h->s.wd_fence_armed)) {
-		*ok = is_primary(h);
+		*ok = may_write(h);
 		ha_log(h, LOG_LVL_WARNING, "watchdog.no-keeper",
 		    "The lease keeper did not acknowledge the fence");
 		return RC_OK;
@@ -231,7 +231,7 @@ check_watchdog(struct ha *h)
 	TRY(watchdog_activate(h, &ok));
 	if (ok)
 		return RC_OK;
-	if (is_primary(h)) {
+	if (may_write(h)) {
 		TRY(demote(h, DEMOTE_IMMEDIATE));
 		return say(h, "leader.watchdog.demote",
 		    "Demoting self because watchdog could not be activated");
@@ -313,7 +313,7 @@ lead_paused_standby(struct ha *h)
 	if (is_me(h, h->s.view->failover_member))
 		return say(h, "pause.waiting-to-promote",
 		    "waiting to become primary after promote...");
-	if (h->s.opt.standby_cluster)
+	if (h->s.opt.standby_cluster || may_write(h))
 		return RC_OK;
 	TRY(lock_delete(h, 0, &ok));
 	return say(h, "pause.not-primary",
@@ -326,7 +326,7 @@ lead_refused(struct ha *h)
 {
 	ha_log(h, LOG_LVL_ERROR, "leader.lock-lost",
 	    "failed to update leader lock");
-	if (!is_primary(h))
+	if (!may_write(h))
 		return say(h, "leader.lock-lost.standby",
 		    "not promoting "
 		    "because failed to update leader lock in DCS");
@@ -346,7 +346,7 @@ lead_standby_cluster(struct ha *h)
 	char msg[NAME_SIZE * 2];
 
 	/* a primary keeps its fence until it has stopped */
-	if (!is_primary(h) || BROKEN(h, STANDBY_DISARM))
+	if (!may_write(h) || BROKEN(h, STANDBY_DISARM))
 		watchdog_disarm(h, 2);
 	if (h->s.role != ROLE_STANDBY_LEADER)
 		return follow(h, "standby-leader.demote",

@@ -716,7 +716,10 @@ race_won(struct ha *h)
 		return RC_DCS;
 	if (has_lock(h) && !is_primary(h) && !h->s.opt.pause &&
 	    !basis_holds(h, &basis)) {
-		TRY(lock_release(h, 0));
+		if (may_write(h)) /* stop first */
+			TRY(demote(h, DEMOTE_IMMEDIATE));
+		else
+			TRY(lock_release(h, 0));
 		return say(h, "race.lost-again",
 		    "released leader key because another node has led since "
 		    "the race was decided");
@@ -753,7 +756,7 @@ race_unfit(struct ha *h)
 		 * Somebody else is about to lead: keep the old target until
 		 * then instead of disconnecting and connecting again.
 		 */
-		if (unlocked(h) && !is_primary(h) && !h->s.opt.pause) {
+		if (unlocked(h) && !may_write(h) && !h->s.opt.pause) {
 			h->s.earlier = h->p.now + 2 * NS_PER_SEC;
 			return say(h, "replica.race.wait", "%s",
 			    nofailover ?

@@ -1,0 +1,184 @@
+/*
+ * test_ha_becoming.c: nodes on their way to lead: told to promote and not
+ * yet seen as a primary, bound by what they have told another, named by a
+ * request that they may not follow.  Found by the simulator.
+ */
+#include "ha_driver.h"
+
+/* ---- pg_ctl promote was issued, the server takes its time ---- */
+
+static struct world *
+promoted(void)
+{
+	struct world *w = w_standby("b", "a");
+
+	w->hold_job[JOB_PROMOTE] = true;
+	w_leader(w, "");
+	w_tick(w);
+	w_job_progress(w, JOB_PROMOTE, PROGRESS_PRE_PROMOTE_OK);
+	w_job_progress(w, JOB_PROMOTE, PROGRESS_PROMOTED);
+	w_job_done(w, JOB_PROMOTE, JOB_NOTHING);
+	assert_int_equal(ha_role(w->h), ROLE_PROMOTED);
+	w_tick(w);
+	assert_string_equal(w->rule, "leader.no-action");
+	w_clear(w);
+	return w;
+}
+
+static void
+keeper_lost(struct world *w)
+{
+	struct ha_ev ev = w_ev(EV_HELPER, 0);
+
+	ev.helper = PROC_WATCHDOG;
+	ev.up = false;
+	w_event(w, &ev);
+	w_clear(w);
+}
+
+/* The keeper was restarted meanwhile: as for a primary, no reason to stop. */
+static void
+test_promoted_without_keeper(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w->wd_no_answer = true;
+	keeper_lost(w);
+	w_tick(w);
+	assert_non_null(strstr(w->log, "did not acknowledge the fence"));
+	assert_null(strstr(w->order, "release"));
+	assert_string_equal(w->rule, "leader.no-action");
+	w_free(w);
+}
+
+/* It may not lead: nobody else may before this server has stopped. */
+static void
+test_promoted_unfit(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w->wd.activation_failed = 1;
+	keeper_lost(w);
+	w_tick(w);
+	w_follows(w->order, "stop", "release");
+	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_IMMEDIATE);
+	w_free(w);
+}
+
+static void
+test_promoted_refused(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w->op_set[OP_UPDATE] = true;
+	w->op_outcome[OP_UPDATE] = OUTCOME_REFUSED;
+	w_tick(w);
+	assert_non_null(strstr(w->order, "stop"));
+	assert_non_null(
+	    strstr(w->log, "demoted self because failed to update"));
+	w_free(w);
+}
+
+static void
+test_promoted_overtaken(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w_member(w, "c", "primary", "running");
+	w_leader(w, "c");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "stop"));
+	assert_non_null(strstr(w->log, "demoting self because I do not have"));
+	w_free(w);
+}
+
+/* Another one has led between the decision to take the key and its having. */
+static void
+test_promoted_on_an_old_decision(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w_leader(w, "");
+	w->hold_op[OP_ACQUIRE] = true;
+	w_tick(w);
+	w->view->optime = 5000;
+	w->hold_op[OP_ACQUIRE] = false;
+	w_let_go(w);
+	w_follows(w->order, "stop", "release");
+	assert_non_null(strstr(w->log, "another node has led since"));
+	w_free(w);
+}
+
+/* Paused at this moment: the key stays with the one that becomes primary. */
+static void
+test_promoted_in_pause(void **state)
+{
+	struct world *w = promoted();
+
+	(void)state;
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	assert_null(strstr(w->order, "release"));
+	assert_non_null(strstr(w->order, "update"));
+	w_free(w);
+}
+
+/* Restarted by request, the new server knows nothing of the order. */
+static void
+test_promoted_and_restarted(void **state)
+{
+	struct world *w = promoted();
+	struct msg_request r;
+
+	(void)state;
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_RESTART;
+	r.timeout = -1;
+	w->hold_job[JOB_RESTART] = true;
+	w_request(w, &r, NULL);
+	w_job_progress(w, JOB_RESTART, PROGRESS_SPAWNED);
+	assert_non_null(strstr(w->order, "arm"));
+	w_clear(w);
+	w_job_done(w, JOB_RESTART, JOB_OK);
+	assert_non_null(strstr(w->order, "promote"));
+	w_free(w);
+}
+
+/* ---- pause ---- */
+
+/* It is not for the server to say that its fence may rest. */
+static void
+test_pause_with_a_hung_server(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w_option(w, "pause", tree_bool(true));
+	w->hold_pg = true;
+	w_tick(w);
+	assert_non_null(strstr(w->order, "disarm"));
+	w_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_promoted_without_keeper),
+		cmocka_unit_test(test_promoted_unfit),
+		cmocka_unit_test(test_promoted_refused),
+		cmocka_unit_test(test_promoted_overtaken),
+		cmocka_unit_test(test_promoted_on_an_old_decision),
+		cmocka_unit_test(test_promoted_in_pause),
+		cmocka_unit_test(test_promoted_and_restarted),
+		cmocka_unit_test(test_pause_with_a_hung_server),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
