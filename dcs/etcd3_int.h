@@ -7,6 +7,7 @@
  *	etcd3_rpc.c	one exchange of it: version, login, errors
  *	etcd3_lease.c	the one lease of this process
  *	etcd3_watch.c	key cache and watch stream
+ *	etcd3_silence.c	a stream that says nothing on a living connection
  *	etcd3.c		the operations
  */
 #ifndef DCS_ETCD3_INT_H
@@ -59,6 +60,13 @@ struct etcd3 {
 	bool in_stream;
 	int64_t stream_term;
 	struct event *watch_timer;
+	/* silence */
+	int64_t heard;	/* revision up to which the stream has told all */
+	int64_t own;	/* of our last write, which it has to tell */
+	int64_t moved;	/* the store is past `heard` since then; 0 = no */
+	int64_t owned;	/* and `own` is since then; 0 = no */
+	int64_t looked; /* when the keys were last compared */
+	struct rpc *look;
 	TAILQ_HEAD(, load_waiter) loads;
 
 	LIST_HEAD(, etcd_op) ops;
@@ -89,6 +97,8 @@ void lease_close(struct etcd3 *);
 void watch_start(struct etcd3 *);
 void watch_restart(struct etcd3 *); /* the cache may be stale */
 void watch_close(struct etcd3 *);
+/* The part of a stored key below the base path, or NULL. */
+const char *etcd_below(const struct etcd3 *, const char *key);
 /* A load: answered from the cache now or when it is ready. */
 void watch_load(struct etcd3 *, struct dcs_call *);
 /* Answer a load with the kvs of a range reply (no cache). */
@@ -99,5 +109,16 @@ void cache_own_put(struct etcd3 *, const char *path, const char *value,
 void cache_own_delete(struct etcd3 *, const char *path, int64_t revision);
 /* Body of a range over the whole prefix; caller frees. */
 char *etcd_range_body(struct etcd3 *);
+
+/* ---- silence ---- */
+
+/* A stream begins that tells all after that revision. */
+void silence_begin(struct etcd3 *, int64_t revision);
+/* A document of the stream. */
+void silence_heard(struct etcd3 *, const json_t *result);
+/* A write of ours has got that revision. */
+void silence_own(struct etcd3 *, int64_t revision);
+/* An answer to any request: looks for silence, may restart the watch. */
+void silence_check(struct etcd3 *, const json_t *root);
 
 #endif

@@ -112,8 +112,10 @@ call_ok(struct rpc *r, const json_t *root)
 		rpc_visit_failed(r, false, "not an answer of etcd");
 	} else if (!rpc_check_header(driver(r->c), root))
 		rpc_visit_failed(r, false, "its raft term is old");
-	else
+	else {
+		silence_check(driver(r->c), root);
 		rpc_good(r, root);
+	}
 }
 
 static void

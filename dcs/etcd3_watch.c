@@ -25,6 +25,7 @@ cache_own_put(struct etcd3 *e, const char *path, const char *value, size_t len,
 		return;
 	cache_own(&e->cache, path, value, len, lease, revision);
 	e->ready = !e->cache.broken;
+	silence_own(e, revision);
 }
 
 void
@@ -92,8 +93,8 @@ answer_loads(struct etcd3 *e)
 }
 
 /* The part of a stored key below the base path, or NULL. */
-static const char *
-below(const struct etcd3 *e, const char *key)
+const char *
+etcd_below(const struct etcd3 *e, const char *key)
 {
 	size_t n = strlen(e->base_path);
 
@@ -117,7 +118,7 @@ watch_answer_range(struct etcd3 *e, struct dcs_call *call, const json_t *root)
 	}
 	for (i = 0; i < total; i++) {
 		if (!etcd_kv_parse(json_array_get(kvs, i), &raw[i]) ||
-		    (path = below(e, raw[i].key)) == NULL)
+		    (path = etcd_below(e, raw[i].key)) == NULL)
 			continue;
 		if (!dcs_key_parse(path, &kv[n].key, &kv[n].member)) {
 			dcs_other(call->dcs, path);
@@ -149,7 +150,7 @@ one_event(struct etcd3 *e, const json_t *event, uint32_t *keys, uint32_t *wake)
 
 	if (!etcd_kv_parse(json_object_get(event, "kv"), &kv))
 		return;
-	if ((path = below(e, kv.key)) != NULL)
+	if ((path = etcd_below(e, kv.key)) != NULL)
 		cache_change(&e->cache, path, gone ? NULL : kv.value, kv.len,
 		    session_of(kv.lease), kv.mod_revision, 0, keys, wake);
 	etcd_kv_clear(&kv);
@@ -183,6 +184,7 @@ on_document(const json_t *j, void *arg)
 	events = json_object_get(result, "events");
 	for (i = 0; i < json_array_size(events); i++)
 		one_event(e, json_array_get(events, i), &keys, &wake);
+	silence_heard(e, result);
 	if (keys != 0)
 		dcs_watch_changed(e->c.dcs, keys, wake);
 	return e->ready && !e->cache.broken;
@@ -296,7 +298,7 @@ fill(struct etcd3 *e, const json_t *root, uint32_t *keys, uint32_t *wake)
 	for (i = 0; ok && i < json_array_size(kvs); i++) {
 		if (!(ok = etcd_kv_parse(json_array_get(kvs, i), &kv)))
 			break;
-		if ((path = below(e, kv.key)) != NULL)
+		if ((path = etcd_below(e, kv.key)) != NULL)
 			cache_fill(&e->cache, path, kv.value, kv.len,
 			    session_of(kv.lease), kv.mod_revision, 0);
 		etcd_kv_clear(&kv);
@@ -328,6 +330,7 @@ on_range(const struct rpc_result *res, void *arg)
 	if (e->watch_revision == 0)
 		wake = 0; /* the first fill is no change */
 	e->watch_revision = etcd_revision(res->root);
+	silence_begin(e, e->watch_revision);
 	if (!e->no_watch && !stream_start(e)) {
 		e->ready = false;
 		retry_later(e);
@@ -392,6 +395,7 @@ watch_close(struct etcd3 *e)
 	struct load_waiter *w;
 
 	http_cancel(e->watch);
+	rpc_cancel(e->look);
 	while ((w = TAILQ_FIRST(&e->loads)) != NULL) {
 		TAILQ_REMOVE(&e->loads, w, entry);
 		free(w);

@@ -61,18 +61,22 @@ test_hanging_endpoint(void **state)
 
 /*
  * A proxy that loses answers: requests of one path reach the store, what
- * comes back is thrown away and the connection closed, `drop` times.
+ * comes back is thrown away and the connection closed, `drop` times.  Or one
+ * that falls silent: the first `silent` watches hear nothing more, and their
+ * connections stay.
  */
 struct proxy {
 	struct evconnlistener *listener;
 	const char *path;
 	int drop, port;
+	int watches, silent, ranges; /* begun */
 };
 
 struct pipe {
 	struct proxy *proxy;
 	struct bufferevent *client, *server;
 	bool dropping;
+	int watch; /* which one, 0 = none */
 };
 
 static void
@@ -83,20 +87,33 @@ pipe_free(struct pipe *p)
 	free(p);
 }
 
+static bool
+asks_for(struct evbuffer *in, const char *path)
+{
+	return evbuffer_search(in, path, strlen(path), NULL).pos >= 0;
+}
+
 static void
 pipe_read(struct bufferevent *bev, void *arg)
 {
 	struct evbuffer *in = bufferevent_get_input(bev);
 	struct pipe *p = arg;
 
+	if (bev == p->client && asks_for(in, "/kv/range"))
+		p->proxy->ranges++;
+	if (bev == p->client && asks_for(in, "/watch"))
+		p->watch = ++p->proxy->watches;
+	if (bev == p->server && p->watch != 0 && p->watch <= p->proxy->silent) {
+		evbuffer_drain(in, evbuffer_get_length(in));
+		return;
+	}
 	if (bev == p->server && p->dropping) {
 		p->proxy->drop--;
 		pipe_free(p);
 		return;
 	}
 	if (bev == p->client && p->proxy->drop > 0 &&
-	    evbuffer_search(in, p->proxy->path, strlen(p->proxy->path), NULL)
-		    .pos >= 0)
+	    asks_for(in, p->proxy->path))
 		p->dropping = true;
 	bufferevent_write_buffer(bev == p->client ? p->server : p->client, in);
 }
@@ -144,22 +161,29 @@ proxy_start(struct proxy *p)
 	assert_non_null(p->listener);
 }
 
+static struct client *
+behind(const struct proxy *p, const char *name, const char *scope)
+{
+	struct tree *conf = conf_tree(name, scope, 10);
+	char url[64];
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d", p->port);
+	tree_set(tree_get(conf, "etcd3"), "proxy", tree_text(url));
+	return client_of(conf, false);
+}
+
 static void
 test_lost_answer(void **state)
 {
 	static struct proxy p = { .path = "/kv/txn" };
-	struct tree *conf = conf_tree("a", "lost", 10);
 	struct msg_dcs_sync m = { .with_token = 1 };
 	struct msg_dcs_failover f = { .member = "b" };
 	struct answer r = { 0 };
 	struct client *a;
-	char url[64];
 
 	(void)state;
 	proxy_start(&p);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d", p.port);
-	tree_set(tree_get(conf, "etcd3"), "proxy", tree_text(url));
-	a = client_of(conf, false);
+	a = behind(&p, "a", "lost");
 	expect_leader(a, "");
 	/* won, but the answers are lost: repeated and found won; two, since
 	 * curl itself repeats once when a kept connection breaks */
@@ -188,6 +212,82 @@ test_lost_answer(void **state)
 	dcs_set_failover(a->dcs, &f, in_ms(3000), on_answer, &r);
 	assert_int_equal(wait_for(&r), OUTCOME_UNKNOWN);
 	client_free(a);
+	evconnlistener_free(p.listener);
+	run_for(50, NULL);
+}
+
+/* ---- a silent watch ---- */
+
+/*
+ * Requests are answered, the stream stays open and says nothing.  One that
+ * writes misses its own writes; one that only renews its lease sees the
+ * store's revision go on.
+ */
+static void
+test_silent_watch(void **state)
+{
+	static struct proxy p = { .path = "" };
+	struct client *a, *b, *c = client_new("c", "silent", 10);
+	int64_t end = in_ms(20000);
+	uint64_t lsn = 1;
+
+	(void)state;
+	proxy_start(&p);
+	a = behind(&p, "a", "silent");
+	b = behind(&p, "b", "silent");
+	assert_int_equal(touch(b, 1), OUTCOME_OK);
+	expect_leader(a, "");
+	expect_leader(b, "");
+	while (p.watches < 2)
+		run_for(10, NULL);
+	run_for(200, NULL);
+	p.silent = p.watches;
+	a->wake = b->wake = 0;
+	assert_int_equal(acquire(c), OUTCOME_OK);
+	run_for(200, NULL);
+	assert_int_equal(a->wake | b->wake, 0); /* silent indeed */
+	expect_leader(a, "");
+	while ((a->wake & b->wake & (1u << WAKE_LEADER)) == 0 &&
+	    clock_boot_ns() < end) {
+		assert_int_equal(touch(a, ++lsn), OUTCOME_OK);
+		assert_int_equal(touch(b, 1), OUTCOME_OK);
+		run_for(500, NULL);
+	}
+	expect_leader(a, "c");
+	expect_leader(b, "c");
+	client_free(a);
+	client_free(b);
+	client_free(c);
+	evconnlistener_free(p.listener);
+	run_for(50, NULL);
+}
+
+/* Others write into the same store: that is no silence, and looking whether
+ * it is one costs a request a minute at most. */
+static void
+test_foreign_writes(void **state)
+{
+	static struct proxy p = { .path = "" };
+	struct client *a, *other = client_new("x", "other", 10);
+	int64_t end = in_ms(14000);
+	uint64_t lsn = 1;
+
+	(void)state;
+	proxy_start(&p);
+	a = behind(&p, "a", "mine");
+	expect_leader(a, "");
+	while (p.watches == 0)
+		run_for(10, NULL);
+	p.ranges = 0;
+	while (clock_boot_ns() < end) {
+		assert_int_equal(touch(a, 1), OUTCOME_OK);
+		assert_int_equal(touch(other, ++lsn), OUTCOME_OK);
+		run_for(300, NULL);
+	}
+	assert_int_equal(p.ranges, 1);
+	assert_int_equal(p.watches, 1);
+	client_free(a);
+	client_free(other);
 	evconnlistener_free(p.listener);
 	run_for(50, NULL);
 }
@@ -335,6 +435,8 @@ main(void)
 		cmocka_unit_test(test_dead_endpoint),
 		cmocka_unit_test(test_hanging_endpoint),
 		cmocka_unit_test(test_lost_answer),
+		cmocka_unit_test(test_silent_watch),
+		cmocka_unit_test(test_foreign_writes),
 		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_tls), /* last: another etcd */
 	};
