@@ -197,8 +197,8 @@ race_candidate(struct ha *h, int *answer)
 		return RC_OK;
 	TRY(poll_candidate(h, m, &why));
 	/*
-	 * It would not take over itself (11.1 rows 8, 10): nobody may wait for it,
-	 * or nobody ever leads.
+	 * It would not take over itself (11.1 rows 8, 10): nobody may wait for
+	 * it, or nobody ever leads.
 	 */
 	if (why == NULL && v->failover_leader[0] != '\0' && sync_active(h) &&
 	    !sync_listed(h, m->name))

@@ -86,19 +86,40 @@ rise(unsigned __int128 *heap, uint32_t i, unsigned __int128 k)
 	heap[i] = k;
 }
 
-/* A slot for an event at that time, which is set. */
+/* A place for an event in the heap. */
 static struct ev *
-push(struct world *w, int64_t when)
+push(struct world *w, unsigned __int128 k)
 {
-	struct ev *e;
 	uint32_t slot;
 
 	if (w->nheap == w->heap_cap)
 		grow(w);
 	slot = w->spare[w->heap_cap - w->nheap - 1];
-	rise(w->heap, w->nheap++, key(when, ++w->seq, slot));
-	e = &w->slots[slot];
-	e->at = when;
+	rise(w->heap, w->nheap++, k | slot);
+	return &w->slots[slot];
+}
+
+/*
+ * What is to happen at once stands in a line of its own: all that the heap
+ * has for this instant was put there before.
+ */
+static struct ev *
+push_now(struct world *w)
+{
+	if (w->nline == w->line_cap) {
+		w->line_cap = w->line_cap == 0 ? 64 : w->line_cap * 2;
+		w->line = resize(w->line, w->line_cap, sizeof(*w->line));
+	}
+	return &w->line[w->nline++];
+}
+
+static struct ev *
+place(struct world *w, int64_t when)
+{
+	struct ev *e =
+	    when <= w->now ? push_now(w) : push(w, key(when, ++w->seq, 0));
+
+	e->at = when < w->now ? w->now : when;
 	return e;
 }
 
@@ -136,17 +157,14 @@ beat(struct world *w, int64_t when, void (*fn)(struct world *))
 bool
 engine_alone(const struct world *w)
 {
-	return key_time(w->beat) > w->now &&
+	return w->line_at == w->nline && key_time(w->beat) > w->now &&
 	    (w->nheap == 0 || key_time(w->heap[0]) > w->now);
 }
 
-/* The returned event may be filled in until the next call; its time is set. */
-struct ev *
-at(struct world *w, int64_t when, void (*fn)(struct world *, struct ev *),
-    struct node *n, enum proc proc)
+static struct ev *
+fill(struct ev *e, void (*fn)(struct world *, struct ev *), struct node *n,
+    enum proc proc)
 {
-	struct ev *e = push(w, when < w->now ? w->now : when);
-
 	e->fn = fn;
 	e->n = n;
 	e->proc = proc;
@@ -154,6 +172,36 @@ at(struct world *w, int64_t when, void (*fn)(struct world *, struct ev *),
 	e->id = 0;
 	e->arg = 0;
 	return e;
+}
+
+/* The returned event may be filled in until the next call; its time is set. */
+struct ev *
+at(struct world *w, int64_t when, void (*fn)(struct world *, struct ev *),
+    struct node *n, enum proc proc)
+{
+	return fill(place(w, when), fn, n, proc);
+}
+
+/* ---- limits: few are reached, so no event is made of them before ---- */
+
+unsigned __int128
+limit(struct world *w, int64_t when)
+{
+	unsigned __int128 k = key(when < w->now ? w->now : when, ++w->seq, 0);
+
+	if (k < w->limit)
+		w->limit = k;
+	return k;
+}
+
+struct ev *
+at_limit(struct world *w, unsigned __int128 k,
+    void (*fn)(struct world *, struct ev *), struct node *n, enum proc proc)
+{
+	struct ev *e = push(w, k);
+
+	e->at = key_time(k);
+	return fill(e, fn, n, proc);
 }
 
 static void
@@ -166,17 +214,40 @@ hold(struct world *w, struct process *p, const struct ev *e)
 	p->held[p->nheld++] = *e;
 }
 
+/* What is next; false: it was the beat, which has had its turn. */
+static bool
+take(struct world *w, struct ev *e)
+{
+	unsigned __int128 next = w->nheap == 0 ? NO_LIMIT : w->heap[0];
+	bool beats = w->beat < next;
+
+	if (beats)
+		next = w->beat;
+	if (w->line_at < w->nline && key_time(next) > w->now) {
+		*e = w->line[w->line_at++];
+		if (w->line_at == w->nline)
+			w->line_at = w->nline = 0;
+		return true;
+	}
+	if (!beats) {
+		*e = pop(w);
+		return true;
+	}
+	w->now = key_time(next);
+	w->beat_fn(w);
+	return false;
+}
+
 void
 engine_step(struct world *w)
 {
 	struct ev e;
 
-	if (w->nheap == 0 || w->beat < w->heap[0]) {
-		w->now = key_time(w->beat);
-		w->beat_fn(w);
+	/* one may be reached before all else that is known */
+	while (w->limit < w->beat && (w->nheap == 0 || w->limit < w->heap[0]))
+		asks_near(w);
+	if (!take(w, &e))
 		return;
-	}
-	e = pop(w);
 	w->now = e.at;
 	if (e.proc < PROC_COUNT) {
 		struct process *p = &e.n->proc[e.proc];
@@ -217,7 +288,7 @@ process_resume(struct node *n, enum proc proc)
 		n->keeper.since = n->w->now;
 	p->nheld = 0;
 	for (i = 0; i < count; i++) {
-		struct ev *e = push(n->w, n->w->now);
+		struct ev *e = place(n->w, n->w->now);
 
 		*e = p->held[i];
 		e->at = n->w->now;

@@ -85,6 +85,7 @@ finish(struct world *w)
 	free(w->heap);
 	free(w->slots);
 	free(w->spare);
+	free(w->line);
 }
 
 /* True when an invariant was violated; w keeps what happened. */
@@ -94,6 +95,7 @@ run_seed(struct world *w, const struct options *o, uint64_t seed, bool tracing)
 	memset(w, 0, sizeof(*w));
 	w->seed = w->rng = seed;
 	w->now = 1000 * SEC;
+	w->limit = NO_LIMIT;
 	w->tracing = tracing;
 	w->broken = o->broken;
 	w->coverage = o->coverage;

@@ -261,7 +261,32 @@ ask_store(struct node *n, const struct ha_fx *fx)
 	}
 	at_ask(a, w->now, on_send, PROC_DCS);
 	if (a->deadline != 0)
-		at_ask(a, a->deadline, on_deadline, PROC_POSTGRES);
+		a->limit = limit(w, a->deadline);
+}
+
+/* The limits that are reached become events, the next one is looked for. */
+void
+asks_near(struct world *w)
+{
+	unsigned __int128 reached = w->limit;
+	struct ask *a;
+
+	w->limit = NO_LIMIT;
+	for (a = w->asks; a != NULL; a = a->next) {
+		struct ev *e;
+
+		if (a->answered || a->limit == 0)
+			continue;
+		if (a->limit > reached) {
+			if (a->limit < w->limit)
+				w->limit = a->limit;
+			continue;
+		}
+		e = at_limit(w, a->limit, on_deadline, a->n, PROC_POSTGRES);
+		e->id = a->id;
+		e->arg = a->gen;
+		a->limit = 0;
+	}
 }
 
 /* The link to the dcs helper closed: what was asked of it is unknown. */

@@ -211,9 +211,10 @@ struct ask {
 	uint32_t gen; /* of the controller that asked */
 	enum ha_fx_type type;
 	enum ha_dcs_op op;
-	int64_t deadline; /* true time, 0 none */
-	int64_t sent;	  /* node's clock */
-	bool flying;	  /* between node and store */
+	int64_t deadline;	 /* true time, 0 none */
+	unsigned __int128 limit; /* the same in the queue, 0 none */
+	int64_t sent;		 /* node's clock */
+	bool flying;		 /* between node and store */
 	bool applied, answered;
 	enum outcome outcome;
 	struct view *view;
@@ -260,8 +261,11 @@ struct world {
 	uint32_t nheap, heap_cap;
 	struct ev *slots; /* the events themselves, as many as heap_cap */
 	uint32_t *spare;  /* free ones of them */
+	struct ev *line;  /* what is to happen at once, in this order */
+	uint32_t line_at, nline, line_cap;
 	uint64_t seq;
-	unsigned __int128 beat; /* what comes again and again, and when */
+	unsigned __int128 limit; /* no limit is before */
+	unsigned __int128 beat;	 /* what comes again and again, and when */
 	void (*beat_fn)(struct world *);
 	int nnodes;
 	struct node node[MAX_NODES];
@@ -332,6 +336,14 @@ struct ev *at(struct world *, int64_t when,
 /* As at(), for the one event that comes again and again: it has to ask for
  * its next time before it returns. */
 void beat(struct world *, int64_t when, void (*fn)(struct world *));
+/*
+ * A limit takes its place in the order of events now; the event is made when
+ * it is near, by asks_near(), should it still be wanted then.
+ */
+#define NO_LIMIT (~(unsigned __int128)0)
+unsigned __int128 limit(struct world *, int64_t when);
+struct ev *at_limit(struct world *, unsigned __int128 limit,
+    void (*fn)(struct world *, struct ev *), struct node *, enum proc);
 bool engine_alone(const struct world *);     /* nothing else is due now */
 void engine_step(struct world *);	     /* carry out the next event */
 void process_stop(struct node *, enum proc); /* crash: work is lost */
@@ -375,8 +387,9 @@ void ask_close(struct world *, struct ask *);
 void ask_store(struct node *, const struct ha_fx *);
 void ask_poll(struct node *, const struct ha_fx *);
 void ask_reply(struct node *, const struct ha_fx *); /* to a peer */
-void asks_lost(struct node *);			     /* the dcs helper died */
-void asks_drop(struct node *);			     /* the controller died */
+void asks_near(struct world *); /* a limit may have been reached */
+void asks_lost(struct node *);	/* the dcs helper died */
+void asks_drop(struct node *);	/* the controller died */
 void ask_local(struct node *, const struct ha_fx *, int64_t delay);
 
 /* ---- postgres.c ---- */
