@@ -23,6 +23,7 @@
 #define MASTER_FD 3
 #define LINK_QUEUE (8u * 1024 * 1024) /* a few of the largest messages */
 #define FLUSH_SECONDS 1 /* for what is queued when the helper ends */
+#define ALIVE_SECONDS 1 /* from one sign of life to the next while stopping */
 
 static void on_readable(evutil_socket_t, short, void *);
 static void on_writable(evutil_socket_t, short, void *);
@@ -198,10 +199,29 @@ on_log_settings(const struct ipc_msg *msg)
 }
 
 static void
+on_alive(evutil_socket_t fd, short what, void *arg)
+{
+	struct helper *h = arg;
+	struct msg_helper_info info = h->info;
+
+	(void)fd;
+	(void)what;
+	if (!h->stopping)
+		helper_info(h, &info);
+}
+
+/* The master waits for who lives, and kills who hangs. */
+static void
 on_shutdown(struct helper *h)
 {
+	struct timeval tv = { .tv_sec = ALIVE_SECONDS };
+
 	if (h->stopping)
 		return;
+	if (h->alive == NULL)
+		h->alive = event_new(h->base, -1, EV_PERSIST, on_alive, h);
+	if (h->alive == NULL || event_add(h->alive, &tv) == -1)
+		log_warn("out of memory");
 	if (h->ops->shutdown != NULL && h->configured)
 		h->ops->shutdown(h, h->arg);
 	else
@@ -447,6 +467,7 @@ helper_info(struct helper *h, struct msg_helper_info *info)
 
 	info->queue_bytes = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
 	info->sandbox = h->sandbox;
+	h->info = *info;
 	(void)helper_send_newest(
 	    h, PROC_MASTER, MSG_HELPER_INFO, info, NULL, 0);
 }
@@ -543,6 +564,8 @@ helper_free(struct helper *h)
 	requests_free(h);
 	if (h->flush_timer != NULL)
 		event_free(h->flush_timer);
+	if (h->alive != NULL)
+		event_free(h->alive);
 	event_base_free(h->base);
 	free(h);
 }

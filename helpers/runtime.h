@@ -76,7 +76,8 @@ int helper_reply_id(struct helper *, enum proc to, uint64_t id, uint16_t type,
 size_t helper_queued(const struct helper *);
 /* Sandbox bits for HELPER_INFO (bit 0 seccomp, bit 1 Landlock). */
 void helper_set_sandbox(struct helper *, uint32_t bits);
-/* Report HELPER_INFO; queue_bytes and sandbox are filled in here. */
+/* Report HELPER_INFO; queue_bytes and sandbox are filled in here.  While the
+ * helper is stopping the last report is repeated every second. */
 void helper_info(struct helper *, struct msg_helper_info *);
 /* Tell the master that the work is done and end the loop. */
 void helper_stopped(struct helper *, int exit_code);

@@ -54,6 +54,8 @@ struct helper {
 	int exit_code;
 	uint32_t sandbox;
 	int64_t trim_at;
+	struct event *alive; /* while stopping takes time */
+	struct msg_helper_info info;
 };
 
 /* The peer when its link is up; else NULL and errno. */

@@ -79,9 +79,7 @@ stop_one(struct master *m, enum proc proc)
 {
 	struct helper_proc *h = &m->helpers[proc];
 	/* How long PostgreSQL may take to stop is the controller's matter. */
-	int64_t grace = proc == PROC_POSTGRES ? 0 :
-	    proc == PROC_REST		      ? REST_GRACE :
-						STOP_GRACE;
+	int64_t grace = proc == PROC_POSTGRES ? 0 : STOP_GRACE;
 
 	if (h->pid == 0 && h->restart_ns == 0) {
 		if (proc == PROC_POSTGRES && !h->stopped) {

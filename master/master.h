@@ -25,7 +25,7 @@
 #define BACKOFF_MOST (5 * NS_PER_SEC)
 #define RAN_WELL (2 * NS_PER_SEC)      /* a life that resets the back-off */
 #define STOP_GRACE (5 * NS_PER_SEC)    /* from "stop" to SIGKILL */
-#define REST_GRACE (30 * NS_PER_SEC)   /* the same of rest: its requests */
+#define REST_GRACE (30 * NS_PER_SEC)   /* of rest, as long as it lives */
 #define EXIT_GRACE (5 * NS_PER_SEC)    /* from a closed link to SIGKILL */
 #define RELOAD_GRACE (10 * NS_PER_SEC) /* for the answers to a reload */
 #define STOP_ATTEMPTS 10 /* restarts of the controller while stopping */
@@ -49,12 +49,12 @@ struct helper_proc {
 	struct link *link; /* NULL while not running or after a break */
 	int64_t started_ns;
 	int64_t restart_ns; /* when to start it again; 0 = not planned */
+	int64_t stop_ns;    /* when it was told to stop; 0 = not */
 	int64_t kill_ns;    /* when to SIGKILL it; 0 = never */
 	int64_t backoff_ns; /* delay that the last restart had */
 	uint32_t restarts;
-	uint32_t failures; /* restarts without a life of RAN_WELL between */
-	bool ready;	   /* answered its first CONFIG */
-	bool stop_sent;
+	uint32_t failures;   /* restarts without a life of RAN_WELL between */
+	bool ready;	     /* answered its first CONFIG */
 	bool stopped;	     /* said STOPPED */
 	uint64_t generation; /* newest configuration that it answered for */
 	bool has_info;

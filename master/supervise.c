@@ -191,7 +191,8 @@ start(struct master *m, struct helper_proc *h)
 
 	h->restart_ns = 0;
 	h->kill_ns = 0;
-	h->ready = h->stop_sent = h->stopped = h->has_info = false;
+	h->stop_ns = 0;
+	h->ready = h->stopped = h->has_info = false;
 	h->generation = 0;
 	memset(&h->info, 0, sizeof(h->info));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == -1) {
@@ -382,6 +383,22 @@ on_notify(
 	}
 }
 
+/* Requests in progress are answered before the end (spec/rest-api.md 2.6): a
+ * rest helper that still speaks is waited for. */
+static void
+alive(struct helper_proc *h)
+{
+	int64_t until = clock_boot_ns() + STOP_GRACE;
+
+	if (h->proc != PROC_REST || h->stop_ns == 0 || h->stopped ||
+	    h->kill_ns == 0)
+		return;
+	if (until > h->stop_ns + REST_GRACE)
+		until = h->stop_ns + REST_GRACE;
+	if (until > h->kill_ns)
+		h->kill_ns = until;
+}
+
 static void
 on_info(
     struct master *m, struct helper_proc *h, const struct msg_helper_info *msg)
@@ -390,6 +407,7 @@ on_info(
 
 	h->info = *msg;
 	h->has_info = true;
+	alive(h);
 	if (moved)
 		tell_restarts(m);
 	if (h->proc == PROC_POSTGRES)
@@ -586,10 +604,11 @@ supervise_ask_stop(struct master *m, enum proc proc, int64_t grace_ns)
 
 	if (h->pid == 0)
 		return;
-	if (!h->stop_sent)
+	if (h->stop_ns == 0)
 		(void)supervise_send(
 		    m, proc, MSG_SHUTDOWN, 0, 0, 0, NULL, NULL, 0, -1);
-	h->stop_sent = true;
+	if (h->stop_ns == 0)
+		h->stop_ns = clock_boot_ns();
 	if (grace_ns != 0 && h->kill_ns == 0)
 		h->kill_ns = clock_boot_ns() + grace_ns;
 }

@@ -70,8 +70,10 @@ static void
 fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 {
 	struct msg_ready ready;
+	struct msg_helper_info info = { 0 };
 	struct msg_stopped stopped;
 	uint32_t peer;
+	int n;
 
 	switch (msg->hdr.type) {
 	case MSG_CONFIG:
@@ -103,6 +105,11 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 			_exit(4);
 		if (told_to(name, "never-stops"))
 			break;
+		for (n = told_to(name, "drains") ? 7 : 0; n > 0; n--) {
+			(void)usleep(1000000);
+			(void)link_send(
+			    link, MSG_HELPER_INFO, 0, 0, 0, &info, NULL, 0, -1);
+		}
 		memset(&stopped, 0, sizeof(stopped));
 		stopped.exit_code = told_to(name, "code7") ? 7 : 0;
 		(void)link_send(
@@ -459,6 +466,33 @@ test_stop_hung_helper(void **state)
 	UNTIL(count("dcs shutdown") == 1);
 	UNTIL(m.phase == PHASE_DONE);
 	assert_int_equal(m.exit_code, 0);
+}
+
+/* PostgreSQL is down: a rest helper that hangs holds up the end no longer
+ * than others do, one that still answers requests is waited for. */
+static void
+test_stop_hung_rest(void **state)
+{
+	(void)state;
+	start_all();
+	touch("rest.never-stops");
+	assert_int_equal(raise(SIGTERM), 0);
+	UNTIL(m.phase == PHASE_DONE);
+	assert_int_equal(m.exit_code, 0);
+}
+
+static void
+test_stop_busy_rest(void **state)
+{
+	int64_t begin = clock_boot_ns();
+
+	(void)state;
+	start_all();
+	touch("rest.drains");
+	assert_int_equal(raise(SIGTERM), 0);
+	UNTIL(m.phase == PHASE_DONE);
+	assert_true(clock_boot_ns() - begin > 7 * NS_PER_SEC);
+	assert_true(m.helpers[PROC_REST].stopped);
 }
 
 static void
@@ -818,6 +852,8 @@ main(int argc, char **argv)
 		T(test_controller_dies_stopping),
 		T(test_stop_with_dead_helper),
 		T(test_stop_hung_helper),
+		T(test_stop_hung_rest),
+		T(test_stop_busy_rest),
 		T(test_orphans),
 		T(test_control),
 		T(test_control_action),

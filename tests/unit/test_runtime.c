@@ -620,6 +620,7 @@ shutdown_is_asked_and_ends_with_the_code(void **state)
 {
 	const struct msg_stopped *s;
 	struct ipc_msg m;
+	int64_t until;
 
 	(void)state;
 	make_ready();
@@ -627,6 +628,11 @@ shutdown_is_asked_and_ends_with_the_code(void **state)
 	turn(5);
 	assert_int_equal(seen.shutdowns, 1);
 	expect_nothing(master);
+	/* that takes time: it shows that it lives */
+	until = clock_boot_ns() + 1500 * NS_PER_MS;
+	while (clock_boot_ns() < until)
+		turn(5);
+	expect(master, MSG_HELPER_INFO, &m);
 	helper_stopped(helper, 4);
 	assert_int_equal(helper_run(helper), 4);
 	helper = NULL;
