@@ -95,10 +95,12 @@ static void
 take_view(struct ha *h, const struct view *v, int64_t sent)
 {
 	struct state *s = &h->s;
+	int64_t at = sent != 0 ? sent : h->p.now, before = s->view_at;
 	const struct view_member *l;
 
 	s->view = v;
-	s->view_until = (sent != 0 ? sent : h->p.now) + ttl_ns(h);
+	s->view_at = at;
+	s->view_until = at + ttl_ns(h);
 	s->last_seen_us = wall_now(h);
 	if (!view_unlocked(v) || s->old_view == NULL ||
 	    (view_unlocked(s->old_view) && view_empty(s->old_view)))
@@ -107,8 +109,8 @@ take_view(struct ha *h, const struct view *v, int64_t sent)
 	failsafe_patch(h, true);
 	if (!unlocked(h))
 		s->backoff_start = s->unlocked_at = 0;
-	else if (s->unlocked_at == 0)
-		s->unlocked_at = h->p.now;
+	else if (s->unlocked_at == 0 || at - before >= ttl_ns(h))
+		s->unlocked_at = h->p.now; /* or unseen: a lock lasts ttl */
 	if (!has_lock(h))
 		s->trusted = 0;
 	l = leader_member(h);

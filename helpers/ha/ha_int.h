@@ -193,6 +193,7 @@ struct state {
 	int64_t attached_at;
 	const struct view *view;     /* last loaded, failsafe-patched */
 	const struct view *old_view; /* last that had a leader */
+	int64_t view_at; /* the last one: it was asked for then */
 	int64_t view_until;
 	int64_t config_modify; /* of the /config in use */
 	int64_t last_seen_us;
@@ -432,6 +433,16 @@ enum rc enforce_leader(struct ha *, const char *rule, const char *msg,
     const char *promote_rule, const char *promote_msg);
 void watchdog_grant(struct ha *, int64_t sent);
 void lease_renewed(struct ha *, int64_t sent);
+/*
+ * Take the lock, on the strength of this cycle's view and polls.  They say
+ * that nobody led when the view was asked for, and how far the others were.
+ * That holds until another one leads, commits and is gone; a lock that
+ * somebody takes after the view does not run out before the ttl is over.  So
+ * the request must reach the store within ttl of the view, and must not be
+ * sent at all when a second is not left (a controller that hung decides
+ * anew: RC_MSG).  One that gave the lock up earlier is seen by what it wrote
+ * (race_won()).
+ */
 enum rc lock_acquire(struct ha *, bool *ok);
 enum rc lock_update(struct ha *, bool with_status, bool *ok);
 enum rc lock_delete(struct ha *, uint64_t lsn, bool *ok);

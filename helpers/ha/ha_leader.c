@@ -32,10 +32,21 @@ lease_renewed(struct ha *h, int64_t sent)
 enum rc
 lock_acquire(struct ha *h, bool *ok)
 {
-	struct ha_fx *fx = dcs_new(h, OP_ACQUIRE);
+	int64_t limit = h->s.view_at + ttl_ns(h);
 	enum outcome outcome;
+	struct ha_fx *fx;
 	int64_t sent;
 
+	*ok = false;
+	if (limit - h->p.now < NS_PER_SEC && !BROKEN(h, PROMOTE_NO_LOCK)) {
+		h->s.earlier = h->p.now;
+		return say(h, "race.stale",
+		    "not taking the lock because the view of the cluster is "
+		    "too old");
+	}
+	fx = dcs_new(h, OP_ACQUIRE);
+	if (limit < fx->deadline)
+		fx->deadline = limit;
 	TRY(dcs_wait(h, fx->id, &outcome, &sent));
 	*ok = outcome == OUTCOME_OK;
 	if (*ok)

@@ -136,6 +136,36 @@ outdated_peer(struct ha *h, const struct peer_status *p, const char *what)
 	return true;
 }
 
+/*
+ * Failsafe mode's members have all been heard of through the store since
+ * nobody leads, and none is primary: so none goes on without the store, and
+ * the list is of the past.  A leader that was alone for a while and then lost
+ * its data would keep all others out for good.
+ */
+static bool
+failsafe_over(const struct ha *h)
+{
+	const struct view *v = h->s.view;
+	uint32_t i;
+
+	/* a member key lives for ttl: it was written after the lock was gone */
+	if (!unlocked(h) || h->p.now - h->s.unlocked_at < ttl_ns(h))
+		return false;
+	for (i = 0; i < v->nfailsafe; i++) {
+		const struct view_member *m =
+		    view_member(v, v->failsafe[i].name);
+		enum pg_role role;
+		bool known;
+
+		if (m == NULL)
+			return false;
+		role = pg_role_parse(m->role, &known);
+		if (!known || role == ROLE_PRIMARY || role == ROLE_PROMOTED)
+			return false;
+	}
+	return true;
+}
+
 /* Failsafe mode lets none lead but its members (11.1 row 10). */
 bool
 failsafe_excludes(const struct ha *h, const char *name)
@@ -143,7 +173,8 @@ failsafe_excludes(const struct ha *h, const char *name)
 	const struct view *v = h->s.view;
 	uint32_t i;
 
-	if (!h->s.opt.failsafe || !v->failsafe_object || v->nfailsafe == 0)
+	if (!h->s.opt.failsafe || !v->failsafe_object || v->nfailsafe == 0 ||
+	    failsafe_over(h))
 		return false;
 	for (i = 0; i < v->nfailsafe; i++)
 		if (strcmp(v->failsafe[i].name, name) == 0)
@@ -515,6 +546,9 @@ is_candidate(
 	bool manual = failover_requested(h) && v->failover_leader[0] == '\0';
 
 	if (is_me(h, m->name) || m->tags.nofailover || m->api_url[0] == '\0')
+		return false;
+	/* a leader's members are all on its list */
+	if (unlocked(h) && !h->s.opt.pause && failsafe_excludes(h, m->name))
 		return false;
 	if (wanted[0] != '\0') {
 		bool same = strcmp(m->name, wanted) == 0;

@@ -149,6 +149,165 @@ test_promoted_and_restarted(void **state)
 	w_free(w);
 }
 
+/* ---- failsafe mode ---- */
+
+/* b: /failsafe names a alone, which leads no more. */
+static struct world *
+outsider(void)
+{
+	struct world *w = w_standby("b", "a");
+	struct view *v = w->view;
+
+	w_option(w, "failsafe_mode", tree_bool(true));
+	v->has_failsafe = v->failsafe_object = 1;
+	v->failsafe = calloc(1, sizeof(*v->failsafe));
+	assert_non_null(v->failsafe);
+	(void)snprintf(v->failsafe[0].name, NAME_SIZE, "a");
+	(void)snprintf(v->failsafe[0].api_url, URL_SIZE, "http://a:8008");
+	v->nfailsafe = 1;
+	w_tick(w);
+	w->now += 40 * NS_PER_SEC;
+	w_tick(w);
+	w_leader(w, "");
+	w_tick(w);
+	return w;
+}
+
+static void
+role_of(struct world *w, const char *name, const char *role)
+{
+	struct view_member *m =
+	    (struct view_member *)(uintptr_t)view_member(w->view, name);
+
+	assert_non_null(m);
+	(void)snprintf(m->role, sizeof(m->role), "%s", role);
+}
+
+static void
+ticks(struct world *w, int n)
+{
+	w_clear(w);
+	while (n-- > 0) {
+		w->now += 10 * NS_PER_SEC;
+		w_tick(w);
+	}
+}
+
+/*
+ * a lost its data and gave its lock up.  It goes on telling the store that it
+ * is no primary, so nobody can be one, and b need not stay out for ever.
+ */
+static void
+test_list_of_the_past(void **state)
+{
+	struct world *w = outsider();
+
+	(void)state;
+	role_of(w, "a", "uninitialized");
+	ticks(w, 2);
+	assert_null(strstr(w->order, "acquire")); /* may be from before */
+	ticks(w, 1);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+	w = outsider(); /* it said so last, before it lost the store */
+	role_of(w, "a", "primary");
+	ticks(w, 9);
+	assert_null(strstr(w->order, "acquire"));
+	w_free(w);
+	w = outsider(); /* gone, and perhaps alone with its clients */
+	w->view->nmembers = 1;
+	assert_null(view_member(w->view, "a"));
+	ticks(w, 9);
+	assert_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* It did not look for longer than a lock lasts: it knows nothing of before. */
+static void
+test_list_of_an_unseen_time(void **state)
+{
+	struct world *w = outsider();
+
+	(void)state;
+	role_of(w, "a", "uninitialized");
+	w->now += 60 * NS_PER_SEC;
+	w_clear(w);
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	ticks(w, 3);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* A former leader asks whether another could take over: not that one. */
+static void
+test_successor_outside_failsafe(void **state)
+{
+	struct world *w = outsider();
+	struct view *v = w->view;
+
+	(void)state;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 5000);
+	(void)snprintf(v->failsafe[0].name, NAME_SIZE, "b");
+	v->has_failover = 1;
+	(void)snprintf(v->failover_leader, NAME_SIZE, "b");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* ---- a decision and the time ---- */
+
+/* The controller hung between the polls and the lock. */
+static void
+test_decision_of_before_a_hang(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 1000);
+	w_tick(w);
+	w_leader(w, "");
+	w->hold_poll = true;
+	w_tick(w);
+	w->hold_poll = false;
+	w->now += 40 * NS_PER_SEC;
+	w_clear(w);
+	w_let_go(w);
+	assert_null(strstr(w->order, "acquire"));
+	assert_string_equal(w->rule, "race.stale");
+	assert_int_equal(w->timer, w->now);
+	w_clear(w);
+	w_tick(w);
+	w_follows(w->order, "load", "acquire");
+	w_free(w);
+}
+
+/* The request may be under way as long as the view holds, and no longer. */
+static void
+test_lock_within_the_view(void **state)
+{
+	struct world *w = w_standby("b", "a");
+	int64_t seen;
+
+	(void)state;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 1000);
+	w_tick(w);
+	w_leader(w, "");
+	w->hold_poll = w->hold_op[OP_ACQUIRE] = true;
+	w_tick(w);
+	seen = w->now;
+	w->now = seen + 25 * NS_PER_SEC;
+	w_let_go(w);
+	assert_int_equal(w->held_fx.dcs.op, OP_ACQUIRE);
+	assert_int_equal(w->held_fx.deadline, seen + 30 * NS_PER_SEC);
+	w_free(w);
+}
+
 /* ---- pause ---- */
 
 /* It is not for the server to say that its fence may rest. */
@@ -177,6 +336,11 @@ main(void)
 		cmocka_unit_test(test_promoted_on_an_old_decision),
 		cmocka_unit_test(test_promoted_in_pause),
 		cmocka_unit_test(test_promoted_and_restarted),
+		cmocka_unit_test(test_list_of_the_past),
+		cmocka_unit_test(test_list_of_an_unseen_time),
+		cmocka_unit_test(test_successor_outside_failsafe),
+		cmocka_unit_test(test_decision_of_before_a_hang),
+		cmocka_unit_test(test_lock_within_the_view),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 

@@ -306,7 +306,10 @@ test_former_leader_asks_voters(void **state)
 	w_leader(w, "");
 	w_tick(w);
 	assert_null(strstr(w->order, "acquire"));
-	w->now += 30 * NS_PER_SEC;
+	w->now += 15 * NS_PER_SEC;
+	w_tick(w);
+	assert_null(strstr(w->order, "acquire"));
+	w->now += 15 * NS_PER_SEC;
 	w_tick(w);
 	assert_non_null(strstr(w->order, "acquire"));
 	w_free(w);
@@ -358,7 +361,9 @@ test_former_leader_waits_for_voters(void **state)
 	/* they are not coming back */
 	w = former_leader();
 	w_tick(w);
-	w->now += 30 * NS_PER_SEC;
+	w->now += 15 * NS_PER_SEC;
+	w_tick(w);
+	w->now += 15 * NS_PER_SEC;
 	w_tick(w);
 	assert_non_null(strstr(w->order, "acquire"));
 	w_free(w);
