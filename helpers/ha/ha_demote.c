@@ -35,33 +35,49 @@ mode_name(enum demote_mode mode)
 	return "?";
 }
 
+static enum rc
+not_early(struct ha *h, const char *why)
+{
+	ha_log(h, LOG_LVL_INFO, "leader.not-released",
+	    "Leader key not released early: %s", why);
+	return RC_OK;
+}
+
+/* Has a standby the shutdown checkpoint?  It may still be on its way. */
+static enum rc
+successor_there(struct ha *h, uint64_t lsn, bool *there)
+{
+	int64_t begin = h->p.now;
+
+	for (;;) {
+		TRY(failover_possible(h, lsn, false, there));
+		if (*there || h->p.now - begin + RELEASE_RETRY > RELEASE_LIMIT)
+			return RC_OK;
+		TRY(ask_delay(h, RELEASE_RETRY));
+	}
+}
+
 /*
  * Early release (9.3): the shutdown checkpoint is written, archiving still
  * goes on.  As soon as a standby has the checkpoint the key can go.  The
  * reference waits a second and asks once; here the question is repeated.
  */
 enum rc
-early_release(struct ha *h, uint64_t lsn, uint64_t prev, bool *released)
+early_release(struct ha *h, uint64_t lsn, uint64_t prev, enum early *early)
 {
-	int64_t begin = h->p.now;
-	bool possible, ok;
+	bool there, ok;
 
-	*released = false;
+	*early = EARLY_NOBODY;
 	if (lsn == 0 || h->s.view == NULL)
-		return RC_OK;
-	for (;;) {
-		TRY(failover_possible(h, lsn, false, &possible));
-		if (possible)
-			break;
-		if (h->p.now - begin + RELEASE_RETRY > RELEASE_LIMIT)
-			return RC_OK;
-		TRY(ask_delay(h, RELEASE_RETRY));
-	}
+		return not_early(h, "the shutdown checkpoint is not known");
+	TRY(successor_there(h, lsn, &there));
+	if (!there)
+		return not_early(h, "no member has the shutdown checkpoint");
 	TRY(lock_delete(h, prev, &ok));
-	if (ok)
-		ha_log(
-		    h, LOG_LVL_INFO, "leader.release", "Leader key released");
-	*released = ok; /* else it is tried again after the stop */
+	*early = ok ? EARLY_RELEASED : EARLY_UNSURE;
+	if (!ok) /* it is tried again after the stop */
+		return not_early(h, "the store did not confirm it");
+	ha_log(h, LOG_LVL_INFO, "leader.release", "Leader key released");
 	return RC_OK;
 }
 
@@ -175,25 +191,36 @@ demote_begin(struct ha *h, enum demote_mode mode, const char *name)
 	return RC_OK;
 }
 
+/* A release whose answer was lost has ended the trust, not the wish. */
+static enum rc
+demote_release(struct ha *h, uint64_t lsn, uint64_t prev)
+{
+	struct action *a = &h->s.action;
+
+	if (!trusted(h) && a->early != EARLY_UNSURE) {
+		a->early = EARLY_NOBODY;
+		return not_early(h, "the lease is over");
+	}
+	TRY(early_release(h, lsn, prev, &a->early));
+	if (a->early == EARLY_RELEASED)
+		set_role(h, ROLE_DEMOTED, false);
+	return RC_OK;
+}
+
 static enum rc
 demote_progress(struct ha *h, const struct ha_ev *ev)
 {
 	struct action *a = &h->s.action;
-	uint64_t prev = ev->prev_lsn;
 
 	if (ev->progress == PROGRESS_SAFEPOINT)
 		watchdog_disarm(h, 0);
-	/* with archiving the node keeps its key: it has to archive */
-	if (ev->progress != PROGRESS_SHUT_DOWN || a->early_tried ||
-	    a->archiving || !trusted(h))
+	if (ev->progress != PROGRESS_SHUT_DOWN || a->early != EARLY_UNTRIED)
 		return RC_OK;
-	a->early_tried = true;
-	if (a->mode == DEMOTE_CLUSTER)
-		prev = ev->lsn;
-	TRY(early_release(h, ev->lsn, prev, &a->released));
-	if (a->released)
-		set_role(h, ROLE_DEMOTED, false);
-	return RC_OK;
+	/* with archiving the node keeps its key: it has to archive */
+	if (a->archiving)
+		return RC_OK;
+	return demote_release(
+	    h, ev->lsn, a->mode == DEMOTE_CLUSTER ? ev->lsn : ev->prev_lsn);
 }
 
 static enum rc
@@ -217,7 +244,7 @@ demote_follow(struct ha *h)
 	job_init(&job, JOB_FOLLOW);
 	job_node(h, &job, target);
 	if (h->s.action.mode == DEMOTE_CLUSTER && has_lock(h) &&
-	    !h->s.action.released)
+	    h->s.action.early != EARLY_RELEASED)
 		job.role = ROLE_STANDBY_LEADER;
 	h->s.action.role = job.role;
 	h->s.action.step = STEP_FOLLOW;
@@ -271,12 +298,52 @@ demote_cluster_stopped(struct ha *h)
 	return RC_OK;
 }
 
+/*
+ * A postmaster without anything to archive ends a few milliseconds after its
+ * shutdown checkpoint, which may be too quick to be seen in between.  Whether
+ * a standby has that checkpoint must not depend on it: without the hook the
+ * question is put after the stop.
+ */
+static enum rc
+demote_cluster_release(struct ha *h)
+{
+	struct action *a = &h->s.action;
+	struct ha_control control;
+
+	if (a->archiving ||
+	    (a->early != EARLY_UNTRIED && a->early != EARLY_UNSURE) ||
+	    BROKEN(h, HOOK_ONLY))
+		return RC_OK;
+	TRY(ask_control(h, 0, &control));
+	if (!control.ok || control.state != CONTROL_SHUT_DOWN)
+		return not_early(h, "the server was not shut down cleanly");
+	return demote_release(
+	    h, control.checkpoint_lsn, control.checkpoint_lsn);
+}
+
+static enum rc
+demote_release_late(struct ha *h)
+{
+	struct ha_control control;
+	bool ok;
+
+	TRY(ask_control(h, 0, &control));
+	TRY(lock_delete(h,
+	    !control.ok		      ? 0 :
+		control.prev_lsn != 0 ? control.prev_lsn :
+					control.checkpoint_lsn,
+	    &ok));
+	if (ok)
+		ha_log(
+		    h, LOG_LVL_INFO, "leader.release", "Leader key released");
+	h->s.action.early = EARLY_RELEASED;
+	return RC_OK;
+}
+
 static enum rc
 demote_stopped(struct ha *h, const struct ha_ev *ev)
 {
 	struct action *a = &h->s.action;
-	struct ha_control control;
-	bool ok;
 
 	if (ev->result != JOB_OK && ev->result != JOB_NOTHING) {
 		ha_log(h, LOG_LVL_ERROR, "demote.stop-failed",
@@ -286,20 +353,12 @@ demote_stopped(struct ha *h, const struct ha_ev *ev)
 	}
 	watchdog_disarm(h, 0);
 	set_role(h, ROLE_DEMOTED, false);
-	if (a->mode == DEMOTE_CLUSTER && !a->released)
+	if (a->mode == DEMOTE_CLUSTER)
+		TRY(demote_cluster_release(h));
+	else if (a->early != EARLY_RELEASED)
+		TRY(demote_release_late(h));
+	if (a->early != EARLY_RELEASED)
 		return demote_cluster_stopped(h);
-	if (!a->released) {
-		TRY(ask_control(h, 0, &control));
-		TRY(lock_delete(h,
-		    !control.ok		      ? 0 :
-			control.prev_lsn != 0 ? control.prev_lsn :
-						control.checkpoint_lsn,
-		    &ok));
-		if (ok)
-			ha_log(h, LOG_LVL_INFO, "leader.release",
-			    "Leader key released");
-		a->released = true;
-	}
 	h->s.trusted = 0;
 	if (a->mode == DEMOTE_CLUSTER) /* released early: nothing archives */
 		no_archive(h);

@@ -118,6 +118,14 @@ enum action_kind {
 	ACTION_COPY_SLOTS
 };
 
+/* The early release of the key (9.3). */
+enum early {
+	EARLY_UNTRIED = 0, /* nobody was asked */
+	EARLY_NOBODY,	   /* nobody can take over: the key stays */
+	EARLY_UNSURE,	   /* the store did not confirm the release */
+	EARLY_RELEASED
+};
+
 struct action {
 	enum action_kind kind;
 	uint32_t step;
@@ -128,9 +136,8 @@ struct action {
 	bool spawned;
 	bool pre_promote_done;
 	bool cancelled;
-	bool released;	   /* DEMOTE: key given up */
 	bool archiving;	   /* DEMOTE: the cluster's; WAL goes to an archive */
-	bool early_tried;  /* DEMOTE: the hook ran */
+	enum early early;  /* DEMOTE: what became of the early release */
 	bool sync_counted; /* RESTART: left the synchronous set */
 	bool delayed;	   /* `job` is the id of an FX_DELAY, not of a job */
 	int64_t limit;	   /* RESTART: leave the synchronous set until then */
@@ -503,7 +510,8 @@ enum rc dcs_error(struct ha *);	     /* 8.7 */
 enum rc demote(struct ha *, enum demote_mode);
 enum rc demote_begin(struct ha *, enum demote_mode, const char *name);
 enum rc demote_event(struct ha *, const struct ha_ev *);
-enum rc early_release(struct ha *, uint64_t lsn, uint64_t prev, bool *released);
+enum rc early_release(
+    struct ha *, uint64_t lsn, uint64_t prev, enum early *early);
 void demote_look(struct ha *); /* busy cycle: may the wait end early? */
 
 /* ---- ha_bootstrap.c ---- */

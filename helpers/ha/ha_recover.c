@@ -293,7 +293,8 @@ busy_with_lock(struct ha *h)
 
 	if (!has_lock(h))
 		return RC_OK;
-	if (h->s.action.kind == ACTION_DEMOTE && h->s.action.released) {
+	if (h->s.action.kind == ACTION_DEMOTE &&
+	    h->s.action.early == EARLY_RELEASED) {
 		/* given up, but the store did not get it: never refresh it */
 		TRY(lock_delete(h, 0, &ok));
 		return RC_OK;

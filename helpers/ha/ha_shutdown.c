@@ -24,15 +24,15 @@ leave(struct ha *h)
 
 /* The hook at "shut down" while the postmaster still archives. */
 static enum rc
-shut_down_seen(struct ha *h, const struct ha_ev *ev, bool *released)
+shut_down_seen(struct ha *h, const struct ha_ev *ev, enum early *early)
 {
 	enum outcome outcome;
 	struct ha_fx *fx;
 
-	if (!trusted(h) || *released)
+	if (!trusted(h))
 		return RC_OK;
-	TRY(early_release(h, ev->lsn, ev->prev_lsn, released));
-	if (*released || ev->prev_lsn == 0)
+	TRY(early_release(h, ev->lsn, ev->prev_lsn, early));
+	if (*early != EARLY_NOBODY || ev->prev_lsn == 0)
 		return RC_OK;
 	fx = dcs_new(h, OP_SET_STATUS);
 	fx->dcs.u.status.optime = ev->prev_lsn;
@@ -40,10 +40,9 @@ shut_down_seen(struct ha *h, const struct ha_ev *ev, bool *released)
 }
 
 static enum rc
-stop_postgres(struct ha *h, bool *stopped, bool *released)
+stop_postgres(struct ha *h, bool *stopped, enum early *early)
 {
 	const struct ha_ev *ev;
-	bool tried = false;
 	struct ha_job job;
 	uint64_t id;
 
@@ -60,23 +59,22 @@ stop_postgres(struct ha *h, bool *stopped, bool *released)
 			break;
 		if (ev->progress == PROGRESS_SAFEPOINT)
 			watchdog_disarm(h, 3);
-		if (ev->progress == PROGRESS_SHUT_DOWN && !tried) {
-			tried = true;
-			TRY(shut_down_seen(h, ev, released));
-		}
+		if (ev->progress == PROGRESS_SHUT_DOWN &&
+		    *early == EARLY_UNTRIED)
+			TRY(shut_down_seen(h, ev, early));
 	}
 	*stopped = ev->result == JOB_OK || ev->result == JOB_NOTHING;
 	return RC_OK;
 }
 
 static enum rc
-release_after_stop(struct ha *h)
+release_after_stop(struct ha *h, enum early early)
 {
 	struct ha_control control;
 	uint64_t lsn = 0;
 	bool ok;
 
-	if (!trusted(h) && !h->s.lock_unknown)
+	if (!trusted(h) && !h->s.lock_unknown && early != EARLY_UNSURE)
 		return RC_OK;
 	TRY(ask_control(h, 0, &control));
 	if (control.ok && control.state == CONTROL_SHUT_DOWN)
@@ -123,13 +121,14 @@ leave_sync_set(struct ha *h)
 static enum rc
 stop_and_publish(struct ha *h)
 {
-	bool stop, stopped, released = false;
+	enum early early = EARLY_UNTRIED;
 	enum outcome outcome;
+	bool stop, stopped;
 
 	TRY(must_stop(h, &stop));
 	if (stop) {
 		TRY(leave_sync_set(h));
-		TRY(stop_postgres(h, &stopped, &released));
+		TRY(stop_postgres(h, &stopped, &early));
 		if (!stopped) {
 			ha_log(h, LOG_LVL_ERROR, "shutdown.failed",
 			    "PostgreSQL "
@@ -144,8 +143,8 @@ stop_and_publish(struct ha *h)
 		set_state(h, STATE_STOPPED);
 	}
 	watchdog_disarm(h, 3);
-	if (!released)
-		TRY(release_after_stop(h));
+	if (early != EARLY_RELEASED)
+		TRY(release_after_stop(h, early));
 	TRY(publish_member_wait(h, &outcome));
 	return leave(h);
 }

@@ -192,6 +192,45 @@ forbidden_in_pause(const struct node *n, const struct ha_job *j)
 	}
 }
 
+/* Up for long enough that it cannot have missed the question. */
+static bool
+could_take_over(const struct node *n, const struct node *p)
+{
+	struct world *w = n->w;
+
+	return p != n && process_ok(p, PROC_REST) &&
+	    process_ok(p, PROC_POSTGRES) && p->h != NULL &&
+	    w->store.members[p->i].there && p->well_since < w->quiet_since &&
+	    !p->tags.nofailover && p->tags.failover_priority > 0 &&
+	    keeper_healthy(p) && p->pg.run == PG_UP && !p->pg.hung &&
+	    !p->pg.primary && p->pg.up_since < w->quiet_since &&
+	    p->pg.wal.end >= n->pg.checkpoint &&
+	    pg_tli(&p->pg) == n->pg.checkpoint_tli;
+}
+
+/* 17.3: the demoted primary keeps its key only where nobody can have it. */
+static void
+check_places(struct node *n, const struct ha_job *j)
+{
+	struct world *w = n->w;
+	const char *action = n->h == NULL ? NULL : ha_action(n->h);
+	int i;
+
+	if (j->kind != JOB_FOLLOW || j->role != ROLE_STANDBY_LEADER ||
+	    action == NULL ||
+	    strcmp(action, "demoting to a standby cluster") != 0)
+		return;
+	if (w->archiving || n->pg.control != CONTROL_SHUT_DOWN ||
+	    w->quiet_since > w->now - 60 * SEC || w->store.has_failover)
+		return;
+	for (i = 0; i < w->nnodes; i++)
+		if (could_take_over(n, &w->node[i]))
+			violate(w,
+			    "%s keeps the key of the demoted cluster, %s has "
+			    "the shutdown checkpoint",
+			    n->name, w->node[i].name);
+}
+
 void
 check_job(struct node *n, const struct ha_job *j)
 {
@@ -211,6 +250,7 @@ check_job(struct node *n, const struct ha_job *j)
 	    n->operated < w->now - 5 * SEC)
 		violate(w, "%s: its data go (job %d) while it leads", n->name,
 		    (int)j->kind);
+	check_places(n, j);
 	if (j->kind == JOB_COPY_SLOTS && pg_writable(n))
 		violate(w, "%s: a primary stops to copy slots", n->name);
 	/* 12.4 */

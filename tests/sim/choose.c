@@ -151,6 +151,10 @@ choose_focus(struct world *w, enum sim_break broken)
 	case BREAK_STANDBY_DISARM:
 		w->standby_seed = true;
 		break;
+	case BREAK_HOOK_ONLY:
+		w->standby_seed = true;
+		w->archiving = false;
+		break;
 	case BREAK_PRIORITY:
 	case BREAK_NOFAILOVER:
 	case BREAK_CASCADE:

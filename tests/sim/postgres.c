@@ -166,6 +166,18 @@ on_ended(struct world *w, struct ev *e)
 	pg_kill(e->n);
 }
 
+/*
+ * From the shutdown checkpoint to the end: standbys and the archive get what
+ * they lack.  Without either it is too short for anybody to look between.
+ */
+static int64_t
+last_moments(struct world *w)
+{
+	int64_t ns = rnd_range(w, 0, 900 * MS);
+
+	return ns < 300 * MS ? ns / 100 : ns;
+}
+
 static void
 on_shut(struct world *w, struct ev *e)
 {
@@ -184,7 +196,7 @@ on_shut(struct world *w, struct ev *e)
 		p->control = CONTROL_SHUT_DOWN_IN_RECOVERY;
 	p->shut = true;
 	trace(w, e->n, "  shut down at %llu", (unsigned long long)p->wal.end);
-	at_pg(e->n, rnd_range(w, 300 * MS, 900 * MS), on_ended);
+	at_pg(e->n, last_moments(w), on_ended);
 }
 
 static void

@@ -98,6 +98,8 @@ def test_change_places(sites):
         before = old.wait_leader()
         primary.sql("insert into t values (100)")
         before.sql("create table lost_%s ()" % before.pg_port)
+        others = {n.name for n in old.nodes if n is not before}
+        wait_for("the other one's stream", lambda b=before, o=others: walsenders(b) >= o, 60)
         marks = {n: n.log_end() for n in old.nodes}
         ctl(old, "demote-cluster", "test", "--host", "127.0.0.1",
             "--port", str(primary.pg_port), "--force")

@@ -595,6 +595,33 @@ test_shutdown_releases_early(void **state)
 	w_free(w);
 }
 
+/* Its answer is lost: the key must not stay until the ttl is over. */
+static void
+test_shutdown_release_lost(void **state)
+{
+	struct world *w = w_primary("a");
+	struct ha_ev ev = w_ev(EV_SHUTDOWN, 0);
+
+	(void)state;
+	w_member(w, "b", "replica", "running");
+	w_peer(w, "b", 900);
+	w_tick(w);
+	w->hold_job[JOB_STOP] = true;
+	w_event(w, &ev);
+	w->op_set[OP_RELEASE] = true;
+	w->op_outcome[OP_RELEASE] = OUTCOME_UNKNOWN;
+	w_job_progress(w, JOB_STOP, PROGRESS_SHUT_DOWN);
+	w_postgres(w, false, false);
+	w->control.state = CONTROL_SHUT_DOWN;
+	w->op_set[OP_RELEASE] = false;
+	w_clear(w);
+	w_job_done(w, JOB_STOP, JOB_OK);
+	assert_non_null(strstr(w->order, "release"));
+	assert_string_equal(w->view->leader, "");
+	assert_true(w->exited);
+	w_free(w);
+}
+
 static void
 test_shutdown_paused(void **state)
 {
@@ -713,6 +740,7 @@ main(void)
 		cmocka_unit_test(test_release_lost),
 		cmocka_unit_test(test_former_primary_rewinds),
 		cmocka_unit_test(test_shutdown_releases_early),
+		cmocka_unit_test(test_shutdown_release_lost),
 		cmocka_unit_test(test_shutdown_paused),
 		cmocka_unit_test(test_sysid_mismatch),
 		cmocka_unit_test(test_replica_without_initialize),

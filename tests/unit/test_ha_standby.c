@@ -336,6 +336,90 @@ test_demote_early_release(void **state)
 	w_free(w);
 }
 
+/*
+ * The postmaster ended before anybody saw "shut down" in pg_control: who has
+ * the checkpoint gets the key all the same.
+ */
+static void
+test_demote_quick_stop(void **state)
+{
+	struct world *w = demoting(false);
+
+	(void)state;
+	w->control.checkpoint_lsn = 900;
+	w->op_set[OP_RELEASE] = true;
+	w->op_outcome[OP_RELEASE] = OUTCOME_OK;
+	stopped(w);
+	assert_non_null(strstr(w->order, "poll release"));
+	assert_int_equal(w->op[OP_RELEASE].dcs.u.status.optime, 900);
+	assert_null(strstr(w->order, "update"));
+	assert_non_null(strstr(w->log, "Leader key released"));
+	assert_null(strstr(w->log, "not released early"));
+	assert_non_null(strstr(w->order, "follow"));
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_REPLICA);
+	w_free(w);
+}
+
+static void
+test_demote_quick_stop_nobody(void **state)
+{
+	struct world *w = demoting(false);
+
+	(void)state;
+	w->control.checkpoint_lsn = 901;
+	stopped(w);
+	assert_true(w->polls > 1);
+	assert_null(strstr(w->order, "release"));
+	assert_non_null(strstr(w->log,
+	    "Leader key not released early: "
+	    "no member has the shutdown checkpoint"));
+	w_follows(w->order, "update", "follow");
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
+	w_free(w);
+}
+
+/* Not the end of an orderly stop: there is no checkpoint to hand over. */
+static void
+test_demote_unclean(void **state)
+{
+	struct world *w = demoting(false);
+
+	(void)state;
+	w_postgres(w, false, false);
+	w->control.state = CONTROL_IN_PRODUCTION;
+	w->control.checkpoint_lsn = 800;
+	w_clear(w);
+	w_job_done(w, JOB_STOP, JOB_OK);
+	assert_null(strstr(w->order, "poll"));
+	assert_null(strstr(w->order, "release"));
+	assert_non_null(strstr(w->log,
+	    "Leader key not released early: "
+	    "the server was not shut down cleanly"));
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_STANDBY_LEADER);
+	w_free(w);
+}
+
+/* The answer to the early release is lost: it is repeated after the stop. */
+static void
+test_demote_release_lost(void **state)
+{
+	struct world *w = demoting(false);
+
+	(void)state;
+	w->control.checkpoint_lsn = 900;
+	w->op_set[OP_RELEASE] = true;
+	w->op_outcome[OP_RELEASE] = OUTCOME_UNKNOWN;
+	w_job_progress(w, JOB_STOP, PROGRESS_SHUT_DOWN);
+	assert_non_null(strstr(w->log,
+	    "Leader key not released early: the store did not confirm it"));
+	w->op_outcome[OP_RELEASE] = OUTCOME_OK;
+	stopped(w);
+	assert_non_null(strstr(w->order, "poll release"));
+	assert_null(strstr(w->order, "update"));
+	assert_int_equal(w->last_job[JOB_FOLLOW].job.role, ROLE_REPLICA);
+	w_free(w);
+}
+
 /* Nobody has it: the key is kept and this node leads the standby cluster. */
 static void
 test_demote_keeps_key(void **state)
@@ -346,7 +430,11 @@ test_demote_keeps_key(void **state)
 	w->peers[0].position = 899;
 	w_job_progress(w, JOB_STOP, PROGRESS_SHUT_DOWN);
 	assert_null(strstr(w->order, "release"));
+	assert_non_null(strstr(w->log,
+	    "Leader key not released early: "
+	    "no member has the shutdown checkpoint"));
 	stopped(w);
+	assert_null(strstr(w->order, "poll")); /* asked once */
 	assert_non_null(strstr(w->log,
 	    "Not archiving latest checkpoint WAL "
 	    "file. Archiving is not configured."));
@@ -607,6 +695,10 @@ main(void)
 		cmocka_unit_test(test_demote_archiving),
 		cmocka_unit_test(test_demote_archive_fails),
 		cmocka_unit_test(test_demote_early_release),
+		cmocka_unit_test(test_demote_quick_stop),
+		cmocka_unit_test(test_demote_quick_stop_nobody),
+		cmocka_unit_test(test_demote_unclean),
+		cmocka_unit_test(test_demote_release_lost),
 		cmocka_unit_test(test_demote_keeps_key),
 		cmocka_unit_test(test_demote_stop_timeout),
 		cmocka_unit_test(test_demote_stop_fails),
