@@ -119,7 +119,7 @@ $(SIMBREAK): $(patsubst %.c,$(B)/brk/%.o,$(wildcard tests/sim/*.c helpers/ha/*.c
 # of a million hours.  Built twice: the first tells the second, which has to
 # have the same name, what a run spends its time on.
 SIMFAST = $(B)/sim-fast
-SIMFAST_CC = gcc -D_GNU_SOURCE -I. -std=gnu11 $(WARN) -O3 -march=native
+SIMFAST_CC = gcc -D_GNU_SOURCE -DSIM_FAST -I. -std=gnu11 $(WARN) -O3 -march=native
 $(SIMFAST): $(wildcard tests/sim/*.[ch] tests/sim/rules.def helpers/ha/*.[ch] ipc/*.[ch])
 	@echo CC $@; rm -rf $(B)/fast && mkdir -p $(B)/fast
 	@$(SIMFAST_CC) -fprofile-generate -o $(B)/fast/sim $(filter %.c,$^)
