@@ -22,6 +22,10 @@
 #define MAX_HISTORY 1024    /* timeline history lines kept */
 #define MAX_DOCUMENT 524288 /* bytes of a /config document */
 
+/* What synchronous_standby_names holds in strict mode without a standby
+ * (spec/ha.md 13.2); no member may have that name. */
+#define SSN_PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
+
 /* The processes.  The order is part of the message protocol. */
 enum proc {
 	PROC_MASTER = 0,

@@ -37,8 +37,6 @@ struct ssn {
 	struct names names;
 };
 
-#define SSN_PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
-
 /* spec 13.2 */
 void ssn_parse(const char *, struct ssn *);
 /* Value for these names, "" = unset; n < 0: all of them. */

@@ -663,10 +663,10 @@ check_name(struct check *c, const char *path, const struct tree *t)
 {
 	char text[TEXT_SIZE];
 
-	if (!need_text(c, path, t) || strcmp(t->u.s, RESERVED_NAME) != 0)
+	if (!need_text(c, path, t) || strcmp(t->u.s, SSN_PLACEHOLDER) != 0)
 		return;
 	snprintf(text, sizeof(text), "Node 'name' can't be set to '%s'",
-	    RESERVED_NAME);
+	    SSN_PLACEHOLDER);
 	failed(c, path, t, text);
 }
 

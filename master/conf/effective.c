@@ -314,9 +314,9 @@ check_needed(struct conf *conf, struct conf_notes *notes)
 	const struct tree *root = conf->effective;
 	bool ok = true;
 
-	if (strcmp(tree_path_text(root, "name", ""), RESERVED_NAME) == 0) {
+	if (strcmp(tree_path_text(root, "name", ""), SSN_PLACEHOLDER) == 0) {
 		conf_note(notes, CONF_ERROR, "Node 'name' can't be set to '%s'",
-		    RESERVED_NAME);
+		    SSN_PLACEHOLDER);
 		return false;
 	}
 	need_text(root, "name", notes, &ok);

@@ -7,7 +7,6 @@
 #include "conf.h"
 
 #define CONF_PATH_SIZE 256
-#define RESERVED_NAME "__patroni_strict_sync_replica_placeholder__"
 
 /* Store sections in the order of spec/config.md 1.3 step 5; ends with NULL. */
 extern const char *const conf_stores[];	      /* all that may be configured */
