@@ -88,6 +88,10 @@ past_leader(const struct ha *h, const struct view_member *m)
 /*
  * A running member tagged clonefrom, not me and not the leader; which one is
  * spread over the members by our own name.  Else the leader.
+ *
+ * Only the leader for a synchronous standby that lost its data: as long as
+ * /sync names it, it counts in a race for one that has all that was
+ * acknowledged, which another standby may lack.
  */
 static const struct view_member *
 clone_member(struct ha *h)
@@ -97,6 +101,8 @@ clone_member(struct ha *h)
 	uint32_t i, n = 0, hash = 5381;
 	const char *p;
 
+	if (sync_active(h) && sync_listed(h, h->conf.name))
+		return leader_member(h);
 	for (i = 0; i < v->nmembers && n < MAX_MEMBERS; i++) {
 		const struct view_member *m = &v->members[i];
 

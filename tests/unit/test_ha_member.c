@@ -181,6 +181,16 @@ test_whom_to_clone(void **state)
 	w->view->members[1].tags.clonefrom = true;
 	w_leader(w, "a");
 	said(w, "trying to bootstrap from leader 'a'");
+	w = empty(false); /* others count on what a synchronous one has */
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	w_member(w, "a", "primary", "running");
+	w_member(w, "c", "replica", "running");
+	w->view->members[1].tags.clonefrom = true;
+	w->view->has_sync = 1;
+	(void)snprintf(w->view->sync_leader, NAME_SIZE, "a");
+	w_sync(w, "b");
+	w_leader(w, "a");
+	said(w, "trying to bootstrap from leader 'a'");
 	w = empty(false); /* a source has to run */
 	w_member(w, "a", "primary", "running");
 	w_member(w, "c", "replica", "stopped");
