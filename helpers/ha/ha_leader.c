@@ -374,12 +374,33 @@ lead_standby_cluster(struct ha *h)
 	    "standby-leader.no-action", msg, true);
 }
 
+/*
+ * The lock is ours by a request whose answer was lost, or by somebody else's
+ * hand, and meanwhile we have told a primary without the store to go on: it
+ * writes as long as that holds.
+ */
+static enum rc
+lead_promised(struct ha *h)
+{
+	const char *name = h->s.failsafe.name;
+
+	if (!failsafe_active(h) || name[0] == '\0' || is_me(h, name) ||
+	    h->s.opt.pause || may_write(h) || BROKEN(h, FAILSAFE_RECORD))
+		return RC_OK;
+	TRY(lock_release(h, 0));
+	return say(h, "leader.promised",
+	    "released leader key voluntarily because %s goes on in failsafe "
+	    "mode",
+	    name);
+}
+
 enum rc
 lead(struct ha *h)
 {
 	char msg[NAME_SIZE * 2] = "";
 	bool ok;
 
+	TRY(lead_promised(h));
 	TRY(lead_paused_standby(h));
 	TRY(lock_update(h, true, &ok));
 	if (!ok)

@@ -36,8 +36,10 @@ check_step(struct world *w)
 			robbed++;
 			continue;
 		}
-		/* all members agreed that it goes on */
-		if (w->failsafe && owner < 0 && n->granted > local_time(n))
+		/* all members agreed that it goes on; one of them may have the
+		 * key, as long as it keeps to that (23.1, 1; 15.4) */
+		if (w->failsafe && n->granted > local_time(n) &&
+		    (owner < 0 || !pg_writable(&w->node[owner])))
 			continue;
 		if (owner != i && !bootstrapping(w))
 			violate(w,
@@ -59,6 +61,10 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 {
 	int64_t margin = w->now - 15 * SEC;
 
+	/* asked once, before the key was asked for (11.2): what it got after
+	 * that, from a former primary that is up again, nobody could know */
+	if (p->pg.grew > margin || p->pg.before != p->pg.wal.end)
+		return false;
 	if (p == n || pg_foreign(p) || p->pg.run != PG_UP || p->pg.hung ||
 	    p->pg.primary || p->pg.up_since > margin || p->h == NULL ||
 	    p->well_since > margin || w->disturbed > margin ||

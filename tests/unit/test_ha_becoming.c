@@ -239,6 +239,41 @@ test_list_of_an_unseen_time(void **state)
 	w_free(w);
 }
 
+/*
+ * b took the key, the answer was lost, and then it agreed that a, which has
+ * no store, goes on: a writes until that is over.
+ */
+static void
+test_lock_after_a_promise(void **state)
+{
+	struct world *w = outsider();
+	struct msg_request r;
+
+	(void)state;
+	(void)snprintf(w->view->failsafe[0].name, NAME_SIZE, "b");
+	w->op_set[OP_ACQUIRE] = true;
+	w->op_outcome[OP_ACQUIRE] = OUTCOME_UNKNOWN;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_FAILSAFE;
+	(void)snprintf(r.name, sizeof(r.name), "a");
+	w_request(w, &r, NULL);
+	assert_int_equal(w->reply.code, 200);
+	w_leader(w, "b");
+	w_clear(w);
+	w_tick(w);
+	assert_null(strstr(w->order, "promote"));
+	w_follows(w->order, "load", "release");
+	assert_string_equal(w->rule, "leader.promised");
+	ticks(w, 3);
+	w_leader(w, "b");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "promote"));
+	w_free(w);
+}
+
 /* A former leader asks whether another could take over: not that one. */
 static void
 test_successor_outside_failsafe(void **state)
@@ -338,6 +373,7 @@ main(void)
 		cmocka_unit_test(test_promoted_and_restarted),
 		cmocka_unit_test(test_list_of_the_past),
 		cmocka_unit_test(test_list_of_an_unseen_time),
+		cmocka_unit_test(test_lock_after_a_promise),
 		cmocka_unit_test(test_successor_outside_failsafe),
 		cmocka_unit_test(test_decision_of_before_a_hang),
 		cmocka_unit_test(test_lock_within_the_view),
