@@ -424,6 +424,8 @@ commit(struct world *w, struct node *n)
 	struct pg *p = &n->pg;
 	uint64_t acked;
 
+	if (p->before != p->wal.end)
+		p->grew = w->now;
 	p->before = p->wal.end;
 	/* nobody knows of a cluster that is not published */
 	if (!pg_writable(n) || n->bootstraps || n->disk_full)

@@ -73,6 +73,7 @@ struct pg {
 	uint64_t sysid;
 	struct wal wal;
 	uint64_t before; /* end at the last replication tick */
+	int64_t grew;	 /* last tick that saw another end than that */
 	enum ha_control_state control;
 	uint64_t checkpoint;
 	uint32_t checkpoint_tli;

@@ -178,10 +178,10 @@ write_history(struct world *w, struct ask *a)
 	const struct wal *l = &a->n->pg.wal;
 	uint32_t i;
 
-	if (a->history_of == 0)
-		return;
 	s->has_history = true;
 	s->nhistory = 0;
+	if (a->history_of == 0) /* `[]`: timeline 1 has none */
+		return;
 	for (i = 0; i + 1 < l->n && l->seg[i].tli < a->history_of; i++) {
 		struct view_history *v = &s->history[s->nhistory++];
 
