@@ -21,6 +21,29 @@ standby_facts(struct node *n, struct ha_pg *p)
 		    sizeof(p->replication_state), "streaming");
 }
 
+/* printf() would take longer than all else here. */
+static void
+number(char *out, uint64_t value)
+{
+	char digits[24], *p = &digits[sizeof(digits) - 1];
+
+	*p = '\0';
+	do
+		*--p = (char)('0' + value % 10);
+	while ((value /= 10) != 0);
+	memcpy(out, p, (size_t)(&digits[sizeof(digits)] - p));
+}
+
+static const char *
+sysid_text(struct node *n)
+{
+	if (n->sysid_told != n->pg.sysid || n->sysid_text[0] == '\0') {
+		number(n->sysid_text, n->pg.sysid);
+		n->sysid_told = n->pg.sysid;
+	}
+	return n->sysid_text;
+}
+
 void
 facts_status(struct node *n, struct ha_pg *p)
 {
@@ -41,14 +64,12 @@ facts_status(struct node *n, struct ha_pg *p)
 	p->has_backup_label = pg->backup_label;
 	p->archiving = n->w->archiving;
 	if (n->w->operators && pg->run != PG_DOWN)
-		(void)snprintf(p->postmaster_start_time,
-		    sizeof(p->postmaster_start_time), "%u", pg->gen);
+		number(p->postmaster_start_time, pg->gen);
 	/* read once, as the controller does */
 	if (pg->data && !n->no_sysid)
 		n->sysid_known = true;
 	if (pg->data && n->sysid_known)
-		(void)snprintf(p->sysid, sizeof(p->sysid), "%llu",
-		    (unsigned long long)pg->sysid);
+		short_copy(p->sysid, sysid_text(n));
 	if (pg->run != PG_UP || pg->hung) {
 		p->query_connection_error = true;
 		return;
@@ -84,8 +105,7 @@ facts_control(struct node *n, uint32_t timeline, struct ha_control *c)
 		c->min_recovery_lsn = pg->wal.end;
 		c->min_recovery_timeline = pg_tli(pg);
 	}
-	(void)snprintf(
-	    c->sysid, sizeof(c->sysid), "%llu", (unsigned long long)pg->sysid);
+	short_copy(c->sysid, sysid_text(n));
 	for (i = 0; i < pg->wal.n; i++)
 		if (pg->wal.seg[i].tli == timeline)
 			c->has_history_file = true;

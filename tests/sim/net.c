@@ -196,6 +196,34 @@ on_send(struct world *w, struct ev *e)
 }
 
 static void
+fill_failsafe(struct ask *a, const struct tree *map)
+{
+	struct world *w = a->n->w;
+	int i;
+
+	a->with_members = map != NULL;
+	for (i = 0; i < w->nnodes && map != NULL; i++)
+		a->members[i] = tree_get(map, w->node[i].name) != NULL;
+}
+
+static void
+copy_touch(struct msg_dcs_touch *to, const struct msg_dcs_touch *from)
+{
+	short_copy(to->conn_url, from->conn_url);
+	short_copy(to->api_url, from->api_url);
+	memcpy(&to->state, &from->state,
+	    sizeof(*to) - offsetof(struct msg_dcs_touch, state));
+}
+
+static bool
+nosync(const struct tree *tags)
+{
+	const struct tree *t = tree_get(tags, "nosync");
+
+	return t != NULL && t->type == TREE_BOOL && t->u.b;
+}
+
+static void
 fill_dcs(struct ask *a, const struct ha_dcs *d)
 {
 	a->op = d->op;
@@ -205,8 +233,7 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		a->flag = d->u.update.with_status != 0;
 		a->optime = d->u.update.optime;
 		a->failsafe = d->u.update.with_failsafe != 0;
-		if (tree_get(d->doc, "failsafe") != NULL)
-			a->doc = tree_copy(tree_get(d->doc, "failsafe"));
+		fill_failsafe(a, tree_get(d->doc, "failsafe"));
 		break;
 	case OP_RELEASE:
 	case OP_SET_STATUS:
@@ -217,8 +244,8 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		memcpy(a->text[0], d->u.initialize.sysid, WORD_SIZE);
 		break;
 	case OP_TOUCH:
-		a->touch = d->u.touch;
-		a->nosync = tree_path_bool(d->doc, "tags.nosync", false);
+		copy_touch(&a->touch, &d->u.touch);
+		a->nosync = nosync(tree_get(d->doc, "tags"));
 		break;
 	case OP_SET_FAILOVER:
 		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);

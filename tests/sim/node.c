@@ -9,11 +9,10 @@
 struct node *
 node_named(struct world *w, const char *name)
 {
-	int i;
-
-	for (i = 0; i < w->nnodes; i++)
-		if (strcmp(w->node[i].name, name) == 0)
-			return &w->node[i];
+	/* n1, n2, ...: see node_init() */
+	if (name[0] == 'n' && name[1] > '0' && name[1] <= '0' + w->nnodes &&
+	    name[2] == '\0')
+		return &w->node[name[1] - '1'];
 	if (strncmp(name, "remote_member:", 14) == 0)
 		return &w->remote;
 	return NULL;

@@ -146,7 +146,9 @@ struct node {
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
 	bool pre_promote_fails, device_bad, unreadable, no_sysid, slots_wanted;
-	bool sysid_known;     /* to its controller */
+	bool sysid_known;    /* to its controller */
+	uint64_t sysid_told; /* whose text this is: */
+	char sysid_text[WORD_SIZE];
 	int64_t robbed_until; /* its key was deleted, its lease is not over */
 	int64_t granted;      /* end of the lease last granted, own clock */
 	int64_t well_since;   /* the controller runs without a break */
@@ -170,9 +172,7 @@ struct node {
 struct store_member {
 	bool there;
 	int64_t expires;
-	struct msg_dcs_touch data;
-	bool nosync; /* while it leaves the synchronous set */
-	int64_t token;
+	struct view_member seen; /* as it is loaded */
 };
 
 struct store {
@@ -192,8 +192,8 @@ struct store {
 	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
 	int64_t failover_at; /* wall clock us, 0: at once */
 	int64_t failover_revision;
-	bool has_failsafe, failsafe[MAX_NODES];
-	int64_t sync_revision; /* 0: no key */
+	bool has_failsafe, failsafe[MAX_NODES]; /* by whom it names */
+	int64_t sync_revision;			/* 0: no key */
 	char sync_leader[NAME_SIZE];
 	uint32_t sync_quorum, nsync;
 	char sync_standby[MAX_NODES][NAME_SIZE];
@@ -225,7 +225,8 @@ struct ask {
 	uint32_t quorum;
 	bool flag; /* with_status, create, with_token */
 	bool nosync;
-	bool failsafe;
+	bool failsafe, with_members; /* UPDATE: /failsafe, and whom it names */
+	bool members[MAX_NODES];
 	uint32_t history_of;
 	char text[2][NAME_SIZE];
 	uint32_t timeline;
@@ -358,6 +359,17 @@ bool linked(const struct world *, int from, int to);
 int64_t local_time(const struct node *);
 int64_t true_time(const struct node *, int64_t local);
 int64_t wall_time(const struct node *);
+
+/*
+ * All texts of the model are short, their places are long: copies what there
+ * can be of one.
+ */
+#define SHORT 64
+static inline void
+short_copy(char *to, const char *from)
+{
+	memcpy(to, from, SHORT);
+}
 
 /* ---- choose.c: the options of a seed ---- */
 

@@ -117,13 +117,9 @@ op_leader(struct world *w, struct ask *a)
 			s->optime = a->optime;
 			w->wiped = false;
 		}
-		if (a->failsafe && a->doc != NULL) {
-			int i;
-
+		if (a->failsafe && a->with_members) {
 			s->has_failsafe = true;
-			for (i = 0; i < w->nnodes; i++)
-				s->failsafe[i] =
-				    tree_get(a->doc, w->node[i].name) != NULL;
+			memcpy(s->failsafe, a->members, sizeof(s->failsafe));
 		}
 		return OUTCOME_OK;
 	case OP_TAKE:
@@ -158,6 +154,37 @@ op_initialize(struct world *w, struct ask *a)
 	return OUTCOME_OK;
 }
 
+static void
+member_seen(const struct node *n, const struct ask *a, struct view_member *m)
+{
+	const struct msg_dcs_touch *t = &a->touch;
+
+	(void)text_set(m->name, sizeof(m->name), n->name);
+	short_copy(m->conn_url, t->conn_url);
+	short_copy(m->api_url, t->api_url);
+	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
+	(void)text_set(m->role, sizeof(m->role),
+	    n->old && t->role == ROLE_PRIMARY ? "master" :
+						pg_role_name(t->role));
+	(void)text_set(
+	    m->version, sizeof(m->version), n->old ? "3.0.0" : "4.1.0");
+	m->has_data = 1;
+	m->has_xlog_location = t->has_lsn != 0;
+	m->xlog_location = t->xlog_location;
+	m->receive_lsn = t->receive_lsn;
+	m->replay_lsn = t->replay_lsn;
+	m->timeline = t->timeline;
+	m->checkpoint_after_promote = t->role != ROLE_PRIMARY ? CAP_UNKNOWN :
+	    t->checkpoint_pending			      ? CAP_PENDING :
+								CAP_DONE;
+	m->pause = t->pause != 0;
+	m->tags = n->tags;
+	if (a->nosync) {
+		m->tags.nosync = 1;
+		m->tags.sync_priority = 0;
+	}
+}
+
 static enum outcome
 op_touch(struct world *w, struct ask *a)
 {
@@ -165,9 +192,8 @@ op_touch(struct world *w, struct ask *a)
 
 	m->there = true;
 	m->expires = w->now + (int64_t)w->ttl * SEC;
-	m->data = a->touch;
-	m->nosync = a->nosync;
-	m->token = ++w->store.revision;
+	member_seen(a->n, a, &m->seen);
+	m->seen.token = ++w->store.revision;
 	return OUTCOME_OK;
 }
 
@@ -325,41 +351,19 @@ need(void *p)
 	return p;
 }
 
+/* Of the texts no more than what is in them. */
 static void
-view_of_member(
-    const struct world *w, const struct node *n, struct view_member *m)
+copy_member(struct view_member *to, const struct view_member *from)
 {
-	const struct store_member *s = &w->store.members[n->i];
-	const struct msg_dcs_touch *t = &s->data;
-
-	/* texts are longer than what is in them: no more is cleared */
-	memset(&m->token, 0, sizeof(*m) - offsetof(struct view_member, token));
-	m->proxy_url[0] = m->replication_state[0] = m->session[0] = '\0';
-	(void)text_set(m->name, sizeof(m->name), n->name);
-	(void)text_set(m->conn_url, sizeof(m->conn_url), t->conn_url);
-	(void)text_set(m->api_url, sizeof(m->api_url), t->api_url);
-	(void)text_set(m->state, sizeof(m->state), pg_state_name(t->state));
-	(void)text_set(m->role, sizeof(m->role),
-	    n->old && t->role == ROLE_PRIMARY ? "master" :
-						pg_role_name(t->role));
-	(void)text_set(
-	    m->version, sizeof(m->version), n->old ? "3.0.0" : "4.1.0");
-	m->token = s->token;
-	m->has_data = 1;
-	m->has_xlog_location = t->has_lsn != 0;
-	m->xlog_location = t->xlog_location;
-	m->receive_lsn = t->receive_lsn;
-	m->replay_lsn = t->replay_lsn;
-	m->timeline = t->timeline;
-	m->checkpoint_after_promote = t->role != ROLE_PRIMARY ? CAP_UNKNOWN :
-	    t->checkpoint_pending			      ? CAP_PENDING :
-								CAP_DONE;
-	m->pause = t->pause != 0;
-	m->tags = n->tags;
-	if (s->nosync) {
-		m->tags.nosync = 1;
-		m->tags.sync_priority = 0;
-	}
+	short_copy(to->name, from->name);
+	short_copy(to->conn_url, from->conn_url);
+	short_copy(to->api_url, from->api_url);
+	short_copy(to->state, from->state);
+	short_copy(to->role, from->role);
+	short_copy(to->version, from->version);
+	to->proxy_url[0] = to->replication_state[0] = to->session[0] = '\0';
+	memcpy(&to->token, &from->token,
+	    sizeof(*to) - offsetof(struct view_member, token));
 }
 
 static void
@@ -371,8 +375,8 @@ view_members(const struct world *w, struct view *v)
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.members[i].there &&
 		    w->store.members[i].expires > w->now)
-			view_of_member(
-			    w, &w->node[i], &v->members[v->nmembers++]);
+			copy_member(&v->members[v->nmembers++],
+			    &w->store.members[i].seen);
 }
 
 static void
@@ -384,15 +388,15 @@ view_failsafe(const struct world *w, struct view *v)
 	if (!v->has_failsafe)
 		return;
 	v->failsafe_object = 1;
-	v->failsafe = need(calloc(MAX_NODES, sizeof(*v->failsafe)));
+	v->failsafe = need(malloc(MAX_NODES * sizeof(*v->failsafe)));
 	for (i = 0; i < w->nnodes; i++)
 		if (w->store.failsafe[i]) {
 			struct view_failsafe *f = &v->failsafe[v->nfailsafe++];
 
 			(void)text_set(
 			    f->name, sizeof(f->name), w->node[i].name);
-			(void)text_set(f->api_url, sizeof(f->api_url),
-			    w->store.members[i].data.api_url);
+			short_copy(
+			    f->api_url, w->store.members[i].seen.api_url);
 		}
 }
 
@@ -417,10 +421,9 @@ copy_history(struct view_history *to, const struct view_history *from)
 	to->timeline = from->timeline;
 	to->elements = from->elements;
 	to->lsn = from->lsn;
-	(void)text_set(to->reason, sizeof(to->reason), from->reason);
-	(void)text_set(to->timestamp, sizeof(to->timestamp), from->timestamp);
-	(void)text_set(
-	    to->new_leader, sizeof(to->new_leader), from->new_leader);
+	short_copy(to->reason, from->reason);
+	short_copy(to->timestamp, from->timestamp);
+	short_copy(to->new_leader, from->new_leader);
 }
 
 static struct view *

@@ -11,11 +11,12 @@ struct ssn {
 	bool on, any;
 	uint32_t need, n;
 	char name[MAX_NODES + 1][NAME_SIZE];
+	int node[MAX_NODES + 1]; /* of that name, or -1 */
 };
 
 /* The forms that spec/ha.md 13.2 writes, names unquoted. */
 static void
-parse_text(const char *text, struct ssn *s)
+parse_text(struct world *w, const char *text, struct ssn *s)
 {
 	char copy[512], *p = copy, *save = NULL, *word, *list;
 
@@ -35,20 +36,26 @@ parse_text(const char *text, struct ssn *s)
 	}
 	for (word = strtok_r(p, ",() ", &save);
 	     word != NULL && s->n <= MAX_NODES;
-	     word = strtok_r(NULL, ",() ", &save))
+	     word = strtok_r(NULL, ",() ", &save)) {
+		const struct node *m = node_named(w, word);
+
+		s->node[s->n] = m == NULL ? -1 : m->i;
 		(void)text_set(s->name[s->n++], NAME_SIZE, word);
+	}
 }
 
 /* It is asked for at every tick, and seldom another. */
 static const struct ssn *
-parse(const char *text)
+parse(const struct node *n)
 {
 	static char known[512];
+	static int nodes;
 	static struct ssn parsed;
 
-	if (strcmp(text, known) != 0) {
-		parse_text(text, &parsed);
-		(void)text_set(known, sizeof(known), text);
+	if (nodes != n->w->nnodes || strcmp(n->pg.ssn, known) != 0) {
+		parse_text(n->w, n->pg.ssn, &parsed);
+		(void)text_set(known, sizeof(known), n->pg.ssn);
+		nodes = n->w->nnodes;
 	}
 	return &parsed;
 }
@@ -64,24 +71,25 @@ streams_from(const struct node *s, const struct node *t)
 static struct node *
 listed(struct node *n, const struct ssn *s, uint32_t i)
 {
-	struct node *m = node_named(n->w, s->name[i]);
+	struct node *m = pg_place(n->w, s->node[i]);
 
 	return m != NULL && streams_from(m, n) ? m : NULL;
 }
 
-static int
-descending(const void *a, const void *b)
+/* The largest first. */
+static void
+insert(uint64_t *lsn, uint32_t n, uint64_t value)
 {
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? 1 : *x > *y ? -1 : 0;
+	for (; n > 0 && lsn[n - 1] < value; n--)
+		lsn[n] = lsn[n - 1];
+	lsn[n] = value;
 }
 
 /* Commits up to here have been answered. */
 uint64_t
 sync_acknowledged(struct node *n)
 {
-	const struct ssn *s = parse(n->pg.ssn);
+	const struct ssn *s = parse(n);
 	uint64_t lsn[MAX_NODES + 1];
 	uint32_t i, count = 0;
 
@@ -91,13 +99,12 @@ sync_acknowledged(struct node *n)
 		const struct node *m = listed(n, s, i);
 
 		if (m != NULL)
-			lsn[count++] = m->pg.wal.end;
+			insert(lsn, count++, m->pg.wal.end);
 	}
 	if (s->need == 0)
 		return n->pg.wal.end;
 	if (count < s->need)
 		return 0;
-	qsort(lsn, count, sizeof(lsn[0]), descending);
 	return lsn[s->any ? s->need - 1 : count - 1];
 }
 
@@ -105,7 +112,7 @@ void
 sync_names(const struct node *n, uint32_t *need, char (*names)[NAME_SIZE],
     uint32_t *count)
 {
-	const struct ssn *s = parse(n->pg.ssn);
+	const struct ssn *s = parse(n);
 	uint32_t i;
 
 	*need = s->on ? s->need : 0;
@@ -136,7 +143,7 @@ state_of(struct node *n, const struct ssn *s, const struct node *m)
 void
 sync_facts(struct node *n, struct ha_pg *p)
 {
-	const struct ssn *s = parse(n->pg.ssn);
+	const struct ssn *s = parse(n);
 	int i;
 
 	(void)text_set(p->ssn, sizeof(p->ssn), n->pg.ssn);
