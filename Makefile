@@ -45,10 +45,12 @@ L_CTL = $(B)/libctl.a
 L_DCS = $(B)/libdcs.a
 L_REST = $(B)/librest.a
 L_WD = $(B)/libwatchdog.a
+# requests by libcurl: a module of patroni-dcs, a part of other programs
+CURL = $(B)/obj/dcs/http_curl.o
 LIBS = $(L_IPC) $(L_HELPER) $(L_CONF) $(L_MASTER) $(L_HA) $(L_PG) $(L_CTL) $(L_DCS) $(L_REST) $(L_WD)
 
 PROGRAMS = $(B)/patroni $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
-	$(B)/patroni-watchdog $(B)/patronictl
+	$(B)/patroni-watchdog $(B)/patronictl $(B)/patroni-https.so
 SIM = $(B)/sim
 AGENT = $(B)/store-agent
 UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -59,6 +61,10 @@ all: $(PROGRAMS) $(SIM) $(AGENT)
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo CC $<; $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/pic/%.o: %.c
+	@mkdir -p $(@D)
+	@echo CC $< '(module)'; $(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
 
 ar = @rm -f $@ && ar rcs $@ $^
 $(L_IPC): $(call obj,ipc)
@@ -75,7 +81,7 @@ $(L_PG): $(call obj,helpers/postgres)
 	$(ar)
 $(L_CTL): $(call obj,helpers/ctl)
 	$(ar)
-$(L_DCS): $(call obj,dcs)
+$(L_DCS): $(filter-out $(CURL),$(call obj,dcs))
 	$(ar)
 $(L_REST): $(call obj,rest)
 	$(ar)
@@ -87,24 +93,26 @@ link = @mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) $(LDHARDEN) -o $@ $(filter 
 $(B)/patroni: $(B)/obj/master/main.o $(L_MASTER) $(L_CONF) $(L_HELPER) $(L_IPC)
 	$(link) -lyaml -lseccomp -ljansson
 $(B)/patroni-dcs: $(B)/obj/dcs/main.o $(L_DCS) $(L_HELPER) $(L_IPC)
-	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st -lcares
+	$(link) -levent -ljansson -lseccomp -lzookeeper_st -lcares
+$(B)/patroni-https.so: $(patsubst %,$(B)/pic/%.o,dcs/http_curl dcs/http_answer ipc/clock ipc/types)
+	@mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) -shared -Wl,-z,relro,-z,now,-z,defs -o $@ $^ -levent -lcurl
 $(B)/patroni-rest: $(B)/obj/rest/main.o $(L_REST) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -levent_openssl -lssl -lcrypto -ljansson -lseccomp
 $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -lpq -ljansson -lseccomp
 $(B)/patroni-watchdog: $(B)/obj/watchdog/main.o $(L_WD) $(L_IPC)
 	$(link)
-$(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(L_CTL) $(L_CONF) $(L_DCS) $(L_HA) $(L_HELPER) $(L_IPC)
+$(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(CURL) $(L_CTL) $(L_CONF) $(L_DCS) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIBS)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(CURL) $(LIBS)
 	@mkdir -p $(@D)
-	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group \
+	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< $(CURL) -Wl,--start-group $(LIBS) -Wl,--end-group \
 	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 
 # a client of a store under the command of tests/system/test_conformance.py
-$(AGENT): $(B)/obj/tests/conformance/agent.o $(L_DCS) $(L_HELPER) $(L_IPC)
+$(AGENT): $(B)/obj/tests/conformance/agent.o $(CURL) $(L_DCS) $(L_HELPER) $(L_IPC)
 	$(link) -levent -lcurl -ljansson -lseccomp -lzookeeper_st -lcares
 
 # the simulator with a core that can be told to break its own rules
@@ -207,6 +215,7 @@ install: all
 	install -m 755 $(B)/patronictl $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
 	    $(B)/patroni-watchdog $(DESTDIR)$(LIBEXECDIR)/
+	install -m 644 $(B)/patroni-https.so $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 helpers/ctl/patronictl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 master/patroni.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 master/patroni.8 $(DESTDIR)$(PREFIX)/share/man/man8/
@@ -232,4 +241,4 @@ clean:
 	rm -rf build build-san build-acts build-fuzz
 
 .PHONY: all unit clean help build-acts-programs
--include $(shell find $(B)/obj $(B)/brk -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/pic $(B)/brk -name '*.d' 2>/dev/null)

@@ -1,61 +1,78 @@
 /*
- * http.c: see http.h.
- *
- * curl calls back with the sockets it wants watched and the timer it wants
- * set; both become libevent events.  Finished requests are collected after
- * every step.
+ * http.c: see http.h.  Chooses the way by which a request goes (http_int.h).
  */
-#include <sys/queue.h>
-#include <sys/socket.h>
-
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
-#include <curl/curl.h>
-#include <errno.h>
-#include <stdio.h>
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../ipc/clock.h"
+#include "../ipc/log.h"
 #include "../ipc/types.h"
-#include "../ipc/version.h"
 #include "files.h"
-#include "http.h"
+#include "http_int.h"
 
-#define MAX_CONNECTIONS 64
-#define MAX_HEADER_LINE 256
-
-struct http_request {
-	LIST_ENTRY(http_request) entry;
-	struct http *http;
-	CURL *easy;
-	struct curl_slist *headers;
-	char error[CURL_ERROR_SIZE];
-	char *body; /* answer */
-	size_t len, cap, max;
-	bool too_long;
-	bool aborted;
-	http_data_cb data;
-	http_done_cb done;
-	void *arg;
-	int64_t lsn;
-	const char *const *want;
-	char got[HTTP_MAX_WANT][HTTP_WANT_SIZE];
-	int sends; /* curl repeats by itself when a kept connection breaks */
-	bool added;
-};
+#define MODULE "patroni-https.so"
 
 struct http {
 	struct event_base *base;
-	struct event *timer;
-	CURLM *multi;
-	LIST_HEAD(, http_request) requests;
 	int user_timeout, idle, interval;
-	bool in_step;
-	bool *freed; /* set when freed inside a callback */
+	void *plain, *curl; /* curl NULL: not needed so far */
 };
+
+/* ---- the module ---- */
+
+const char *
+http_tls_module(void)
+{
+	static char path[PATH_SIZE];
+	char *slash;
+	ssize_t n;
+
+	if (path[0] != '\0')
+		return path;
+	n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(MODULE));
+	path[n > 0 ? n : 0] = '\0';
+	if ((slash = strrchr(path, '/')) != NULL)
+		memcpy(slash + 1, MODULE, sizeof(MODULE));
+	if (slash == NULL || access(path, R_OK) == -1)
+		(void)text_set(path, sizeof(path), LIBEXECDIR "/" MODULE);
+	return path;
+}
+
+static const struct http_way *
+curl_way(void)
+{
+	static const struct http_way *way;
+	void *module;
+
+	if (way != NULL)
+		return way;
+	if (&http_way_curl != NULL) {
+		way = &http_way_curl;
+		return way;
+	}
+	module = dlopen(http_tls_module(), RTLD_NOW | RTLD_LOCAL);
+	if (module == NULL) {
+		log_error("TLS is not available: %s", dlerror());
+		return NULL;
+	}
+	way = dlsym(module, HTTP_WAY_SYMBOL);
+	if (way == NULL || way->version != HTTP_WAY_VERSION) {
+		log_error(
+		    "TLS is not available: %s is of another version", MODULE);
+		way = NULL;
+		(void)dlclose(module);
+	}
+	return way;
+}
+
+bool
+http_tls_ready(void)
+{
+	return curl_way() != NULL;
+}
+
+/* ---- certificates ---- */
 
 static bool
 given(const char *s)
@@ -136,402 +153,19 @@ http_escape(char *dst, size_t size, const char *text, const char *keep)
 	return true;
 }
 
-static void
-request_free(struct http_request *r)
-{
-	LIST_REMOVE(r, entry);
-	if (r->easy != NULL) {
-		if (r->added)
-			curl_multi_remove_handle(r->http->multi, r->easy);
-		curl_easy_cleanup(r->easy);
-	}
-	curl_slist_free_all(r->headers);
-	free(r->body);
-	free(r);
-}
-
-void
-http_cancel(struct http_request *r)
-{
-	if (r != NULL)
-		request_free(r);
-}
-
-static enum http_error
-classify(const struct http_request *r, CURLcode code)
-{
-	if (r->aborted)
-		return HTTP_ABORTED;
-	switch (code) {
-	case CURLE_OK:
-		return r->too_long ? HTTP_BROKEN : HTTP_OK;
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
-	case CURLE_OUT_OF_MEMORY:
-	case CURLE_FAILED_INIT:
-		return HTTP_CONNECT;
-	default:
-		break;
-	}
-	return HTTP_BROKEN;
-}
-
-/* A timeout may have struck before or after the request was sent. */
-static bool
-never_connected(CURL *easy)
-{
-	curl_off_t t = 0;
-
-	return curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &t) ==
-	    CURLE_OK &&
-	    t == 0;
-}
-
-static void
-finish(struct http_request *r, CURLcode code)
-{
-	struct http_answer a = { .lsn = r->lsn, .resent = r->sends > 1 };
-	http_done_cb done = r->done;
-	void *arg = r->arg;
-
-	a.error = classify(r, code);
-	if (code == CURLE_OPERATION_TIMEDOUT && never_connected(r->easy))
-		a.error = HTTP_CONNECT;
-	for (int i = 0; i < HTTP_MAX_WANT; i++)
-		a.got[i] = r->got[i];
-	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &a.status);
-	a.body = r->body == NULL ? "" : r->body;
-	a.len = r->len;
-	a.text = "";
-	if (r->too_long)
-		a.text = "answer too long";
-	else if (code != CURLE_OK)
-		a.text =
-		    r->error[0] != '\0' ? r->error : curl_easy_strerror(code);
-	/* Out of curl's and our lists first: done() may start or cancel
-	 * requests or free everything; the answer's bytes live until then. */
-	curl_multi_remove_handle(r->http->multi, r->easy);
-	r->added = false;
-	LIST_REMOVE(r, entry);
-	done(&a, arg);
-	curl_easy_cleanup(r->easy);
-	curl_slist_free_all(r->headers);
-	free(r->body);
-	free(r);
-}
-
-static void
-collect(struct http *h)
-{
-	struct http_request *r;
-	bool freed = false;
-	CURLMsg *m;
-	int left;
-
-	if (h->in_step)
-		return;
-	h->in_step = true;
-	h->freed = &freed;
-	while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
-		if (m->msg != CURLMSG_DONE)
-			continue;
-		r = NULL;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
-		finish(r, m->data.result);
-		if (freed)
-			return;
-	}
-	h->freed = NULL;
-	h->in_step = false;
-}
-
-static void
-on_socket(evutil_socket_t fd, short what, void *arg)
-{
-	struct http *h = arg;
-	int running, act = 0;
-
-	if (what & EV_READ)
-		act |= CURL_CSELECT_IN;
-	if (what & EV_WRITE)
-		act |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(h->multi, fd, act, &running);
-	collect(h);
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct http *h = arg;
-	int running;
-
-	(void)fd;
-	(void)what;
-	curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	collect(h);
-}
-
-static int
-socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock)
-{
-	struct event *ev = sock;
-	struct http *h = arg;
-	short flags = EV_PERSIST;
-
-	(void)easy;
-	if (ev != NULL)
-		event_free(ev);
-	if (what == CURL_POLL_REMOVE) {
-		curl_multi_assign(h->multi, fd, NULL);
-		return 0;
-	}
-	if (what & CURL_POLL_IN)
-		flags |= EV_READ;
-	if (what & CURL_POLL_OUT)
-		flags |= EV_WRITE;
-	ev = event_new(h->base, fd, flags, on_socket, h);
-	if (ev != NULL)
-		event_add(ev, NULL);
-	curl_multi_assign(h->multi, fd, ev);
-	return 0;
-}
-
-static int
-timer_cb(CURLM *multi, long ms, void *arg)
-{
-	struct http *h = arg;
-	struct timeval tv;
-
-	(void)multi;
-	if (ms < 0) {
-		event_del(h->timer);
-		return 0;
-	}
-	tv.tv_sec = ms / 1000;
-	tv.tv_usec = ms % 1000 * 1000;
-	event_add(h->timer, &tv);
-	return 0;
-}
-
-static size_t
-write_cb(char *data, size_t one, size_t n, void *arg)
-{
-	struct http_request *r = arg;
-	size_t cap;
-	char *p;
-
-	n *= one;
-	if (r->data != NULL) {
-		if (r->data(data, n, r->arg))
-			return n;
-		r->aborted = true;
-		return 0;
-	}
-	if (n > r->max - r->len) {
-		r->too_long = true;
-		return 0;
-	}
-	if (r->len + n + 1 > r->cap) {
-		cap = (r->len + n + 1) * 2;
-		if ((p = realloc(r->body, cap)) == NULL)
-			return 0;
-		r->body = p;
-		r->cap = cap;
-	}
-	memcpy(r->body + r->len, data, n);
-	r->len += n;
-	r->body[r->len] = '\0';
-	return n;
-}
-
-/* Keep the value of a header that was asked for. */
-static void
-keep_header(struct http_request *r, const char *data, size_t n)
-{
-	size_t len, i;
-
-	for (i = 0; r->want != NULL && r->want[i] != NULL && i < HTTP_MAX_WANT;
-	     i++) {
-		len = strlen(r->want[i]);
-		if (n <= len || data[len] != ':' ||
-		    strncasecmp(data, r->want[i], len) != 0)
-			continue;
-		data += len + 1;
-		n -= len + 1;
-		while (n > 0 && (*data == ' ' || *data == '\t')) {
-			data++;
-			n--;
-		}
-		while (n > 0 && (data[n - 1] == '\r' || data[n - 1] == '\n'))
-			n--;
-		if (n >= HTTP_WANT_SIZE)
-			n = HTTP_WANT_SIZE - 1;
-		memcpy(r->got[i], data, n);
-		r->got[i][n] = '\0';
-		return;
-	}
-}
-
-static size_t
-header_cb(char *data, size_t one, size_t n, void *arg)
-{
-	struct http_request *r = arg;
-	char line[MAX_HEADER_LINE];
-
-	long status = 0;
-
-	n *= one;
-	keep_header(r, data, n);
-	if (r->data != NULL && n == 2 && data[0] == '\r') {
-		curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
-		if (status >= 200 && status < 300 && !r->data("", 0, r->arg)) {
-			r->aborted = true;
-			return 0;
-		}
-	}
-	if (n > 4 && n < sizeof(line) && strncasecmp(data, "lsn:", 4) == 0) {
-		memcpy(line, data + 4, n - 4);
-		line[n - 4] = '\0';
-		line[strcspn(line, "\r\n")] = '\0';
-		if (!text_to_int64(
-			line + strspn(line, " \t"), 0, INT64_MAX, &r->lsn))
-			r->lsn = -1;
-	}
-	return n;
-}
-
-static int
-sockopt_cb(void *arg, curl_socket_t fd, curlsocktype purpose)
-{
-	struct http *h = arg;
-	unsigned int ms = (unsigned int)h->user_timeout * 1000;
-	int count = 3;
-
-	(void)purpose;
-	if (h->user_timeout > 0) {
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-	}
-	return CURL_SOCKOPT_OK;
-}
-
-static int
-prereq_cb(void *arg, char *ip, char *local_ip, int port, int local_port)
-{
-	struct http_request *r = arg;
-
-	(void)ip;
-	(void)local_ip;
-	(void)port;
-	(void)local_port;
-	r->sends++;
-	return CURL_PREREQFUNC_OK;
-}
-
-static void
-set_blob(CURL *e, CURLoption opt, char *data, size_t len)
-{
-	struct curl_blob b = { data, len, CURL_BLOB_COPY };
-
-	if (data != NULL)
-		curl_easy_setopt(e, opt, &b);
-}
-
-static void
-set_tls(CURL *e, const struct http_tls *t)
-{
-	if (t == NULL)
-		return;
-	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, t->verify_peer ? 1L : 0L);
-	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, t->verify_host ? 2L : 0L);
-	set_blob(e, CURLOPT_CAINFO_BLOB, t->ca, t->ca_len);
-	set_blob(e, CURLOPT_SSLCERT_BLOB, t->cert, t->cert_len);
-	set_blob(e, CURLOPT_SSLKEY_BLOB, t->key, t->key_len);
-	if (t->key_password != NULL)
-		curl_easy_setopt(e, CURLOPT_KEYPASSWD, t->key_password);
-}
-
-static void
-set_limits(struct http *h, CURL *e, const struct http_spec *s)
-{
-	int64_t left = s->deadline - clock_boot_ns(), conn;
-
-	if (left < NS_PER_MS)
-		left = NS_PER_MS;
-	conn = s->connect_ns > 0 && s->connect_ns < left ? s->connect_ns : left;
-	if (conn < NS_PER_MS)
-		conn = NS_PER_MS;
-	if (s->data == NULL)
-		curl_easy_setopt(
-		    e, CURLOPT_TIMEOUT_MS, (long)(left / NS_PER_MS));
-	curl_easy_setopt(
-	    e, CURLOPT_CONNECTTIMEOUT_MS, (long)(conn / NS_PER_MS));
-	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	/* a name server that hangs must not be waited for at the end */
-	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 600L);
-	if (h->user_timeout > 0) {
-		curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-		curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)h->idle);
-		curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, (long)h->interval);
-	}
-	curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, sockopt_cb);
-	curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, h);
-}
+/* ---- requests ---- */
 
 static bool
-add_header(struct http_request *r, const char *line)
+curl_open(struct http *h)
 {
-	struct curl_slist *l = curl_slist_append(r->headers, line);
+	const struct http_way *way;
 
-	if (l == NULL)
+	if (h->curl != NULL)
+		return true;
+	if ((way = curl_way()) == NULL ||
+	    (h->curl = way->open(h->base)) == NULL)
 		return false;
-	r->headers = l;
-	return true;
-}
-
-static bool
-set_request(struct http_request *r, const struct http_spec *s)
-{
-	CURL *e = r->easy;
-	size_t i;
-
-	if (curl_easy_setopt(e, CURLOPT_URL, s->url) != CURLE_OK ||
-	    curl_easy_setopt(e, CURLOPT_USERAGENT, "Patroni/" COMPAT_VERSION) !=
-		CURLE_OK)
-		return false;
-	if (s->body != NULL) {
-		curl_easy_setopt(
-		    e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body_len);
-		if (curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, s->body) !=
-			CURLE_OK ||
-		    !add_header(r, "Expect:") ||
-		    !add_header(r, "Content-Type:"))
-			return false;
-	}
-	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, s->method);
-	for (i = 0; s->headers != NULL && s->headers[i] != NULL; i++)
-		if (!add_header(r, s->headers[i]))
-			return false;
-	curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
-	if (s->user != NULL) {
-		curl_easy_setopt(e, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-		curl_easy_setopt(e, CURLOPT_USERNAME, s->user);
-		curl_easy_setopt(e, CURLOPT_PASSWORD,
-		    s->password == NULL ? "" : s->password);
-	}
-	if (s->close) {
-		curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
-		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
-	}
+	way->keepalive(h->curl, h->user_timeout, h->idle, h->interval);
 	return true;
 }
 
@@ -539,42 +173,18 @@ struct http_request *
 http_start(
     struct http *h, const struct http_spec *s, http_done_cb done, void *arg)
 {
-	struct http_request *r;
-
-	if ((r = calloc(1, sizeof(*r))) == NULL)
+	if (http_plain_takes(s->url))
+		return http_way_plain.start(h->plain, s, done, arg);
+	if (!curl_open(h))
 		return NULL;
-	r->http = h;
-	r->done = done;
-	r->arg = arg;
-	r->data = s->data;
-	r->max = s->max_body;
-	r->want = s->want;
-	r->lsn = -1;
-	LIST_INSERT_HEAD(&h->requests, r, entry);
-	if ((r->easy = curl_easy_init()) == NULL)
-		goto fail;
-	curl_easy_setopt(r->easy, CURLOPT_PRIVATE, r);
-	curl_easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->error);
-	curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, write_cb);
-	curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
-	curl_easy_setopt(r->easy, CURLOPT_HEADERFUNCTION, header_cb);
-	curl_easy_setopt(r->easy, CURLOPT_HEADERDATA, r);
-	curl_easy_setopt(r->easy, CURLOPT_PREREQFUNCTION, prereq_cb);
-	curl_easy_setopt(r->easy, CURLOPT_PREREQDATA, r);
-	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(
-	    r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	set_limits(h, r->easy, s);
-	set_tls(r->easy, s->tls);
-	if (!set_request(r, s) ||
-	    curl_multi_add_handle(h->multi, r->easy) != CURLM_OK)
-		goto fail;
-	r->added = true;
-	return r;
-fail:
-	request_free(r);
-	return NULL;
+	return curl_way()->start(h->curl, s, done, arg);
+}
+
+void
+http_cancel(struct http_request *r)
+{
+	if (r != NULL)
+		r->cancel(r);
 }
 
 void
@@ -583,30 +193,23 @@ http_keepalive(struct http *h, int user_timeout, int idle, int interval)
 	h->user_timeout = user_timeout;
 	h->idle = idle;
 	h->interval = interval;
+	http_way_plain.keepalive(h->plain, user_timeout, idle, interval);
+	if (h->curl != NULL)
+		curl_way()->keepalive(h->curl, user_timeout, idle, interval);
 }
 
 struct http *
 http_new(struct event_base *base)
 {
-	struct http *h;
+	struct http *h = calloc(1, sizeof(*h));
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
-	    (h = calloc(1, sizeof(*h))) == NULL)
+	if (h == NULL)
 		return NULL;
-	LIST_INIT(&h->requests);
 	h->base = base;
-	h->multi = curl_multi_init();
-	h->timer = evtimer_new(base, on_timer, h);
-	if (h->multi == NULL || h->timer == NULL) {
-		http_free(h);
+	if ((h->plain = http_way_plain.open(base)) == NULL) {
+		free(h);
 		return NULL;
 	}
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, timer_cb);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-	curl_multi_setopt(
-	    h->multi, CURLMOPT_MAXCONNECTS, (long)MAX_CONNECTIONS);
 	return h;
 }
 
@@ -615,13 +218,8 @@ http_free(struct http *h)
 {
 	if (h == NULL)
 		return;
-	while (!LIST_EMPTY(&h->requests))
-		request_free(LIST_FIRST(&h->requests));
-	if (h->freed != NULL)
-		*h->freed = true;
-	if (h->multi != NULL)
-		curl_multi_cleanup(h->multi); /* ends all sockets' events */
-	if (h->timer != NULL)
-		event_free(h->timer);
+	http_way_plain.close(h->plain);
+	if (h->curl != NULL)
+		curl_way()->close(h->curl);
 	free(h);
 }

@@ -1,5 +1,5 @@
 /*
- * http.h: HTTP client on libcurl multi and libevent.
+ * http.h: HTTP client on libevent; TLS by libcurl multi.
  *
  * Knows neither etcd nor members.  Every request has a deadline that covers
  * everything (names, connect, TLS, answer), except a stream, which has one
@@ -26,6 +26,15 @@ struct http_tls {
 	char *key_password; /* NULL = none */
 };
 
+/*
+ * Load what TLS needs, which takes some milliseconds, unless it is there
+ * already.  False: not available (logged).  A request to https:// does it by
+ * itself.
+ */
+bool http_tls_ready(void);
+/* The file that it is loaded from: beside the program, or where `make install`
+ * puts it.  To be called before the sandbox closes. */
+const char *http_tls_module(void);
 /* Read the files (NULL or "" = none).  False and err when one is unreadable;
  * the struct is then unchanged.  key NULL: it is inside cert. */
 bool http_tls_load(struct http_tls *, const char *ca, const char *cert,
@@ -47,7 +56,7 @@ struct http_answer {
 	long status;
 	const char *body; /* NUL-terminated; "" when none */
 	size_t len;
-	const char *text; /* curl's words when error, else "" */
+	const char *text; /* what happened when error, else "" */
 	bool resent;	  /* an earlier copy may have been carried out, too */
 	int64_t lsn;	  /* value of an "lsn" header, -1 = none */
 	/* headers that were asked for, in that order; "" when absent */

@@ -23,7 +23,7 @@
 #include "../ipc/view.h"
 #include "resolve.h"
 
-#define MAX_THREADS 4 /* hanging ones included */
+#define MAX_THREADS 8 /* hanging ones included */
 #define MAX_ADDRESSES 16
 #define ADDRESS_SIZE 64
 #define STACK_SIZE (256 * 1024) /* getaddrinfo and the modules of nsswitch */
@@ -46,6 +46,7 @@ struct job {
 
 struct lookup {
 	LIST_ENTRY(lookup) entry;
+	struct resolver *resolver;
 	struct job *job;
 	struct event *ev;
 	resolve_done_cb cb;
@@ -55,6 +56,7 @@ struct lookup {
 struct resolver {
 	struct event_base *base;
 	LIST_HEAD(, lookup) lookups;
+	bool quiet;
 };
 
 static atomic_int threads;
@@ -175,17 +177,17 @@ on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct lookup *l = arg;
 	struct tree *map = NULL;
-	bool all = false;
+	bool all = false, quiet = l->resolver->quiet;
 	uint32_t i;
 
 	(void)fd;
 	if (what & EV_READ) {
 		map = to_map(l->job, &all);
 		for (i = 0; i < l->job->count; i++)
-			if (l->job->names[i].failed)
+			if (l->job->names[i].failed && !quiet)
 				log_warn("Failed to resolve %s",
 				    l->job->names[i].host);
-	} else
+	} else if (!quiet)
 		log_warn("Failed to resolve the members' names in time");
 	l->cb(map, all, l->arg);
 	tree_free(map);
@@ -235,6 +237,7 @@ resolver_start(struct resolver *r, const struct tree *names, int64_t deadline,
 		free(l);
 		return false;
 	}
+	l->resolver = r;
 	l->cb = cb;
 	l->arg = arg;
 	LIST_INSERT_HEAD(&r->lookups, l, entry);
@@ -245,6 +248,12 @@ resolver_start(struct resolver *r, const struct tree *names, int64_t deadline,
 		return false;
 	}
 	return true;
+}
+
+void
+resolver_quiet(struct resolver *r)
+{
+	r->quiet = true;
 }
 
 int

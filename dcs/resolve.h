@@ -1,6 +1,6 @@
 /*
  * resolve.h: host names to addresses without blocking the loop, on behalf of
- * rest, which may not resolve (spec/rest-api.md 4).
+ * rest, which may not resolve (spec/rest-api.md 4), and of http_names.c.
  */
 #ifndef DCS_RESOLVE_H
 #define DCS_RESOLVE_H
@@ -19,6 +19,8 @@ typedef void (*resolve_done_cb)(
 struct resolver *resolver_new(struct event_base *); /* NULL: no memory */
 /* Callbacks do not run; lookups that hang are left to end by themselves. */
 void resolver_free(struct resolver *);
+/* From now on failures are the caller's to log. */
+void resolver_quiet(struct resolver *);
 /*
  * Look up the names (list of texts; others and those beyond MAX_MEMBERS are
  * left out).  cb runs once, never from inside this call, at the latest at the

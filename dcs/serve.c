@@ -14,6 +14,7 @@
 #include "../ipc/log.h"
 #include "dcs.h"
 #include "files.h"
+#include "http.h"
 #include "peers.h"
 #include "resolve.h"
 #include "serve.h"
@@ -611,6 +612,26 @@ note_readable(struct serve *s, const struct tree *conf)
 	}
 }
 
+/* TLS is loaded at once where the configuration speaks of it, later when
+ * another member asks for it. */
+static bool
+speaks_of_tls(const struct serve *s, const struct tree *conf)
+{
+	static const char *const keys[] = { "protocol", "scheme", "url",
+		"proxy", "host" };
+	const char *driver = dcs_driver_name(s->dcs);
+	const struct tree *section = tree_get(conf, driver);
+	uint32_t i;
+
+	if (s->nreadable > 0 || strcmp(driver, "kubernetes") == 0)
+		return true;
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strncasecmp(tree_path_text(section, keys[i], ""), "https",
+			strlen("https")) == 0)
+			return true;
+	return false;
+}
+
 static const char *
 on_config(
     struct helper *h, struct tree *conf, const struct msg_config *m, void *arg)
@@ -629,6 +650,8 @@ on_config(
 		wrong = NULL;
 	if (wrong == NULL && s->nreadable == 0)
 		note_readable(s, conf);
+	if (wrong == NULL && speaks_of_tls(s, conf))
+		(void)http_tls_ready();
 	files_forget();
 	/* the credentials were taken over: they need not lie here twice */
 	tree_free_wiped(conf);
@@ -638,9 +661,9 @@ on_config(
 static void
 on_sandbox(struct helper *h, void *arg)
 {
-	const char *paths[MAX_READABLE + 1] = { NULL };
+	const char *paths[MAX_READABLE + 2] = { http_tls_module(), NULL };
 	struct serve *s = arg;
-	uint32_t i, n = 0;
+	uint32_t i, n = 1;
 
 	for (i = 0; i < s->nreadable; i++)
 		paths[n++] = s->readable[i];
