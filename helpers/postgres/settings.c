@@ -474,6 +474,24 @@ take_current(struct controller *c, const PGresult *res, bool standby)
 	tree_free(configured);
 }
 
+/*
+ * What commits wait for was chosen by the manager before us, and /sync relies
+ * on it: it stays until the HA loop chooses anew.  Were it taken away first,
+ * commits would be acknowledged that nobody else has.
+ */
+static void
+keep_ssn(struct controller *c)
+{
+	const struct tree *t =
+	    tree_get_nocase(c->params, "synchronous_standby_names");
+
+	if (!c->conf->synchronous_mode || c->ssn_chosen || t == NULL ||
+	    t->type != TREE_TEXT || t->u.s[0] == '\0' ||
+	    !text_set(c->ssn, sizeof c->ssn, t->u.s))
+		return;
+	c->ssn_chosen = c->ssn_set = true;
+}
+
 static void
 attach_reloaded(struct controller *c, void *arg)
 {
@@ -496,6 +514,7 @@ on_current(const struct sql_answer *a, void *arg)
 		return;
 	}
 	take_current(c, a->res, standby);
+	keep_ssn(c);
 	/* what the files were written from is not known */
 	written(c);
 	f = settings_facts(c, c->role);
