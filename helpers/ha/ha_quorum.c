@@ -172,19 +172,31 @@ either(struct names *r, const struct names *a, const struct names *b)
 	names_union(r, b);
 }
 
-/* Step 0a: the promoted node takes over the record.  True = stop here. */
+/*
+ * Step 0a: the promoted node takes over the record.  Until it is written the
+ * leader before may lead without votes, so that all that it names have to
+ * acknowledge (promote_quorum()); from then on as many as overlap with the
+ * votes: the leader before may never come back.  True = stop here.
+ */
 static bool
 change_leader(struct work *w)
 {
 	struct resolver *r = w->r;
-	struct names v;
+	struct names v, all;
+	int64_t enough;
 
 	names_copy(&v, &w->v);
 	names_remove(&v, r->wanted_leader);
 	names_add(&v, w->leader);
 	if (w->s.n == 0)
-		set_s(w, (int64_t)v.n - w->q, &v);
+		set_s(w, v.n, &v);
 	set_q(w, w->q, &v, r->wanted_leader, true);
+	either(&all, &w->v, &w->s);
+	enough = (int64_t)all.n - w->q;
+	if (!w->error && w->n > enough) {
+		names_copy(&v, &w->s);
+		set_s(w, enough, &v);
+	}
 	return !w->error && names_disjoint(&w->s, &r->active);
 }
 
@@ -495,10 +507,13 @@ apply(struct ha *h, struct sync_key *k, const struct transition *t, bool *go)
 	    "Setting leader to %s, quorum to %lld of (%s)", t->leader,
 	    (long long)t->n, names);
 	TRY(sync_write(h, k, t->leader, &t->names, (uint32_t)t->n, go));
-	if (!*go)
-		ha_log(h, LOG_LVL_INFO, "sync.conflict",
-		    "Synchronous "
-		    "replication key updated by someone else.");
+	if (*go)
+		return RC_OK;
+	ha_log(h, LOG_LVL_INFO, "sync.conflict",
+	    "Synchronous replication key updated by someone else.");
+	/* commits may wait for nodes that will not come back */
+	if (strcasecmp(k->leader, h->conf.name) != 0)
+		h->s.earlier = h->p.now + NS_PER_SEC;
 	return RC_OK;
 }
 

@@ -8,7 +8,9 @@
 #include "ha_sync.h"
 
 #define SSN_LOOK (100 * NS_PER_MS)
+#define SSN_FIRST_LOOK (10 * NS_PER_MS) /* of a standby */
 #define SSN_WAIT NS_PER_SEC
+#define SSN_WAIT_STANDBY (3 * NS_PER_SEC)
 
 /* ---- the two records ---- */
 
@@ -63,18 +65,23 @@ sync_write(struct ha *h, struct sync_key *k, const char *leader,
 
 /*
  * Wait for the server to use the value: it is reloaded a moment after the
- * file was written, and what follows may rely on it.
+ * file was written, and what follows may rely on it.  A standby is looked at
+ * sooner and for longer: it is about to be promoted, everybody waits for it,
+ * and its first commit must not slip through.
  */
 static enum rc
 ssn_in_force(struct ha *h, const char *value, bool *ok)
 {
-	int64_t limit = h->p.now + SSN_WAIT;
+	bool standby = !is_primary(h);
+	int64_t look = standby ? SSN_FIRST_LOOK : SSN_LOOK;
+	int64_t limit = h->p.now + (standby ? SSN_WAIT_STANDBY : SSN_WAIT);
 
 	do {
-		TRY(ask_delay(h, SSN_LOOK));
+		TRY(ask_delay(h, look));
 		TRY(ask_snapshot_again(h));
 		*ok = h->p.pg.query_ok &&
 		    (value[0] == '\0' || strcmp(h->p.pg.ssn, value) == 0);
+		look = look < SSN_LOOK / 2 ? 2 * look : SSN_LOOK;
 	} while (!*ok && h->p.pg.running && h->p.now < limit);
 	return RC_OK;
 }
@@ -101,7 +108,8 @@ set_ssn(struct ha *h, const char *value, bool *ok)
 		    "Assigning synchronous_standby_names to %s", value);
 	TRY(job_run(h, &job, &result));
 	*ok = result == JOB_OK;
-	if (*ok && h->p.pg.running && is_primary(h))
+	/* a standby without names has nothing to wait for */
+	if (*ok && h->p.pg.running && (is_primary(h) || value[0] != '\0'))
 		TRY(ssn_in_force(h, value, ok));
 	if (!*ok)
 		ha_log(h, LOG_LVL_WARNING, "sync.ssn.failed",
@@ -382,9 +390,19 @@ promote_priority(struct ha *h, struct sync_key *k)
 	return RC_OK;
 }
 
+/*
+ * /sync is not written before this node is primary (14.6), and whom it names
+ * as leader may lead without votes (11.2, 8).  So that this one has all that
+ * is acknowledged here until then, commits wait for everybody that is named:
+ * any N of them, as upstream has it, may be N without it.  The resolver goes
+ * back to N as soon as /sync has taken our name (change_leader()).
+ */
 static enum rc
 promote_quorum(struct ha *h, const struct sync_key *k)
 {
+	bool other = sync_active(h) &&
+	    strcasecmp(k->leader, h->conf.name) != 0 &&
+	    !BROKEN(h, SUCCESSOR_ALL);
 	struct names wait;
 	int64_t n;
 	bool ok;
@@ -397,6 +415,8 @@ promote_quorum(struct ha *h, const struct sync_key *k)
 		names_remove(&wait, h->conf.name);
 	else
 		n++;
+	if (other)
+		n = wait.n;
 	if (n < (h->s.opt.sync_strict ? 1 : 0))
 		n = h->s.opt.sync_strict ? 1 : 0;
 	if (n == 0)

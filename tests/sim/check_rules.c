@@ -312,9 +312,15 @@ check_quorum_records(struct world *w, const struct node *n)
 	struct set names = { 0 }, all = { 0 };
 	uint32_t need, i;
 
+	sync_names(n, &need, names.v, &names.n);
+	/* who is named may lead without votes: it has to have everything */
+	if (s->sync_leader[0] != '\0' && strcmp(s->sync_leader, n->name) != 0 &&
+	    (!has(&names, s->sync_leader) || need < names.n))
+		violate(w,
+		    "/sync names %s, and %s may commit without it (\"%s\")",
+		    s->sync_leader, n->name, n->pg.ssn);
 	if (s->nsync == 0)
 		return;
-	sync_names(n, &need, names.v, &names.n);
 	for (i = 0; i < s->nsync; i++)
 		add(&all, s->sync_standby[i]);
 	add(&all, s->sync_leader);

@@ -116,6 +116,7 @@ choose_focus(struct world *w, enum sim_break broken)
 		w->failsafe = true;
 		w->standby_seed = false;
 		break;
+	case BREAK_SUCCESSOR_ALL:
 	case BREAK_QUORUM_VOTES:
 	case BREAK_QUORUM_ORDER:
 		focus_sync(w, 2);

@@ -76,6 +76,7 @@ facts_status(struct node *n, struct ha_pg *p)
 	}
 	p->query_ok = true;
 	p->is_primary = pg->primary;
+	(void)text_set(p->ssn, sizeof(p->ssn), pg->ssn);
 	if (!pg->primary) {
 		standby_facts(n, p);
 		return;

@@ -55,6 +55,7 @@ enum fault_kind {
 	KEY_DELETED,
 	LAGGARD,
 	OUTRUN,
+	SUCCESSOR,
 	FAULT_KINDS
 };
 
@@ -72,7 +73,7 @@ static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
 	"scheduled switchover", "failover", "store read-only", "answers lost",
 	"store wiped", "pause", "promotion by hand", "initdb in pause",
 	"cluster demoted", "synchronous mode changed", "leader key deleted",
-	"laggard", "outrun" };
+	"laggard", "outrun", "successor without /sync" };
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)
@@ -295,9 +296,34 @@ on_outrun(struct world *w, struct ev *e)
 	node_power_on(e->n);
 }
 
+/* Who led before is the only one left; what it missed is not to be missed. */
+static void
+on_successor_lost(struct world *w, struct ev *e)
+{
+	on_outrun(w, e);
+	w->store.sync_stuck = false;
+}
+
+/*
+ * The leader goes, another one is promoted, but does not get its name into
+ * /sync before all but the former leader are lost.
+ */
+static void
+begin_succession(struct world *w, struct node *n)
+{
+	int64_t lasts = (w->ttl + 3 * w->loop_wait) * SEC;
+
+	w->store.sync_stuck = true;
+	node_power_off(n);
+	at(w, w->now + lasts + rnd_range(w, 0, lasts / 2), on_successor_lost, n,
+	    PROC_COUNT);
+}
+
 static void
 begin_story(struct world *w, struct fault *f, int64_t lasts)
 {
+	if (f->kind == SUCCESSOR)
+		begin_succession(w, f->n);
 	if (f->kind == LAGGARD) {
 		f->n->repl_stall = true;
 		/* as long as it is a voter of a quorum */
@@ -318,6 +344,7 @@ finish_story(struct world *w)
 {
 	int i;
 
+	w->store.sync_stuck = false;
 	for (i = 0; i < w->nnodes; i++) {
 		struct node *n = &w->node[i];
 
@@ -510,6 +537,7 @@ begin(struct world *w, struct fault *f)
 		break;
 	case LAGGARD:
 	case OUTRUN:
+	case SUCCESSOR:
 		break; /* begin_story() */
 	case FAULT_KINDS:
 		break;
@@ -608,6 +636,7 @@ finish(struct world *w, struct fault *f)
 		break;
 	case LAGGARD:
 	case OUTRUN:
+	case SUCCESSOR:
 		finish_story(w);
 		break;
 	default:
@@ -713,7 +742,7 @@ disaster(struct world *w, int kind)
 static bool
 is_story(int kind)
 {
-	return kind == LAGGARD || kind == OUTRUN;
+	return kind == LAGGARD || kind == OUTRUN || kind == SUCCESSOR;
 }
 
 static bool
@@ -776,6 +805,36 @@ victim(struct world *w)
 	return &w->node[rnd_range(w, 0, w->nnodes - 1)];
 }
 
+/* False: there is no place for this story now. */
+static bool
+cast_story(struct world *w, struct fault *f, int64_t lasts)
+{
+	int i;
+
+	if (f->kind == SUCCESSOR) {
+		if (store_leader(w) < 0 || lasts < 6 * w->ttl * SEC)
+			return false;
+		f->n = &w->node[store_leader(w)];
+		return true;
+	}
+	if (lasts < 2 * w->ttl * SEC)
+		return false;
+	for (i = 0; pg_foreign(f->n) || store_leader(w) == f->n->i; i++) {
+		if (i == 50)
+			return false;
+		f->n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
+	}
+	return true;
+}
+
+static int
+choose_story(struct world *w)
+{
+	bool quorum = w->sync == 2 && w->synced && !w->toggles;
+
+	return (int)rnd_range(w, LAGGARD, quorum ? SUCCESSOR : OUTRUN);
+}
+
 static void
 on_begin(struct world *w, struct ev *e)
 {
@@ -784,8 +843,8 @@ on_begin(struct world *w, struct ev *e)
 	int i;
 
 	memset(&f, 0, sizeof(f));
-	f.kind = e->id != 0 ? (int)rnd_range(w, LAGGARD, OUTRUN) :
-			      (int)rnd_range(w, 0, LAGGARD - 1);
+	f.kind =
+	    e->id != 0 ? choose_story(w) : (int)rnd_range(w, 0, LAGGARD - 1);
 	f.n = victim(w);
 	f.way = (int)rnd_range(w, 0, 2);
 	f.other = STORE;
@@ -804,13 +863,8 @@ on_begin(struct world *w, struct ev *e)
 		return;
 	if (is_story(f.kind)) {
 		lasts = e->arg - w->now;
-		if (lasts < 2 * w->ttl * SEC)
+		if (!cast_story(w, &f, lasts))
 			return;
-		for (i = 0; pg_foreign(f.n) || store_leader(w) == f.n->i; i++) {
-			if (i == 50)
-				return;
-			f.n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
-		}
 	}
 	for (i = 0; i < MAX_FAULTS; i++)
 		if (!w->faults[i].on)

@@ -219,7 +219,9 @@ operator_replied(struct node *n, const struct ha_fx *fx)
 		return;
 	trace(n->w, n, "  reply %u: %s", fx->reply.code, fx->reply.text);
 	n->request = 0;
-	if (n->request_unfit && fx->reply.code == 200)
+	/* a controller that hung finds another world when it looks */
+	if (n->request_unfit && fx->reply.code == 200 &&
+	    n->well_since <= n->request_at)
 		violate(n->w, "%s does what was asked although it may not (%s)",
 		    n->name, fx->reply.text);
 }

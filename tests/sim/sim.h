@@ -177,7 +177,8 @@ struct store_member {
 
 struct store {
 	bool down, read_only;
-	int leader; /* -1 none */
+	bool sync_stuck; /* /sync cannot be written */
+	int leader;	 /* -1 none */
 	int64_t leader_expires;
 	int64_t ttl;
 	int64_t revision;

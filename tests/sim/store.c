@@ -484,7 +484,10 @@ store_apply(struct world *w, struct ask *a)
 		a->outcome = OUTCOME_OK;
 		return;
 	}
-	a->outcome = w->store.read_only ? OUTCOME_FAILED : operation(w, a);
+	a->outcome = w->store.read_only ||
+		(w->store.sync_stuck && a->op == OP_SET_SYNC) ?
+	    OUTCOME_FAILED :
+	    operation(w, a);
 }
 
 /* Somebody deleted everything.  Revisions go on. */

@@ -146,7 +146,6 @@ sync_facts(struct node *n, struct ha_pg *p)
 	const struct ssn *s = parse(n);
 	int i;
 
-	(void)text_set(p->ssn, sizeof(p->ssn), n->pg.ssn);
 	(void)text_set(
 	    p->synchronous_commit, sizeof(p->synchronous_commit), "on");
 	for (i = 0; i < n->w->nnodes; i++) {

@@ -334,21 +334,163 @@ test_former_leader_ahead(void **state)
 	assert_true(wins(w));
 }
 
-/* Before the promotion SSN makes commits wait for the old set. */
+/* ---- promotion (14.6): /sync goes on naming the leader before ---- */
+
+static void
+before_promotion(const char *me, const char *leader, const char *voters,
+    uint32_t q, const char *ssn)
+{
+	struct world *w = racer(me, voters, q);
+
+	(void)snprintf(w->view->sync_leader, NAME_SIZE, "%s", leader);
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "other");
+	w_peer(w, "c", 1000);
+	w_peer(w, "d", 1000);
+	w_tick(w);
+	assert_string_equal(w->rule, "race.won");
+	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, ssn);
+	w_follows(w->order, "ssn", "promote");
+	assert_null(strstr(w->order, "sync"));
+	w_free(w);
+}
+
+/*
+ * The leader that /sync names may lead without votes: all that is acknowledged
+ * before /sync has another name has to be there as well.
+ */
 static void
 test_before_promotion(void **state)
+{
+	(void)state;
+	before_promotion("b", "a", "b,c,d", 1, "ANY 3 (a,c,d)");
+	before_promotion("b", "a", "b,c,d", 2, "ANY 3 (a,c,d)");
+	before_promotion("b", "a", "b", 0, "ANY 1 (a)");
+	before_promotion("b", "a", "c,d", 1, "ANY 3 (a,c,d)"); /* outsider */
+	/* our own name is there already: any N overlap with the votes */
+	before_promotion("b", "b", "c,d", 1, "ANY 1 (c,d)");
+	before_promotion("b", "B", "c,d", 1, "ANY 1 (c,d)");
+	before_promotion("b", "b", "", 0, "");
+	/* the mode is not active: nobody was promised anything */
+	before_promotion("b", "", "", 0, "");
+}
+
+/* The reload takes a moment; a commit that comes before it would not wait. */
+static void
+test_before_promotion_in_force(void **state)
 {
 	struct world *w = racer("b", "b,c,d", 1);
 
 	(void)state;
 	w_peer(w, "c", 1000);
+	w->ssn_ignored = true;
 	w_tick(w);
-	assert_string_equal(w->rule, "race.won");
-	/* {a,b,c,d} - b, n = 4 - 1 - 1 */
-	assert_string_equal(w->last_job[JOB_SET_SSN].job.text, "ANY 2 (a,c,d)");
-	w_follows(w->order, "ssn", "promote");
-	assert_null(strstr(w->order, "sync"));
+	assert_string_equal(w->rule, "sync.promote-failed");
+	assert_null(strstr(w->order, "promote"));
+	w_follows(w->order, "acquire", "release");
 	w_free(w);
+}
+
+/* b was promoted; the leader before is gone, c and d have not come over yet */
+static struct world *
+successor(void)
+{
+	struct world *w = w_primary("b");
+
+	mode(w, "quorum", 1);
+	w_member(w, "c", "replica", "running");
+	w_member(w, "d", "replica", "running");
+	sync_key(w, "a", "b,c,d", 1);
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "ANY 3 (a,c,d)");
+	return w;
+}
+
+/* Commits wait for all until /sync has our name, and then no longer. */
+static void
+test_after_promotion(void **state)
+{
+	struct world *w = successor();
+
+	(void)state;
+	w_tick(w);
+	assert_string_equal(w->view->sync_leader, "b");
+	assert_string_equal(w->voters, "a,c,d");
+	assert_int_equal(w->view->sync_quorum, 1);
+	assert_string_equal(w->pg.ssn, "ANY 2 (a,c,d)");
+	w_follows(w->order, "sync", "ssn");
+	w_free(w);
+}
+
+/* Refused, or the answer is lost: nothing changes, but for a second only. */
+static void
+test_after_promotion_refused(void **state)
+{
+	static const enum outcome outcomes[] = { OUTCOME_REFUSED,
+		OUTCOME_FAILED, OUTCOME_UNKNOWN };
+	struct world *w;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+		w = successor();
+		w->op_set[OP_SET_SYNC] = true;
+		w->op_outcome[OP_SET_SYNC] = outcomes[i];
+		w_tick(w);
+		assert_string_equal(w->view->sync_leader, "a");
+		assert_string_equal(w->pg.ssn, "ANY 3 (a,c,d)");
+		assert_null(strstr(w->order, "ssn"));
+		assert_in_range(w->timer, w->now, w->now + NS_PER_SEC);
+		w->op_set[OP_SET_SYNC] = false;
+		w_tick(w);
+		assert_string_equal(w->view->sync_leader, "b");
+		assert_string_equal(w->pg.ssn, "ANY 2 (a,c,d)");
+		w_free(w);
+	}
+}
+
+/* Promoted by hand, or the value was lost: first all, then /sync. */
+static void
+test_after_promotion_by_hand(void **state)
+{
+	struct world *w = successor();
+
+	(void)state;
+	w->pg.ssn[0] = '\0';
+	w->op_set[OP_SET_SYNC] = true;
+	w->op_outcome[OP_SET_SYNC] = OUTCOME_REFUSED;
+	w_tick(w);
+	assert_string_equal(w->pg.ssn, "ANY 3 (a,c,d)");
+	w_follows(w->order, "ssn", "sync");
+	w_free(w);
+}
+
+/*
+ * Priority mode has no such gap: /sync names the new leader alone, or with
+ * those that every commit waits for, before the promotion (13.7).
+ */
+static void
+test_before_promotion_priority(void **state)
+{
+	struct world *w = racer("b", "b,c", 0);
+	int strict;
+
+	(void)state;
+	w_free(w);
+	for (strict = 0; strict < 2; strict++) {
+		w = racer("b", "b,c", 0);
+		mode(w, "on", 1);
+		w_option(w, "synchronous_mode_strict", tree_bool(strict));
+		(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "other");
+		w_peer(w, "c", 1000);
+		w_tick(w);
+		assert_string_equal(w->rule, "race.won");
+		assert_string_equal(w->view->sync_leader, "b");
+		assert_string_equal(w->voters, strict ? "a,c" : "");
+		assert_string_equal(
+		    w->last_job[JOB_SET_SSN].job.text, strict ? "2 (a,c)" : "");
+		w_follows(w->order, "ssn", "sync");
+		w_follows(w->order, "sync", "promote");
+		w_free(w);
+	}
 }
 
 /* Without it commits would not wait: the key is for somebody else. */
@@ -523,6 +665,11 @@ main(void)
 		cmocka_unit_test(test_votes_outsider),
 		cmocka_unit_test(test_former_leader_ahead),
 		cmocka_unit_test(test_before_promotion),
+		cmocka_unit_test(test_before_promotion_in_force),
+		cmocka_unit_test(test_after_promotion),
+		cmocka_unit_test(test_after_promotion_refused),
+		cmocka_unit_test(test_after_promotion_by_hand),
+		cmocka_unit_test(test_before_promotion_priority),
 		cmocka_unit_test(test_switchover_quorum),
 		cmocka_unit_test(test_manual_race),
 		cmocka_unit_test(test_manual_race_sync),

@@ -53,10 +53,20 @@ static const struct row rows[] = {
 	{ __LINE__, "b", 1, "bcd", 2, "acd", 0, "", 2, "quorum b 1 acd" },
 	{ __LINE__, "b", 1, "bcd", 2, "acd", 0, "cd", 2,
 	    "quorum b 1 acd;sync 2 cd;quorum b 0 cd" },
+	/* 14.4 has "sync 2 acd": see change_leader() */
 	{ __LINE__, "b", 1, "bcd", 0, "", 0, "cd", 2,
-	    "sync 2 acd;quorum b 1 acd;sync 2 cd;quorum b 0 cd" },
+	    "sync 3 acd;quorum b 1 acd;sync 2 cd;quorum b 0 cd" },
 	{ __LINE__, "a", 1, "bcde", 2, "bcd", 2, "bcde", 2,
 	    "quorum a 2 bcde;sync 2 bcde" },
+	{ __LINE__, "b", 1, "bcd", 3, "acd", 0, "", 2,
+	    "quorum b 1 acd;sync 2 acd" },
+	{ __LINE__, "b", 2, "bcd", 3, "acd", 0, "", 1,
+	    "quorum b 2 acd;sync 1 acd" },
+	{ __LINE__, "b", 1, "bcd", 3, "acd", 0, "cd", 2,
+	    "quorum b 1 acd;sync 2 cd;quorum b 0 cd" },
+	/* /sync was changed by the leader before as it lost the key */
+	{ __LINE__, "b", 2, "bcde", 3, "acd", 0, "", 2,
+	    "quorum b 2 acde;sync 2 acd" },
 	{ __LINE__, "a", 0, "bc", 2, "bcd", 2, "bcd", 2, "quorum a 1 bcd" },
 };
 
