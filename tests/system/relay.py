@@ -12,6 +12,7 @@ can be changed while connections are open:
     delay           seconds by which each request is held back
     drop(p, n)      the next n answers to requests that match p are lost,
                     after the server has carried the request out
+    refuse(p)       requests that match p get the answer of "error", all others pass
     requests        [(monotonic time, text)] of all that went by
 """
 import contextlib
@@ -55,6 +56,7 @@ class Relay:
         self.requests = []
         self.dropped = 0
         self.drops = []
+        self.refused = None
         self.listener = None
         self.connections = set()
         self.lock = threading.Lock()
@@ -101,8 +103,12 @@ class Relay:
             self.drops = [[re.compile(pattern), count]] if count else []
             self.dropped = 0
 
+    def refuse(self, pattern):
+        self.refused = re.compile(pattern)
+
     def reset(self):
         self.drop("", 0)
+        self.refused = None
         self.delay = 0
         self.set("pass")
 
@@ -176,7 +182,8 @@ class Relay:
                     continue
                 if text is not None:
                     self.requests.append((time.monotonic(), text))
-                    if self.mode in ("garbage", "error"):
+                    refused = self.refused is not None and self.refused.search(text)
+                    if refused or self.mode in ("garbage", "error"):
                         client.sendall(GARBAGE if self.mode == "garbage" else ERROR)
                         return
                     # a client may send on before the answer has come
