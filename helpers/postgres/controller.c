@@ -310,6 +310,7 @@ controller_config(
 		log_error("Exception when loading file: %s", ignored.text);
 	chosen = pgconf_choose(NULL, cache, conf);
 	c->dynamic = chosen != NULL ? tree_copy(chosen) : NULL;
+	c->cached = cache != NULL;
 	tree_free(cache);
 	c->conf = pgconf_build(conf, c->dynamic, ROLE_UNINITIALIZED, &err);
 	if (c->conf == NULL)
@@ -536,6 +537,7 @@ load_store(struct controller *c)
 	if (c->startup != WAIT_STORE)
 		return;
 	evtimer_del(c->ev_startup);
+	found_fence(c);
 	if (!helper_linked(c->h, PROC_DCS)) {
 		retry_store(c);
 		return;
@@ -714,6 +716,8 @@ controller_link(struct controller *c, enum proc peer, bool up)
 
 	if (peer == PROC_DCS && up)
 		load_store(c);
+	if (peer == PROC_WATCHDOG && !up)
+		c->found_told = false; /* nor would the next one know */
 	if (c->startup != RUNNING)
 		return;
 	if (peer == PROC_DCS && up) {

@@ -141,6 +141,8 @@ struct controller {
 	int probes; /* programs asked for their abilities, not ended yet */
 	int64_t dcs_last_seen; /* epoch s */
 	bool stopping;
+	bool cached;	 /* the data directory held a dynamic document */
+	bool found_told; /* the keeper knows of what was found running */
 	void (*leftover_done)(struct controller *, bool ok); /* leftover.c */
 	int leftover_kind; /* enum data_mark */
 	bool leftover_stopping;
@@ -308,6 +310,12 @@ void background_run(struct controller *, uint64_t ask, const struct ha_job *);
 struct background *background_new(struct controller *);
 /* The cache file, when it could not be written before (config.md 6.5). */
 void background_cycle_end(struct controller *);
+
+/* ---- found.c ---- */
+
+/* While the store cannot be read: let the keeper end a running primary when
+ * its lease is over for sure. */
+void found_fence(struct controller *);
 
 /* ---- disk.c ---- */
 

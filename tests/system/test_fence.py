@@ -1,9 +1,10 @@
 """A primary whose lease has run out is stopped before another one promotes,
 whatever part of its manager hangs (ha.md 23)."""
+import json
 import signal
 
 
-from cluster import kill, wait_for
+from cluster import Cluster, kill, wait_for
 
 
 def fence_time(node, start):
@@ -87,3 +88,40 @@ def test_whole_manager_stopped(three):
         for pid in pids:
             kill(pid, signal.SIGCONT)
     rejoin(three, old)
+
+
+def restarted_without_store(cluster):
+    """Kill the daemon whole, keeper too, beside its running primary, and start
+    it while the store hangs.  Where its log was before."""
+    node = cluster.nodes[0]
+    postmaster, start = node.postmaster(), node.log_end()
+    cluster.etcd.signal(signal.SIGSTOP)
+    node.kill_tree(also_postgres=False)
+    node.start()
+    wait_for("the store to be missed", lambda: node.logged(
+        "Can not get cluster from dcs", start), 60)
+    assert node.postmaster() == postmaster
+    return start
+
+
+def test_restarted_without_store():
+    """Nobody knows the lease of the primary any more, but no lease is longer
+    than ttl.  In pause there is none, and the primary stays."""
+    timing = {"ttl": 20, "loop_wait": 1}
+    with Cluster(1, dcs=timing) as cluster, Cluster(1, dcs=timing) as paused:
+        node, kept = cluster.start().wait_leader(), paused.start().wait_leader()
+        kept.rest("/config", "PATCH", {"pause": True})
+        wait_for("the document on disk", lambda: json.loads(
+            (kept.data / "patroni.dynamic.json").read_text()).get("pause"), 30)
+        begin = restarted_without_store(paused)
+        start = restarted_without_store(cluster)
+        wait_for("the fence in the log", lambda: fence_time(node, start), 60)
+        wait_for("the primary to end", lambda: node.postmaster() is None)
+        wait_for("the same time in pause", lambda: len(kept.logged(
+            "Can not get cluster from dcs", begin)) > 1, 60)
+        assert kept.postmaster() and kept.writable()
+        assert fence_time(kept, begin) is None
+        for store in (cluster.etcd, paused.etcd):
+            store.signal(signal.SIGCONT)
+        assert cluster.wait_leader() is node and node.writable()
+        wait_for("the leader in pause", kept.is_leader, 60)
