@@ -95,6 +95,7 @@ run_begin(struct ha *h, enum run_kind kind, const struct event *input)
 	h->run_reasons[0] = h->run_effects[0] = '\0';
 	h->nanswers = 0;
 	h->waiting = 0;
+	h->fresh = true;
 	state_copy(&h->base, &h->s);
 }
 
@@ -168,7 +169,9 @@ run_pass(struct ha *h)
 {
 	enum rc rc;
 
-	state_copy(&h->s, &h->base);
+	if (!h->fresh)
+		state_copy(&h->s, &h->base);
+	h->fresh = false;
 	pass_begin(&h->p);
 	h->p.now = h->start;
 	rc = run_once(h);

@@ -321,7 +321,8 @@ dcs_wait(struct ha *h, uint64_t id, enum outcome *outcome, int64_t *sent)
 void
 job_init(struct ha_job *job, enum ha_job_kind kind)
 {
-	memset(job, 0, offsetof(struct ha_job, text));
+	memset(job, 0, offsetof(struct ha_job, node));
+	job_no_node(job);
 	job->text[0] = '\0';
 	job->kind = kind;
 	job->role = ROLE_REPLICA;

@@ -281,6 +281,15 @@ off_timeline(const struct ha *h)
 	return own < leader || (!h->s.opt.pause && !rewind_executed(h));
 }
 
+static void
+follow_job(struct ha *h, struct ha_job *job, const struct view_member *target,
+    enum pg_role new_role)
+{
+	job_init(job, JOB_FOLLOW);
+	job_node(h, job, target);
+	job->role = new_role;
+}
+
 /* 6.2 step 10 */
 static enum rc
 apply_target(
@@ -290,13 +299,11 @@ apply_target(
 	struct ha_job job;
 	struct ha_fx *fx;
 
-	job_init(&job, JOB_FOLLOW);
-	job_node(h, &job, target);
-	job.role = new_role;
 	fx = ask_new(h, FX_RECOVERY_DIFF, retry_ns(h));
 	if (fx != &h->scratch)
-		ha_job_copy(&fx->job, &job);
+		follow_job(h, &fx->job, target, new_role);
 	TRY(await(h, fx->id, &ev));
+	follow_job(h, &job, target, new_role);
 	if (ev->diff == DIFF_RESTART) {
 		rewind_trigger(h);
 		return action_begin(h, ACTION_FOLLOW, &job,

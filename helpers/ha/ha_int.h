@@ -200,7 +200,7 @@ struct state {
 	int64_t attached_at;
 	const struct view *view;     /* last loaded, failsafe-patched */
 	const struct view *old_view; /* last that had a leader */
-	int64_t view_at; /* the last one: it was asked for then */
+	int64_t view_at;	     /* the last one: it was asked for then */
 	int64_t view_until;
 	int64_t config_modify; /* of the /config in use */
 	int64_t last_seen_us;
@@ -321,6 +321,7 @@ struct ha {
 	const struct event *input; /* RUN_ACTION, RUN_REQUEST */
 	int64_t start, wall, wall_start;
 	uint64_t waiting;
+	bool fresh;	  /* no pass has been made: `s` is as `base` */
 	uint32_t emitted; /* effects of the passes before */
 	uint32_t noted;	  /* their notes for the journal: */
 	char run_reasons[HA_REASONS];
@@ -401,6 +402,7 @@ enum rc dcs_wait(struct ha *, uint64_t id, enum outcome *, int64_t *sent);
 enum rc job_run(struct ha *, const struct ha_job *, enum ha_job_result *);
 uint64_t job_start(struct ha *, const struct ha_job *);
 void job_init(struct ha_job *, enum ha_job_kind);
+void job_no_node(struct ha_job *); /* ha_mem.c */
 void job_node(struct ha *, struct ha_job *, const struct view_member *);
 void set_role(struct ha *, enum pg_role, bool callback);
 void set_role_standby(struct ha *, enum pg_role);

@@ -41,10 +41,27 @@ dup_tree(const struct tree *t)
 	return copy;
 }
 
+/* A member that is none: its texts are long, so they are emptied, not
+ * cleared. */
+void
+job_no_node(struct ha_job *job)
+{
+	struct view_member *m = &job->node;
+
+	m->name[0] = m->conn_url[0] = m->api_url[0] = m->proxy_url[0] = '\0';
+	m->state[0] = m->role[0] = m->version[0] = '\0';
+	m->replication_state[0] = m->session[0] = '\0';
+	memset(&m->token, 0, sizeof(*m) - offsetof(struct view_member, token));
+}
+
 void
 ha_job_copy(struct ha_job *to, const struct ha_job *from)
 {
-	memcpy(to, from, offsetof(struct ha_job, text));
+	memcpy(to, from, offsetof(struct ha_job, node));
+	if (from->has_node)
+		to->node = from->node;
+	else
+		job_no_node(to);
 	(void)text_set(to->text, sizeof(to->text), from->text);
 }
 

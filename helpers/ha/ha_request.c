@@ -208,12 +208,13 @@ scheduled_restart(struct ha *h)
 {
 	struct scheduled_restart *s = &h->s.restart;
 	const char *started = h->p.pg.postmaster_start_time;
-	struct msg_request req = s->req;
+	struct msg_request req;
 	char text[TEXT_SIZE];
 	bool is_due, clean;
 
 	if (!s->set || busy(h))
 		return RC_MSG;
+	req = s->req;
 	if (s->postmaster_start[0] != '\0' && started[0] != '\0' &&
 	    strcmp(s->postmaster_start, started) != 0) {
 		ha_log(h, LOG_LVL_INFO, "restart.happened",

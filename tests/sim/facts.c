@@ -163,12 +163,9 @@ facts_divergence(struct node *n, int other, struct ha_divergence *d)
 }
 
 enum ha_recovery_diff
-facts_diff(struct node *n, const struct ha_job *j)
+facts_diff(const struct node *n, int target)
 {
-	struct node *t = j->has_node ? node_named(n->w, j->node.name) : NULL;
-	int want = t == NULL ? -1 : t->i;
-
-	if (n->pg.follow == want)
+	if (n->pg.follow == target)
 		return DIFF_NONE;
 	return n->w->pg_version >= 130000 ? DIFF_RELOAD : DIFF_RESTART;
 }

@@ -522,12 +522,12 @@ on_local(struct world *w, struct ev *e)
 		break;
 	case FX_RECOVERY_DIFF:
 		ev.type = EV_RECOVERY_DIFF;
-		ev.diff = facts_diff(e->n, &a->job);
+		ev.diff = facts_diff(e->n, a->other);
 		break;
 	case FX_DIVERGENCE:
 		ev.type = EV_DIVERGENCE;
 		memset(&d, 0, offsetof(struct ha_divergence, history));
-		facts_divergence(e->n, named(w, &a->job), &d);
+		facts_divergence(e->n, a->other, &d);
 		ev.divergence = &d;
 		break;
 	default:
@@ -546,6 +546,6 @@ ask_local(struct node *n, const struct ha_fx *fx, int64_t delay)
 
 	a->timeline = fx->timeline;
 	if (fx->type == FX_RECOVERY_DIFF || fx->type == FX_DIVERGENCE)
-		ha_job_copy(&a->job, &fx->job);
+		a->other = named(n->w, &fx->job);
 	at_ask(a, n->w->now + delay, on_local, PROC_POSTGRES);
 }

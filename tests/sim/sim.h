@@ -236,7 +236,7 @@ struct ask {
 	uint32_t waiting; /* peers that have not answered */
 	/* set by those that use them */
 	struct msg_dcs_touch touch;
-	struct ha_job job;
+	int other; /* whom a local question is about: node, REMOTE or -1 */
 };
 
 /* ---- the world ---- */
@@ -478,7 +478,7 @@ void keeper_tell(struct node *);	  /* its state, unasked */
 void facts_status(struct node *, struct ha_pg *);
 void facts_control(struct node *, uint32_t timeline, struct ha_control *);
 void facts_divergence(struct node *, int other, struct ha_divergence *);
-enum ha_recovery_diff facts_diff(struct node *, const struct ha_job *);
+enum ha_recovery_diff facts_diff(const struct node *, int target);
 
 /* ---- node.c ---- */
 
