@@ -270,6 +270,10 @@ row_datadir(struct ha *h)
 		job.timeout_ns = retry_ns(h);
 		TRY(job_run(h, &job, &result));
 		TRY(ask_snapshot_again(h));
+		/* it goes on: neither fence nor key may go before it */
+		if (result != JOB_OK && result != JOB_NOTHING)
+			return say(h, "demote.stop-failed",
+			    "PostgreSQL could not be stopped");
 	}
 	watchdog_disarm(h, 0);
 	log_lock(h);

@@ -169,6 +169,9 @@ startup_state(struct ha *h)
 	struct ha_pg *pg = &h->p.pg;
 	struct ha_fx *fx;
 
+	/* what could not be stopped, and answers, runs as before */
+	if (pg->state == STATE_STOP_FAILED && pg->running && pg->query_ok)
+		set_state(h, STATE_RUNNING);
 	if (!starting(h) || pg->isready == ISREADY_REJECTING)
 		return;
 	if (pg->isready == ISREADY_NO_RESPONSE) {

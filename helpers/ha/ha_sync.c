@@ -182,7 +182,7 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 	if (!*in_force) {
 		h->s.sync.warned = false;
 		if (m == 0 && st->active.n == 0 && k->voters.n == 0 &&
-		    (st->ssn.names.n > 0 || st->ssn.n > 0))
+		    (st->ssn.names.n > 0 || st->ssn.n > 0 || st->ssn.bad))
 			return sync_assign(h, &none, 0, quorum, &ok);
 		return RC_OK;
 	}

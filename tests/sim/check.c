@@ -143,8 +143,8 @@ check_fence(struct node *n)
 	if (n->h == NULL || n->paused_until > w->now || !n->sysid_known)
 		return;
 	if (!process_ok(n, PROC_POSTGRES) || n->pg.hung || n->slow_stop ||
-	    n->pg.run != PG_UP || !n->pg.primary ||
-	    n->well_since > w->now - 2 * w->ttl * SEC ||
+	    n->stop_failed > w->now - w->ttl * SEC || n->pg.run != PG_UP ||
+	    !n->pg.primary || n->well_since > w->now - 2 * w->ttl * SEC ||
 	    n->pg.up_since > w->now - w->ttl * SEC)
 		return;
 	/* a hung helper takes the failsafe round's time as well */

@@ -356,7 +356,7 @@ check_sync(struct world *w)
 	int owner = store_leader(w);
 	const struct node *n;
 
-	if (!w->synced || w->toggles || owner < 0)
+	if (!w->synced || w->toggles || owner < 0 || w->ssn_by_hand)
 		return;
 	n = &w->node[owner];
 	if (!pg_writable(n) || n->bootstraps || n->paused_until > w->now)

@@ -46,7 +46,7 @@ choose_options(struct world *w)
 	w->sync_count = (int)rnd_range(w, 1, 2);
 	w->sync_lag = chance(w, 20) ? 300000 : -1;
 	w->pg_version = chance(w, 80) ? 150004 : 120010;
-	w->primary_start_timeout = chance(w, 70) ? 300 : 0;
+	w->primary_start_timeout = chance(w, 60) ? 300 : chance(w, 50) ? 20 : 0;
 	w->primary_stop_timeout = chance(w, 25) ? 20 : 0;
 	w->race_backoff = chance(w, 15) ? (int)rnd_range(w, 5, 30) : 0;
 	w->member_slots_ttl = chance(w, 50) ? 1800 : 60;
@@ -56,6 +56,7 @@ choose_options(struct world *w)
 	w->operators = chance(w, 60);
 	w->toggles = chance(w, 10);
 	w->standby_seed = chance(w, 20);
+	w->custom_bootstrap = chance(w, 10);
 	choose_watchdog(w);
 	w->intensity = (int)rnd_range(w, 1, 12);
 }

@@ -8,7 +8,9 @@ standby_facts(struct node *n, struct ha_pg *p)
 {
 	const struct pg *pg = &n->pg;
 
-	p->received_timeline = pg_tli(pg);
+	/* of the receiver, else by IDENTIFY_SYSTEM (7.6) */
+	if (pg->streaming || !n->login_fails)
+		p->received_timeline = pg_tli(pg);
 	p->wal_position = p->replay_lsn = pg->wal.end;
 	p->receive_lsn = pg->follow >= 0 ? pg->wal.end : 0;
 	p->receiver_streaming = pg->streaming;

@@ -4,61 +4,6 @@
  */
 #include "sim.h"
 
-enum fault_kind {
-	PG_CRASH,
-	PG_HANG,
-	CONTROLLER_CRASH,
-	CONTROLLER_HANG,
-	DCS_CRASH,
-	DCS_HANG,
-	REST_HANG,
-	KEEPER_CRASH,
-	KEEPER_HANG,
-	MASTER_CRASH,
-	MANAGER_HANG,
-	NODE_FREEZE,
-	NODE_LOSS,
-	TERMINATE,
-	DISK_FULL,
-	PRE_PROMOTE_FAILS,
-	DEVICE_FAILS,
-	DATA_UNREADABLE,
-	SYSID_UNREADABLE,
-	DATA_LOST,
-	REPLAY_PAUSED,
-	SLOTS_MISSING,
-	RESTART,
-	RESTART_SCHEDULED,
-	REINITIALIZE,
-	STORE_DOWN,
-	PARTITION_STORE,
-	PARTITION_NODES,
-	ISOLATION,
-	SLOW_STORE,
-	LOSS,
-	SLOW_STOP,
-	SLOW_START,
-	JOBS_FAIL,
-	REPLICATION_STALL,
-	CLOCK_STEP,
-	SWITCHOVER,
-	SWITCHOVER_SCHEDULED,
-	FAILOVER,
-	READ_ONLY,
-	ANSWERS_LOST,
-	STORE_WIPED,
-	PAUSE,
-	HAND_PROMOTION,
-	NEW_SYSID,
-	DEMOTE_CLUSTER,
-	SYNC_CHANGE,
-	KEY_DELETED,
-	LAGGARD,
-	OUTRUN,
-	SUCCESSOR,
-	FAULT_KINDS
-};
-
 static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
 	"postgres hangs", "controller crash", "controller hangs", "dcs crash",
 	"dcs hangs", "rest hangs", "keeper crash", "keeper hangs",
@@ -73,7 +18,11 @@ static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
 	"scheduled switchover", "failover", "store read-only", "answers lost",
 	"store wiped", "pause", "promotion by hand", "initdb in pause",
 	"cluster demoted", "synchronous mode changed", "leader key deleted",
-	"laggard", "outrun", "successor without /sync" };
+	"stop fails", "no replication login", "store crawls",
+	"synchronous_standby_names by hand", "/sync by hand", "laggard",
+	"outrun", "successor without /sync", "rivals in pause",
+	"other /initialize in pause", "ghost asked for in pause",
+	"key lost while starting", "cluster demoted without a leader" };
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)
@@ -156,15 +105,6 @@ crash_helper(struct node *n, enum proc proc)
 	at(w, w->now + rnd_range(w, 5 * MS, 2 * SEC), on_helper_restart, n,
 	    PROC_COUNT)
 	    ->arg = proc;
-}
-
-static void
-crash_controller(struct node *n)
-{
-	if (!n->proc[PROC_POSTGRES].up)
-		return;
-	node_detach(n);
-	node_attach(n, rnd_range(n->w, 10 * MS, 3 * SEC));
 }
 
 static void
@@ -262,125 +202,6 @@ end_new_sysid(struct node *n)
 		lose_data(n);
 }
 
-/* ---- stories: several steps that chance would seldom put together ---- */
-
-static void
-lose_all_but(struct world *w, const struct node *x)
-{
-	int i;
-
-	for (i = 0; i < w->nnodes; i++)
-		if (&w->node[i] != x && w->node[i].machine_up)
-			node_power_off(&w->node[i]);
-}
-
-static void
-on_leader_lost(struct world *w, struct ev *e)
-{
-	int owner = store_leader(w);
-
-	w->disturbed = w->now;
-	if (owner < 0 || owner == e->n->i)
-		return;
-	if (w->name_laggard && e->n->repl_stall)
-		operator_names(w, e->n);
-	node_power_off(&w->node[owner]);
-}
-
-/* The one that missed everything is the only one left. */
-static void
-on_outrun(struct world *w, struct ev *e)
-{
-	w->disturbed = w->now;
-	lose_all_but(w, e->n);
-	node_power_on(e->n);
-}
-
-/* Who led before is the only one left; what it missed is not to be missed. */
-static void
-on_successor_lost(struct world *w, struct ev *e)
-{
-	on_outrun(w, e);
-	w->store.sync_stuck = false;
-}
-
-/*
- * The leader goes, another one is promoted, but does not get its name into
- * /sync before all but the former leader are lost.
- */
-static void
-begin_succession(struct world *w, struct node *n)
-{
-	int64_t lasts = (w->ttl + 3 * w->loop_wait) * SEC;
-
-	w->store.sync_stuck = true;
-	node_power_off(n);
-	at(w, w->now + lasts + rnd_range(w, 0, lasts / 2), on_successor_lost, n,
-	    PROC_COUNT);
-}
-
-static void
-begin_story(struct world *w, struct fault *f, int64_t lasts)
-{
-	if (f->kind == SUCCESSOR)
-		begin_succession(w, f->n);
-	if (f->kind == LAGGARD) {
-		f->n->repl_stall = true;
-		/* as long as it is a voter of a quorum */
-		if (w->name_laggard)
-			lasts = rnd_range(w, SEC, w->loop_wait * 2 * SEC);
-		at(w, w->now + lasts / 2, on_leader_lost, f->n, PROC_COUNT);
-		return;
-	}
-	if (f->kind != OUTRUN)
-		return;
-	node_power_off(f->n);
-	at(w, w->now + lasts / 4, on_leader_lost, f->n, PROC_COUNT);
-	at(w, w->now + lasts * 5 / 8, on_outrun, f->n, PROC_COUNT);
-}
-
-static void
-finish_story(struct world *w)
-{
-	int i;
-
-	w->store.sync_stuck = false;
-	for (i = 0; i < w->nnodes; i++) {
-		struct node *n = &w->node[i];
-
-		n->repl_stall = false;
-		if (!n->machine_up && !n->odd)
-			node_power_on(n);
-	}
-}
-
-/*
- * An operator's slip: nobody's lease is over, but the key is gone, or names
- * somebody else.
- */
-static void
-delete_key(struct world *w)
-{
-	int owner = store_leader(w);
-
-	if (owner < 0)
-		return;
-	w->node[owner].robbed_until = w->store.leader_expires;
-	/* agreements of failsafe mode reach further than the key did */
-	if (true_time(&w->node[owner], w->node[owner].granted) >
-	    w->store.leader_expires)
-		w->node[owner].robbed_until =
-		    true_time(&w->node[owner], w->node[owner].granted);
-	w->store.leader =
-	    chance(w, 50) ? -1 : (int)rnd_range(w, 0, w->nnodes - 1);
-	/* whoever was given it leads, with what it has */
-	if (w->store.leader >= 0)
-		w->acked.n = 0;
-	w->given = w->store.leader;
-	w->store.revision++;
-	store_wake(w, WAKE_LEADER);
-}
-
 /* ---- begin and end ---- */
 
 static void
@@ -396,7 +217,7 @@ begin(struct world *w, struct fault *f)
 		n->pg.hung = n->pg.run != PG_DOWN;
 		break;
 	case CONTROLLER_CRASH:
-		crash_controller(n);
+		node_crash_controller(n);
 		break;
 	case CONTROLLER_HANG:
 		hang(n, PROC_POSTGRES, true);
@@ -533,12 +354,32 @@ begin(struct world *w, struct fault *f)
 		operator_sync(w, (int)rnd_range(w, 0, 2));
 		break;
 	case KEY_DELETED:
-		delete_key(w);
+		operator_deletes_key(w, chance(w, 50));
+		break;
+	case STOP_FAILS:
+		n->stop_fails = true;
+		break;
+	case LOGIN_FAILS:
+		n->login_fails = true;
+		break;
+	case STORE_CRAWLS:
+		w->store_crawls = true;
+		break;
+	case SSN_BY_HAND:
+		operator_ssn(w);
+		break;
+	case SYNC_BY_HAND:
+		operator_sync_key(w);
 		break;
 	case LAGGARD:
 	case OUTRUN:
 	case SUCCESSOR:
-		break; /* begin_story() */
+	case RIVALS:
+	case OTHER_ID:
+	case GHOST_ASKED:
+	case LOST_STARTING:
+	case DEMOTED_UNLED:
+		break; /* story_begin() */
 	case FAULT_KINDS:
 		break;
 	}
@@ -634,10 +475,24 @@ finish(struct world *w, struct fault *f)
 	case NEW_SYSID:
 		end_new_sysid(n);
 		break;
+	case STOP_FAILS:
+		n->stop_fails = false;
+		break;
+	case LOGIN_FAILS:
+		n->login_fails = false;
+		break;
+	case STORE_CRAWLS:
+		w->store_crawls = false;
+		break;
 	case LAGGARD:
 	case OUTRUN:
 	case SUCCESSOR:
-		finish_story(w);
+	case RIVALS:
+	case OTHER_ID:
+	case GHOST_ASKED:
+	case LOST_STARTING:
+	case DEMOTED_UNLED:
+		story_end(w);
 		break;
 	default:
 		break;
@@ -687,8 +542,19 @@ applies(const struct world *w, int kind)
 	case HAND_PROMOTION:
 	case NEW_SYSID:
 		return w->operators;
+	case RIVALS:
+	case OTHER_ID:
+	case GHOST_ASKED:
+		return w->operators && !w->standby;
 	case DEMOTE_CLUSTER:
 		return w->standby_seed;
+	case DEMOTED_UNLED:
+		return w->standby_seed && !w->standby;
+	case SUCCESSOR:
+		return w->sync == 2 && w->synced && !w->toggles;
+	case SSN_BY_HAND:
+	case SYNC_BY_HAND:
+		return w->sync != 0 && w->operators && !w->standby;
 	case SYNC_CHANGE:
 		return w->toggles;
 	case PRE_PROMOTE_FAILS:
@@ -742,7 +608,7 @@ disaster(struct world *w, int kind)
 static bool
 is_story(int kind)
 {
-	return kind == LAGGARD || kind == OUTRUN || kind == SUCCESSOR;
+	return kind >= LAGGARD;
 }
 
 static bool
@@ -805,36 +671,6 @@ victim(struct world *w)
 	return &w->node[rnd_range(w, 0, w->nnodes - 1)];
 }
 
-/* False: there is no place for this story now. */
-static bool
-cast_story(struct world *w, struct fault *f, int64_t lasts)
-{
-	int i;
-
-	if (f->kind == SUCCESSOR) {
-		if (store_leader(w) < 0 || lasts < 6 * w->ttl * SEC)
-			return false;
-		f->n = &w->node[store_leader(w)];
-		return true;
-	}
-	if (lasts < 2 * w->ttl * SEC)
-		return false;
-	for (i = 0; pg_foreign(f->n) || store_leader(w) == f->n->i; i++) {
-		if (i == 50)
-			return false;
-		f->n = &w->node[rnd_range(w, 0, w->nnodes - 1)];
-	}
-	return true;
-}
-
-static int
-choose_story(struct world *w)
-{
-	bool quorum = w->sync == 2 && w->synced && !w->toggles;
-
-	return (int)rnd_range(w, LAGGARD, quorum ? SUCCESSOR : OUTRUN);
-}
-
 static void
 on_begin(struct world *w, struct ev *e)
 {
@@ -843,8 +679,8 @@ on_begin(struct world *w, struct ev *e)
 	int i;
 
 	memset(&f, 0, sizeof(f));
-	f.kind =
-	    e->id != 0 ? choose_story(w) : (int)rnd_range(w, 0, LAGGARD - 1);
+	f.kind = e->id != 0 ? (int)rnd_range(w, LAGGARD, FAULT_KINDS - 1) :
+			      (int)rnd_range(w, 0, LAGGARD - 1);
 	f.n = victim(w);
 	f.way = (int)rnd_range(w, 0, 2);
 	f.other = STORE;
@@ -863,7 +699,7 @@ on_begin(struct world *w, struct ev *e)
 		return;
 	if (is_story(f.kind)) {
 		lasts = e->arg - w->now;
-		if (!cast_story(w, &f, lasts))
+		if (!story_victim(w, &f, lasts))
 			return;
 	}
 	for (i = 0; i < MAX_FAULTS; i++)
@@ -885,7 +721,7 @@ on_begin(struct world *w, struct ev *e)
 	    ->arg = slot - w->faults;
 	w->disturbed = w->now;
 	begin(w, slot);
-	begin_story(w, slot, lasts);
+	story_begin(w, slot, lasts);
 }
 
 /* ---- phases ---- */

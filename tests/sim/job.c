@@ -89,6 +89,17 @@ takes(struct node *n, int64_t low, int64_t high)
 	again(n, rnd_range(n->w, low, high));
 }
 
+/* The signal is refused, or a backend outlives its postmaster. */
+static bool
+stop_fails(struct node *n)
+{
+	if (!pg_running(n) || !n->stop_fails)
+		return false;
+	set_state(n, STATE_STOP_FAILED);
+	n->stop_failed = n->w->now;
+	return true;
+}
+
 /* ---- starting ---- */
 
 static void spawn(struct node *, bool primary);
@@ -178,6 +189,10 @@ job_follow(struct node *n)
 			done(n, JOB_NOTHING);
 			return;
 		}
+		if (stop_fails(n)) {
+			done(n, JOB_FAILED);
+			return;
+		}
 		if (pg_running(n)) {
 			set_state(n, STATE_RESTARTING);
 			pg_stop(n, STOP_FAST);
@@ -212,6 +227,10 @@ job_restart(struct node *n)
 
 	switch (j->phase) {
 	case 0:
+		if (stop_fails(n)) {
+			done(n, JOB_FAILED);
+			return;
+		}
 		set_state(n,
 		    j->spec.kind == JOB_RESTART ? STATE_RESTARTING :
 						  STATE_STOPPING);
@@ -252,6 +271,10 @@ job_stop(struct node *n)
 	if (j->phase == 0) {
 		j->phase = 1;
 		j->began = n->w->now;
+		if (stop_fails(n)) {
+			done(n, JOB_FAILED);
+			return;
+		}
 		if (pg_running(n)) {
 			set_state(n, STATE_STOPPING);
 			pg_stop(n, j->spec.stop_mode);
@@ -372,7 +395,9 @@ job_bootstrap(struct node *n)
 		}
 		pg_new_cluster(n);
 		n->bootstraps = true;
-		start(n, true);
+		start(n, !n->w->custom_bootstrap);
+		if (n->w->custom_bootstrap)
+			pg_recovers(n);
 		return;
 	default:
 		wait_start(n);
@@ -398,7 +423,14 @@ job_clone(struct node *n)
 	n->pg.data = true;
 	n->pg.sysid = s->pg.sysid;
 	n->pg.wal = s->pg.wal;
-	n->pg.control = CONTROL_IN_ARCHIVE_RECOVERY;
+	/*
+	 * The control file is the source's.  Before 15 a backup_label keeps
+	 * nobody from a single-user recovery (8.1), which would end the copy
+	 * at a place of its own: not modelled.
+	 */
+	n->pg.control = s->pg.primary && n->w->pg_version >= 150000 ?
+	    CONTROL_IN_PRODUCTION :
+	    CONTROL_IN_ARCHIVE_RECOVERY;
 	n->pg.checkpoint = s->pg.checkpoint;
 	n->pg.checkpoint_tli = s->pg.checkpoint_tli;
 	n->pg.primary = false;
@@ -418,6 +450,10 @@ job_rewind(struct node *n)
 	if (j->phase == 0) {
 		if (!source_up(n) || !s->pg.primary ||
 		    j->spec.node.checkpoint_after_promote == CAP_PENDING) {
+			done(n, JOB_NOTHING);
+			return;
+		}
+		if (stop_fails(n)) {
 			done(n, JOB_NOTHING);
 			return;
 		}
@@ -461,7 +497,7 @@ static void
 job_crash_recovery(struct node *n)
 {
 	if (n->job.phase == 0) {
-		takes(n, 500 * MS, 4 * SEC);
+		takes(n, 500 * MS, (n->slow_start ? 90 : 4) * SEC);
 		return;
 	}
 	if (n->job.cancelled || fails(n) || pg_running(n)) {

@@ -18,6 +18,31 @@ struct options {
 /* ---- one seed ---- */
 
 static void
+on_device_found(struct world *w, struct ev *e)
+{
+	(void)w;
+	e->n->device_bad = e->n->device.given_up = false;
+	keeper_tell(e->n);
+}
+
+/* Here and there the module of the device is loaded late. */
+static void
+miss_devices(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++) {
+		struct node *n = &w->node[i];
+
+		if (w->watchdog != WATCHDOG_REQUIRED || !chance(w, 20))
+			continue;
+		n->device_bad = true;
+		at(w, w->now + rnd_range(w, 10, 60) * SEC, on_device_found, n,
+		    PROC_COUNT);
+	}
+}
+
+static void
 on_foreign(struct world *w, struct ev *e)
 {
 	(void)w;
@@ -34,7 +59,7 @@ begin(struct world *w)
 	store_init(w);
 	remote_init(w);
 	w->last_writer = w->former = w->former_before = w->given = w->named =
-	    -1;
+	    w->ambushed = -1;
 	/* some are born as standby clusters */
 	if (w->standby_seed && chance(w, 30)) {
 		w->standby = true;
@@ -62,6 +87,7 @@ begin(struct world *w)
 		else
 			node_power_on(n);
 	}
+	miss_devices(w);
 	beat(w, w->now, pg_tick);
 	faults_init(w);
 }

@@ -142,6 +142,8 @@ on_reply(struct world *w, struct ev *e)
 static int64_t
 travel(struct world *w)
 {
+	if (w->store_crawls)
+		return w->retry_timeout * rnd_range(w, 350, 480) * MS;
 	if (w->store_delay_max > 0 && chance(w, 30))
 		return rnd_range(w, MS, w->store_delay_max);
 	return rnd_range(w, MS / 2, 8 * MS);
@@ -250,7 +252,9 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 	case OP_SET_FAILOVER:
 		memcpy(a->text[0], d->u.failover.leader, NAME_SIZE);
 		memcpy(a->text[1], d->u.failover.member, NAME_SIZE);
-		a->at = strtoll(d->u.failover.scheduled_at, NULL, 10);
+		a->at = strcmp(d->u.failover.scheduled_at, NAIVE) == 0 ?
+		    NO_TIME :
+		    strtoll(d->u.failover.scheduled_at, NULL, 10);
 		a->token = d->u.failover.token;
 		a->flag = d->u.failover.with_token != 0;
 		break;
@@ -316,6 +320,13 @@ asks_near(struct world *w)
 	}
 }
 
+static bool
+through_dcs(const struct ask *a)
+{
+	return a->type == FX_LOAD || a->type == FX_DCS || a->type == FX_POLL ||
+	    a->type == FX_FAILSAFE_POST;
+}
+
 /* The link to the dcs helper closed: what was asked of it is unknown. */
 void
 asks_lost(struct node *n)
@@ -324,8 +335,7 @@ asks_lost(struct node *n)
 
 	for (a = n->w->asks; a != NULL; a = a->next) {
 		if (a->n != n || a->answered ||
-		    a->gen != n->proc[PROC_POSTGRES].gen ||
-		    (a->type != FX_LOAD && a->type != FX_DCS))
+		    a->gen != n->proc[PROC_POSTGRES].gen || !through_dcs(a))
 			continue;
 		view_free(a->view);
 		a->view = NULL;
@@ -478,7 +488,11 @@ ask_poll(struct node *n, const struct ha_fx *fx)
 		    ->arg |= (int64_t)i << 32;
 	}
 	/* connect and read: two seconds, but not beyond the deadline */
-	most = n->proc[PROC_DCS].up ? 2 * SEC : MS;
+	most = 2 * SEC;
+	if (!n->proc[PROC_DCS].up) {
+		a->outcome = OUTCOME_FAILED;
+		most = MS;
+	}
 	if (a->deadline != 0 && a->deadline - w->now < most)
 		most = a->deadline > w->now ? a->deadline - w->now : MS;
 	at_ask(a, w->now + most, on_poll_end, PROC_POSTGRES);

@@ -325,6 +325,15 @@ node_detach(struct node *n)
 }
 
 void
+node_crash_controller(struct node *n)
+{
+	if (!n->proc[PROC_POSTGRES].up)
+		return;
+	node_detach(n);
+	node_attach(n, rnd_range(n->w, 10 * MS, 3 * SEC));
+}
+
+void
 node_power_off(struct node *n)
 {
 	trace(n->w, n, "machine is lost");

@@ -139,7 +139,7 @@ request(struct world *w, const char *leader, const char *member, int64_t when)
 
 	trace(w, NULL, "operator: request {leader %s, member %s, in %lld s}",
 	    leader, member,
-	    when == 0 ? 0 : (long long)(when - WALL - w->now / 1000) / 1000000);
+	    when <= 0 ? 0 : (long long)(when - WALL - w->now / 1000) / 1000000);
 	s->has_failover = true;
 	(void)text_set(s->failover_leader, NAME_SIZE, leader);
 	(void)text_set(s->failover_member, NAME_SIZE, member);
@@ -153,6 +153,8 @@ request(struct world *w, const char *leader, const char *member, int64_t when)
 static const char *
 candidate(struct world *w)
 {
+	if (chance(w, 4))
+		return GHOST;
 	return w->node[rnd_range(w, 0, w->nnodes - 1)].name;
 }
 
@@ -164,13 +166,15 @@ operator_switchover(struct world *w, bool scheduled)
 
 	if (owner < 0 || !writable(w))
 		return;
-	if (scheduled)
+	if (scheduled && chance(w, 10))
+		when = NO_TIME; /* past all tools, which would not take it */
+	else if (scheduled)
 		when = WALL + (w->now + rnd_range(w, 5, 90) * SEC) / 1000;
 	/* now and then for a leader that is none any more */
 	if (chance(w, 5))
 		owner = (int)rnd_range(w, 0, w->nnodes - 1);
 	request(w, w->node[owner].name,
-	    w->paused || chance(w, 50) ? candidate(w) : "", when);
+	    chance(w, w->paused ? 85 : 50) ? candidate(w) : "", when);
 }
 
 /* To a certain one, whatever it is fit for. */
@@ -184,11 +188,90 @@ operator_names(struct world *w, const struct node *n)
 }
 
 void
+operator_asks(struct world *w, const char *leader, const char *member)
+{
+	if (writable(w))
+		request(w, leader, member, 0);
+}
+
+void
 operator_failover(struct world *w)
 {
 	if (!writable(w))
 		return;
 	request(w, "", candidate(w), 0);
+}
+
+/* ---- keys that are not people's ---- */
+
+/*
+ * An operator's slip: nobody's lease is over, but the key is gone, or names
+ * somebody else.
+ */
+void
+operator_deletes_key(struct world *w, bool given)
+{
+	int owner = store_leader(w);
+
+	if (owner < 0)
+		return;
+	w->node[owner].robbed_until = w->store.leader_expires;
+	/* agreements of failsafe mode reach further than the key did */
+	if (true_time(&w->node[owner], w->node[owner].granted) >
+	    w->store.leader_expires)
+		w->node[owner].robbed_until =
+		    true_time(&w->node[owner], w->node[owner].granted);
+	w->store.leader = given ? (int)rnd_range(w, 0, w->nnodes - 1) : -1;
+	/* whoever was given it leads, with what it has */
+	if (w->store.leader >= 0)
+		w->acked.n = 0;
+	w->given = w->store.leader;
+	w->store.revision++;
+	store_wake(w, WAKE_LEADER);
+}
+
+/*
+ * A value that the server takes and the core cannot read: the name of a
+ * standby may be of any length.  Commits wait for one that never comes, so
+ * nothing is acknowledged that /sync does not know.
+ */
+void
+operator_ssn(struct world *w)
+{
+	int owner = store_leader(w);
+	struct node *n = owner < 0 ? NULL : &w->node[owner];
+
+	if (n == NULL || !pg_writable(n) || w->sync == 0)
+		return;
+	trace(w, n, "operator: a name too long in synchronous_standby_names");
+	(void)snprintf(n->pg.ssn, sizeof(n->pg.ssn), "%0*d", NAME_SIZE + 1, 0);
+	n->pg.ssn[0] = 'n';
+	w->ssn_by_hand = true;
+}
+
+/*
+ * /sync is deleted, has one voter too many, or names another leader.  What is
+ * acknowledged until the leader has put it right is not safe.
+ */
+void
+operator_sync_key(struct world *w)
+{
+	struct store *s = &w->store;
+	int64_t way = rnd_range(w, 0, 2);
+
+	if (!writable(w) || s->sync_revision == 0 || w->sync == 0)
+		return;
+	trace(w, NULL, "operator: /sync by hand (%lld)", (long long)way);
+	if (way == 0) {
+		s->sync_leader[0] = '\0';
+		s->sync_quorum = s->nsync = 0;
+	} else if (way == 1 && s->nsync < MAX_NODES)
+		(void)text_set(s->sync_standby[s->nsync++], NAME_SIZE, GHOST);
+	else
+		(void)text_set(s->sync_leader, NAME_SIZE, candidate(w));
+	s->sync_revision = way == 0 ? 0 : ++s->revision;
+	w->synced = false;
+	store_wake(w, WAKE_OTHER);
 }
 
 /* ---- a node's REST API ---- */

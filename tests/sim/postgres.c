@@ -363,6 +363,26 @@ pg_promote(struct node *n)
 	    on_promoted);
 }
 
+static void
+on_recovered(struct world *w, struct ev *e)
+{
+	(void)w;
+	if (!same_postmaster(e))
+		return;
+	if (e->n->pg.run == PG_STARTING)
+		at_pg(e->n, SEC, on_recovered);
+	else
+		pg_promote(e->n);
+}
+
+/* It takes its time, and ends by itself on a timeline of its own. */
+void
+pg_recovers(struct node *n)
+{
+	n->pg.standby_files = false;
+	at_pg(n, rnd_range(n->w, SEC, 30 * SEC), on_recovered);
+}
+
 /* ---- clients and replication ---- */
 
 /* What PostgreSQL itself checks: whose WAL can be continued with whose. */

@@ -32,6 +32,9 @@
 #define STORE (-1) /* the store's place in a link */
 #define REMOTE 90  /* the remote primary's, beside the nodes' */
 #define CHECKPOINT_RECORD 112
+#define NO_TIME (-1)
+#define NAIVE "2026-01-31T12:00:00"    /* a time without a zone */
+#define GHOST "n9"		       /* a member that never was */
 #define MAX_DRIFT 200		       /* ppm */
 #define WALL INT64_C(1700000000000000) /* us, at virtual time 0 */
 
@@ -146,6 +149,9 @@ struct node {
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
 	bool pre_promote_fails, device_bad, unreadable, no_sysid, slots_wanted;
+	bool stop_fails;     /* no stop job can end the server */
+	int64_t stop_failed; /* ... when one could not last */
+	bool login_fails;    /* no replication connection to itself */
 	bool sysid_known;    /* to its controller */
 	uint64_t sysid_told; /* whose text this is: */
 	char sysid_text[WORD_SIZE];
@@ -191,7 +197,7 @@ struct store {
 	uint64_t optime;
 	bool has_failover;
 	char failover_leader[NAME_SIZE], failover_member[NAME_SIZE];
-	int64_t failover_at; /* wall clock us, 0: at once */
+	int64_t failover_at; /* wall clock us, 0: at once, NO_TIME: garbage */
 	int64_t failover_revision;
 	bool has_failsafe, failsafe[MAX_NODES]; /* by whom it names */
 	int64_t sync_revision;			/* 0: no key */
@@ -249,6 +255,72 @@ enum sim_break {
 	BREAK_COUNT
 };
 
+/* What goes wrong; names in faults.c. */
+enum fault_kind {
+	PG_CRASH,
+	PG_HANG,
+	CONTROLLER_CRASH,
+	CONTROLLER_HANG,
+	DCS_CRASH,
+	DCS_HANG,
+	REST_HANG,
+	KEEPER_CRASH,
+	KEEPER_HANG,
+	MASTER_CRASH,
+	MANAGER_HANG,
+	NODE_FREEZE,
+	NODE_LOSS,
+	TERMINATE,
+	DISK_FULL,
+	PRE_PROMOTE_FAILS,
+	DEVICE_FAILS,
+	DATA_UNREADABLE,
+	SYSID_UNREADABLE,
+	DATA_LOST,
+	REPLAY_PAUSED,
+	SLOTS_MISSING,
+	RESTART,
+	RESTART_SCHEDULED,
+	REINITIALIZE,
+	STORE_DOWN,
+	PARTITION_STORE,
+	PARTITION_NODES,
+	ISOLATION,
+	SLOW_STORE,
+	LOSS,
+	SLOW_STOP,
+	SLOW_START,
+	JOBS_FAIL,
+	REPLICATION_STALL,
+	CLOCK_STEP,
+	SWITCHOVER,
+	SWITCHOVER_SCHEDULED,
+	FAILOVER,
+	READ_ONLY,
+	ANSWERS_LOST,
+	STORE_WIPED,
+	PAUSE,
+	HAND_PROMOTION,
+	NEW_SYSID,
+	DEMOTE_CLUSTER,
+	SYNC_CHANGE,
+	KEY_DELETED,
+	STOP_FAILS,
+	LOGIN_FAILS,
+	STORE_CRAWLS,
+	SSN_BY_HAND,
+	SYNC_BY_HAND,
+	LAGGARD, /* stories from here on */
+	OUTRUN,
+	SUCCESSOR,
+	RIVALS,
+	OTHER_ID,
+	GHOST_ASKED,
+	LOST_STARTING,
+	DEMOTED_UNLED,
+	FAULT_KINDS
+};
+
 struct fault {
 	int kind;
 	struct node *n;
@@ -296,10 +368,11 @@ struct world {
 	enum watchdog_mode watchdog;
 	int safety_margin;
 	bool pre_promote, archiving, logical_slots, operators, toggles;
-	bool name_laggard;    /* in its story it is asked for as well */
-	bool tagged;	      /* all nodes have tags */
-	bool standby_seed;    /* may become a standby cluster */
-	bool paused, standby; /* as /config says */
+	bool custom_bootstrap; /* a new cluster comes out of a recovery */
+	bool name_laggard;     /* in its story it is asked for as well */
+	bool tagged;	       /* all nodes have tags */
+	bool standby_seed;     /* may become a standby cluster */
+	bool paused, standby;  /* as /config says */
 	int64_t standby_since, standby_until, paused_at, resumed_at;
 	bool data_lost; /* in this phase of trouble */
 	bool data_hurt, wiped_now;
@@ -313,6 +386,9 @@ struct world {
 	int64_t requested, requested_before; /* operators' last writes */
 	uint64_t requests;
 	int64_t store_delay_max;
+	bool store_crawls; /* each answer takes nearly retry_timeout */
+	bool ssn_by_hand;  /* by people, who broke the order of writes */
+	int ambushed;	   /* its key goes as its next refresh arrives, -1 */
 	int loss_percent, answer_loss;
 	bool cut[MAX_NODES + 1][MAX_NODES + 1]; /* [from][to], last = store */
 	struct fault faults[MAX_FAULTS];
@@ -418,6 +494,7 @@ void pg_stop(struct node *, enum ha_stop_mode);
 void pg_kill(struct node *);
 void pg_promote(struct node *);
 void pg_resume(struct node *);
+void pg_recovers(struct node *); /* a restored copy, to the end of its WAL */
 void pg_new_cluster(struct node *);
 void pg_new_sysid(struct node *);
 void pg_tick(struct world *);
@@ -450,6 +527,11 @@ void operator_standby(struct world *, bool on);
 void operator_sync(struct world *, int mode);
 void operator_switchover(struct world *, bool scheduled);
 void operator_failover(struct world *);
+void operator_asks(struct world *, const char *leader, const char *member);
+/* An operator's slip; given: to somebody else. */
+void operator_deletes_key(struct world *, bool given);
+void operator_ssn(struct world *);
+void operator_sync_key(struct world *);
 void operator_names(struct world *, const struct node *);
 void operator_restart(struct node *, bool scheduled);
 void operator_reinitialize(struct node *);
@@ -488,6 +570,7 @@ void node_feed(struct node *, const struct ha_ev *);
 void node_attach(struct node *, int64_t delay);
 void node_detach(struct node *); /* the controller ends */
 void node_stays_paused(struct node *);
+void node_crash_controller(struct node *);
 void node_power_off(struct node *);
 void node_power_on(struct node *);
 struct node *node_named(struct world *, const char *);
@@ -497,6 +580,13 @@ struct tree *node_document(const struct world *);
 /* ---- faults.c ---- */
 
 void faults_init(struct world *);
+
+/* ---- stories.c: faults of several steps ---- */
+
+/* False: there is no place for this story now. */
+bool story_victim(struct world *, struct fault *, int64_t lasts);
+void story_begin(struct world *, struct fault *, int64_t lasts);
+void story_end(struct world *);
 
 /* ---- check.c ---- */
 

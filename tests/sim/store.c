@@ -93,6 +93,17 @@ set_leader(struct world *w, struct node *n)
 
 /* ---- operations ---- */
 
+/* The key of a leader that starts is deleted just before its refresh. */
+static bool
+ambush(struct world *w, const struct node *n)
+{
+	if (w->ambushed != n->i || n->pg.run != PG_STARTING || n->job.on)
+		return false;
+	w->ambushed = -1;
+	leader_gone(w, "is deleted");
+	return true;
+}
+
 static enum outcome
 op_leader(struct world *w, struct ask *a)
 {
@@ -109,6 +120,8 @@ op_leader(struct world *w, struct ask *a)
 			renew(w);
 		return OUTCOME_OK;
 	case OP_UPDATE:
+		if (owner == a->n->i && ambush(w, a->n))
+			return OUTCOME_REFUSED;
 		if (owner != a->n->i)
 			return OUTCOME_REFUSED;
 		renew(w);
@@ -297,6 +310,7 @@ op_sync(struct world *w, struct ask *a)
 		w->acked_before = w->acked.end;
 	w->synced = w->sync != 0 && !w->standby && a->text[0][0] != '\0';
 	a->token = s->sync_revision = ++s->revision;
+	w->ssn_by_hand = false;
 	check_sync(w);
 	store_wake(w, WAKE_OTHER);
 	return OUTCOME_OK;
@@ -455,7 +469,10 @@ make_view(const struct world *w, const struct node *n)
 	v->failover_token = s->failover_revision;
 	memcpy(v->failover_leader, s->failover_leader, NAME_SIZE);
 	memcpy(v->failover_member, s->failover_member, NAME_SIZE);
-	if (s->failover_at != 0) {
+	if (s->failover_at == NO_TIME) {
+		v->failover_scheduled = v->failover_schedule_bad = 1;
+		(void)text_set(v->failover_at, sizeof(v->failover_at), NAIVE);
+	} else if (s->failover_at != 0) {
 		v->failover_scheduled = 1;
 		v->failover_at_us = s->failover_at;
 		(void)snprintf(v->failover_at, sizeof(v->failover_at), "%lld",

@@ -107,6 +107,69 @@ test_excluded_candidate(void **state)
 	w_free(w);
 }
 
+/* ---- a server that cannot be stopped ---- */
+
+/* Its data are gone, it goes on: key and fence stay until it has ended. */
+static void
+test_stop_fails_without_data(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w->pg.datadir = DATADIR_UNREADABLE;
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "stop"));
+	assert_null(strstr(w->order, "disarm"));
+	assert_null(strstr(w->order, "release"));
+	assert_string_equal(w->rule, "demote.stop-failed");
+	w->job_result[JOB_STOP] = JOB_OK;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "release"));
+	w_free(w);
+}
+
+/* A reinitialization could not stop it: it is not half-stopped for ever. */
+static void
+test_stop_failed_is_over(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w->pg.state = STATE_STOP_FAILED;
+	w_tick(w);
+	assert_int_equal(w->h->s.pg_state, STATE_RUNNING);
+	/* one that does not answer stays what it is */
+	w->pg.state = STATE_STOP_FAILED;
+	w->pg.query_ok = false;
+	w_tick(w);
+	assert_int_equal(w->h->s.pg_state, STATE_STOP_FAILED);
+	w_free(w);
+}
+
+/* ---- synchronous mode ---- */
+
+/* Nobody can be synchronous, and commits wait for what cannot be read. */
+static void
+test_unreadable_ssn_is_replaced(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_bool(true));
+	w_tick(w);
+	(void)snprintf(w->pg.ssn, sizeof(w->pg.ssn), "b,");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->log, "Unparsable"));
+	assert_non_null(strstr(w->order, "ssn"));
+	assert_string_equal(w->pg.ssn, "");
+	w_free(w);
+}
+
 /* ---- requests ---- */
 
 /* The candidate may not take over, so nobody may wait for it. */
@@ -545,6 +608,9 @@ main(void)
 		cmocka_unit_test(test_restarted_candidate),
 		cmocka_unit_test(test_excluded_priority),
 		cmocka_unit_test(test_excluded_candidate),
+		cmocka_unit_test(test_stop_fails_without_data),
+		cmocka_unit_test(test_stop_failed_is_over),
+		cmocka_unit_test(test_unreadable_ssn_is_replaced),
 		cmocka_unit_test(test_candidate_not_synchronous),
 		cmocka_unit_test(test_restart_of_a_stopped_primary),
 		cmocka_unit_test(test_reinitialize_leader_at_once),
