@@ -133,6 +133,9 @@ def test_cascade_and_absent_members():
         cluster.nodes[0].start()
         a, b, c = cluster.nodes
         wait_for("a leader", a.is_leader, 60)
+        # a copy begins with new WAL: the consumer's slot, older than that of b,
+        # needs what b will not have
+        wait_for("the consumer's slot", lambda: "consumer" in slots(a), 60)
         b.start()
         wait_for("b", b.streams, 90)
         c.start()

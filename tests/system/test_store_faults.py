@@ -41,17 +41,20 @@ class Member(stores.Etcd3):
 class Three:
     """The face of a store, on whichever member answers."""
 
-    section = "etcd3"
-    created = staticmethod(stores.Etcd3.created)
-
     def __init__(self, directory, ports):
         self.members = []
         for number in range(3):
             kind = type("Member", (Member,), {"number": number, "peers": self.members})
             self.members.append(kind(directory, ports))
 
-    def config(self):
+    def __getattr__(self, name):
+        """What does not depend on their number."""
+        return getattr(self.members[0], name)
+
+    def config(self, _scope="test"):
         return {"hosts": [f"{m.host}:{m.port}" for m in self.members]}
+
+    node_config = config
 
     def start(self):
         """None is ready before two are there: all are started first."""
