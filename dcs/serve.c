@@ -680,12 +680,25 @@ on_shutdown(struct helper *h, void *arg)
 		helper_stopped(h, 0);
 }
 
+static void
+on_info(struct helper *h, void *arg)
+{
+	struct msg_helper_info none = { 0 };
+	struct serve *s = arg;
+
+	if (s->dcs == NULL) /* still opening the store */
+		helper_info(h, &none);
+	else
+		send_info(s);
+}
+
 const struct helper_ops serve_ops = {
 	.message = on_message,
 	.link = on_link,
 	.config = on_config,
 	.sandbox = on_sandbox,
 	.shutdown = on_shutdown,
+	.info = on_info,
 };
 
 struct serve *

@@ -210,6 +210,15 @@ on_alive(evutil_socket_t fd, short what, void *arg)
 		helper_info(h, &info);
 }
 
+static void
+on_info_ask(struct helper *h)
+{
+	if (h->ops->info != NULL && h->configured)
+		h->ops->info(h, h->arg);
+	else
+		on_alive(-1, 0, h);
+}
+
 /* The master waits for who lives, and kills who hangs. */
 static void
 on_shutdown(struct helper *h)
@@ -245,6 +254,9 @@ from_master(struct helper *h, struct ipc_msg *msg)
 		break;
 	case MSG_SHUTDOWN:
 		on_shutdown(h);
+		break;
+	case MSG_INFO_ASK:
+		on_info_ask(h);
 		break;
 	default:
 		if (h->ops->message == NULL)

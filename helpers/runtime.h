@@ -37,6 +37,9 @@ struct helper_ops {
 	void (*sandbox)(struct helper *, void *arg);
 	/* The master asked to stop; call helper_stopped() when done. */
 	void (*shutdown)(struct helper *, void *arg);
+	/* The master wants to know now: call helper_info().  NULL: the last
+	 * report is repeated. */
+	void (*info)(struct helper *, void *arg);
 };
 
 /* Create from the inherited fd 3.  Exits with a message when fd 3 is not a

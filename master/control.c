@@ -23,6 +23,7 @@
 #define CLIENT_IDLE (60 * NS_PER_SEC)
 #define FORWARD_DEFAULT (10 * NS_PER_SEC)
 #define FORWARD_MOST (3600 * NS_PER_SEC)
+#define TOLD_MOST (500 * NS_PER_MS) /* for the answers of helpers */
 #define MAX_GROUPS 64
 #define RUN_DIR "/run/patroni"
 
@@ -283,6 +284,17 @@ absent(enum proc to)
 				 "the PostgreSQL controller is not there";
 }
 
+static struct ctl_pending *
+free_pending(struct master *m)
+{
+	uint32_t i;
+
+	for (i = 0; i < CTL_MAX_PENDING; i++)
+		if (m->pending[i].id == 0)
+			return &m->pending[i];
+	return NULL;
+}
+
 /* The query's variable part goes along. */
 static void
 forward(struct master *m, uint32_t place, const struct ipc_msg *msg,
@@ -290,12 +302,8 @@ forward(struct master *m, uint32_t place, const struct ipc_msg *msg,
 {
 	const struct msg_ctl_query *query = msg->body;
 	struct ctl_client *c = &m->clients[place];
-	struct ctl_pending *p = NULL;
-	uint32_t i;
+	struct ctl_pending *p = free_pending(m);
 
-	for (i = 0; i < CTL_MAX_PENDING && p == NULL; i++)
-		if (m->pending[i].id == 0)
-			p = &m->pending[i];
 	if (p == NULL) {
 		answer(c, msg->hdr.id, 503, "too many requests");
 		return;
@@ -362,11 +370,72 @@ control_answer(struct master *m, enum proc from, const struct ipc_msg *msg)
 	free(buf);
 }
 
+/* ---- the process table ---- */
+
+static void
+processes_done(struct master *m, struct ctl_pending *p)
+{
+	struct ctl_client *c = pending_client(m, p);
+
+	p->id = 0;
+	if (c == NULL)
+		return;
+	c->waiting--;
+	answer_tree(c, p->query_id, processes_tree(m));
+}
+
+void
+control_told(struct master *m, enum proc proc)
+{
+	struct ctl_pending *p;
+
+	for (p = m->pending; p < m->pending + CTL_MAX_PENDING; p++) {
+		if (p->id == 0 || p->to != PROC_MASTER)
+			continue;
+		p->asked &= ~(1u << proc);
+		if (p->asked == 0)
+			processes_done(m, p);
+	}
+}
+
+/* Helpers report when it is worth waking the master; a table is to show what
+ * is.  One that hangs is shown as it was last. */
+static void
+query_processes(struct master *m, uint32_t place, uint64_t query_id)
+{
+	struct ctl_client *c = &m->clients[place];
+	struct ctl_pending *p = free_pending(m);
+	int proc;
+
+	if (p == NULL) {
+		answer(c, query_id, 503, "too many requests");
+		return;
+	}
+	memset(p, 0, sizeof(*p));
+	for (proc = PROC_DCS; proc <= PROC_WATCHDOG; proc++)
+		if (m->helpers[proc].ready &&
+		    supervise_send(m, (enum proc)proc, MSG_INFO_ASK, 0, 0, 0,
+			NULL, NULL, 0, -1) == 0)
+			p->asked |= 1u << proc;
+	if (p->asked == 0) {
+		answer_tree(c, query_id, processes_tree(m));
+		return;
+	}
+	p->id = m->next_id++;
+	p->to = PROC_MASTER;
+	p->query_id = query_id;
+	p->place = place;
+	p->serial = c->serial;
+	p->deadline_ns = clock_boot_ns() + TOLD_MOST;
+	c->waiting++;
+}
+
 void
 control_lost(struct master *m, enum proc proc)
 {
 	uint32_t i;
 
+	control_told(m, proc);
 	for (i = 0; i < CTL_MAX_PENDING; i++)
 		if (m->pending[i].id != 0 && m->pending[i].to == proc)
 			pending_done(m, &m->pending[i], 503,
@@ -431,7 +500,7 @@ query(struct master *m, uint32_t place, const struct ipc_msg *msg)
 	}
 	switch ((enum ctl_query_kind)q->kind) {
 	case CTL_PROCESSES:
-		answer_tree(c, msg->hdr.id, processes_tree(m));
+		query_processes(m, place, msg->hdr.id);
 		break;
 	case CTL_JOURNAL:
 		query_journal(m, place, msg);
@@ -542,7 +611,11 @@ control_timers(struct master *m, int64_t now)
 
 	for (i = 0; i < CTL_MAX_PENDING; i++) {
 		p = &m->pending[i];
-		if (p->id != 0 && now >= p->deadline_ns)
+		if (p->id == 0 || now < p->deadline_ns)
+			continue;
+		if (p->to == PROC_MASTER)
+			processes_done(m, p);
+		else
 			pending_done(m, p, 504, "no answer in time", NULL, 0);
 	}
 	for (i = 0; i < CTL_MAX_CLIENTS; i++)

@@ -69,9 +69,10 @@ struct ctl_client {
 	uint32_t waiting; /* of its queries, how many are forwarded */
 };
 
-struct ctl_pending { /* a query forwarded to a helper */
-	uint64_t id; /* of our request; 0 = free place */
-	enum proc to;
+struct ctl_pending {	/* a query forwarded to a helper */
+	uint64_t id;	/* of our request; 0 = free place */
+	enum proc to;	/* PROC_MASTER: the process table, see `asked` */
+	uint32_t asked; /* helpers (bits) that have not told their state yet */
 	uint64_t query_id;
 	uint32_t place;
 	uint32_t serial;
@@ -300,6 +301,8 @@ void control_events(struct master *, const struct pollfd *, uint32_t n);
 void control_answer(struct master *, enum proc from, const struct ipc_msg *);
 /* That helper is gone: the outcome of what was forwarded to it is unknown. */
 void control_lost(struct master *, enum proc);
+/* That helper has reported. */
+void control_told(struct master *, enum proc);
 void control_timers(struct master *, int64_t now);
 int64_t control_next(const struct master *);
 

@@ -412,6 +412,7 @@ on_info(
 		tell_restarts(m);
 	if (h->proc == PROC_POSTGRES)
 		notify_status(m);
+	control_told(m, h->proc);
 }
 
 static void

@@ -367,6 +367,13 @@ send_info(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+app_info(struct helper *h, void *arg)
+{
+	(void)h;
+	send_info(-1, 0, arg);
+}
+
+static void
 raise_file_limit(void)
 {
 	struct rlimit rl;
@@ -387,6 +394,7 @@ main(int argc, char **argv)
 		.config = app_config,
 		.sandbox = app_sandbox,
 		.shutdown = app_shutdown,
+		.info = app_info,
 	};
 	static const struct timeval period = { INFO_QUIET, 0 };
 	static struct app app;

@@ -179,7 +179,7 @@ worth_telling(const struct msg_helper_info *m)
 
 /* What is not told now stays due: the next wake-up looks again. */
 static void
-send_info(void)
+send_info(bool asked)
 {
 	const struct keeper *k = &proc.keeper;
 	struct msg_helper_info m;
@@ -195,7 +195,7 @@ send_info(void)
 	m.armed = k->stage != FENCE_IDLE;
 	m.fenced = k->fences;
 	(void)snprintf(m.text, sizeof(m.text), "%s", k->text);
-	if (!worth_telling(&m))
+	if (!asked && !worth_telling(&m))
 		return;
 	proc.info_due = false;
 	proc.told = m;
@@ -354,6 +354,9 @@ from_master(struct ipc_msg *msg)
 		break;
 	case MSG_SHUTDOWN:
 		keeper_shutdown(&proc.keeper, clock_boot_ns());
+		break;
+	case MSG_INFO_ASK:
+		send_info(true);
 		break;
 	case MSG_DESCRIPTOR:
 		if (proc.configured)
@@ -553,7 +556,7 @@ turn(void)
 	keeper_tick(&proc.keeper, clock_boot_ns());
 	announce();
 	if (proc.info_due)
-		send_info();
+		send_info(false);
 	set_timer();
 }
 

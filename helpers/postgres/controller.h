@@ -281,7 +281,8 @@ void pending_look(struct controller *);
 
 void publish_status(struct controller *); /* what c->snap holds */
 void publish_fresh(struct controller *);  /* with a recent snapshot */
-void publish_info(struct controller *);
+/* To the master; when it did not ask, only what is worth waking it for. */
+void publish_info(struct controller *, bool asked);
 /* Map percent, received, total; NULL when nothing is being copied. */
 struct tree *publish_progress(const struct controller *);
 

@@ -62,6 +62,18 @@ on_shutdown(struct helper *h, void *arg)
 		controller_shutdown(controller);
 }
 
+static void
+on_info(struct helper *h, void *arg)
+{
+	struct msg_helper_info none = { 0 };
+
+	(void)arg;
+	if (controller == NULL)
+		helper_info(h, &none);
+	else
+		publish_info(controller, true);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -69,7 +81,8 @@ main(int argc, char **argv)
 		.link = on_link,
 		.config = on_config,
 		.sandbox = on_sandbox,
-		.shutdown = on_shutdown };
+		.shutdown = on_shutdown,
+		.info = on_info };
 	struct helper *h;
 
 	h = helper_start(PROC_POSTGRES, &ops, NULL, argc, argv);

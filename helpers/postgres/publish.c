@@ -125,7 +125,7 @@ publish_status(struct controller *c)
 		    c->h, PROC_REST, MSG_STATUS, &m, buf, len);
 	free(buf);
 	tree_free(var);
-	publish_info(c);
+	publish_info(c, false);
 }
 
 /*
@@ -150,7 +150,7 @@ worth_telling(const struct controller *c, const struct msg_helper_info *i)
 }
 
 void
-publish_info(struct controller *c)
+publish_info(struct controller *c, bool asked)
 {
 	struct msg_helper_info i;
 
@@ -160,7 +160,7 @@ publish_info(struct controller *c)
 	i.role = c->ha != NULL ? ha_role(c->ha) : c->role;
 	i.state = c->state;
 	text_set(i.text, sizeof i.text, c->last_result);
-	if (!worth_telling(c, &i))
+	if (!asked && !worth_telling(c, &i))
 		return;
 	c->told = i;
 	c->told_ns = clock_boot_ns();

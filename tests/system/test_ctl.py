@@ -42,6 +42,15 @@ def test_local(three):
     for name in ("dcs", "rest", "postgres", "watchdog"):
         assert name in out
         assert str(leader.helpers()[name]) in out
+
+    def served():
+        table = json.loads(ctl(leader, "local", "processes", "-f", "json").stdout)
+        return next(row["loops"] for row in table if row["name"] == "rest")
+    # what is shown is what is, not what was told some seconds ago
+    for _ in range(3):
+        begun = served()
+        assert leader.status("/primary") == 200
+        assert served() == begun + 1
     before = leader.helpers()["rest"]
     ctl(leader, "local", "restart-helper", "rest")
     wait_for("a new rest helper", lambda: leader.helpers().get("rest") not in (None, before))

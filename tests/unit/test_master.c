@@ -115,6 +115,13 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 		(void)link_send(
 		    link, MSG_STOPPED, 0, 0, 0, &stopped, NULL, 0, -1);
 		_exit(0);
+	case MSG_INFO_ASK:
+		if (told_to(name, "mute"))
+			break;
+		info.loops = 4711;
+		(void)link_send(
+		    link, MSG_HELPER_INFO, 0, 0, 0, &info, NULL, 0, -1);
+		break;
 	case MSG_ACTION:
 	case MSG_REQUEST: {
 		uint16_t type = msg->hdr.type == MSG_ACTION ? MSG_ACTION_REPLY :
@@ -552,6 +559,7 @@ test_control(void **state)
 	struct msg_ctl_reply r;
 	struct tree *t = NULL, *list;
 	struct link *c;
+	uint32_t i;
 	pid_t old;
 
 	(void)state;
@@ -572,6 +580,19 @@ test_control(void **state)
 	assert_int_equal(tree_path_int(tree_child(list, 1), "pid", 0),
 	    m.helpers[PROC_DCS].pid);
 	assert_true(tree_path_int(tree_child(list, 1), "rss_kb", 0) > 0);
+	/* asked for, not what they said some time ago */
+	for (i = 1; i <= 4; i++)
+		assert_int_equal(
+		    tree_path_int(tree_child(list, i), "loops", 0), 4711);
+	tree_free(t);
+	/* one that hangs does not keep the others' from being shown */
+	touch("dcs.mute");
+	assert_int_equal(m.helpers[PROC_DCS].info.loops, 4711);
+	m.helpers[PROC_DCS].info.loops = 1;
+	ask(c, &q, 9, 0, &r, &t);
+	list = tree_get(t, "processes");
+	assert_int_equal(tree_path_int(tree_child(list, 1), "loops", 0), 1);
+	assert_int_equal(tree_path_int(tree_child(list, 2), "loops", 0), 4711);
 	tree_free(t);
 
 	q.kind = CTL_JOURNAL;

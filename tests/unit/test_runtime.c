@@ -115,6 +115,15 @@ on_sandbox(struct helper *h, void *arg)
 }
 
 static void
+on_info(struct helper *h, void *arg)
+{
+	struct msg_helper_info info = { .loops = 8 };
+
+	(void)arg;
+	helper_info(h, &info);
+}
+
+static void
 on_shutdown(struct helper *h, void *arg)
 {
 	(void)h;
@@ -123,7 +132,7 @@ on_shutdown(struct helper *h, void *arg)
 }
 
 static const struct helper_ops ops = { on_message, on_link, on_config,
-	on_sandbox, on_shutdown };
+	on_sandbox, on_shutdown, on_info };
 
 /* ---- the fixture ---- */
 
@@ -613,6 +622,11 @@ info_carries_the_sandbox(void **state)
 	got = m.body;
 	assert_int_equal(got->loops, 3);
 	assert_int_equal(got->sandbox, 1);
+	(void)link_send(master, MSG_INFO_ASK, 0, 0, 0, NULL, NULL, 0, -1);
+	turn(5);
+	expect(master, MSG_HELPER_INFO, &m);
+	got = m.body;
+	assert_int_equal(got->loops, 8);
 }
 
 static void
