@@ -206,6 +206,8 @@ promote_progress(struct ha *h, const struct ha_ev *ev)
 		break;
 	case PROGRESS_PRE_PROMOTE_FAILED:
 		h->s.promote_result = VERDICT_FALSE;
+		/* whatever ends this term now */
+		h->s.released_at = h->p.now;
 		break;
 	case PROGRESS_PROMOTED:
 		a->pre_promote_done = true;

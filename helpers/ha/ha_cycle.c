@@ -91,6 +91,19 @@ may_write(struct ha *h)
 
 /* ---- load (3.3) ---- */
 
+/*
+ * The leader's member key may run out before its lock, when its updates get
+ * through and their answers do not.  Its address is wanted when the lock is
+ * gone.
+ */
+static bool
+tells_less(const struct view *v, const struct view *old)
+{
+	return old != NULL && strcmp(v->leader, old->leader) == 0 &&
+	    view_member(v, v->leader) == NULL &&
+	    view_member(old, v->leader) != NULL;
+}
+
 static void
 take_view(struct ha *h, const struct view *v, int64_t sent)
 {
@@ -102,7 +115,8 @@ take_view(struct ha *h, const struct view *v, int64_t sent)
 	s->view_at = at;
 	s->view_until = at + ttl_ns(h);
 	s->last_seen_us = wall_now(h);
-	if (!view_unlocked(v) || s->old_view == NULL ||
+	if (s->old_view == NULL ||
+	    (!view_unlocked(v) && !tells_less(v, s->old_view)) ||
 	    (view_unlocked(s->old_view) && view_empty(s->old_view)))
 		s->old_view = v;
 	failsafe_remember(h, v);
@@ -183,6 +197,19 @@ row_pause(struct ha *h)
 	h->s.was_paused = false;
 }
 
+/*
+ * Before the lock is refreshed no more than half the time that there is may
+ * go into what can wait for the next cycle.
+ */
+static struct ha_fx *
+dcs_new_early(struct ha *h, enum ha_dcs_op op)
+{
+	struct ha_fx *fx = dcs_new(h, op);
+
+	fx->deadline = h->p.now + dcs_timeout(h) / 2;
+	return fx;
+}
+
 /* 4: a wiped or never written key is restored by the lock holder */
 static enum rc
 row_initialize(struct ha *h)
@@ -193,7 +220,7 @@ row_initialize(struct ha *h)
 
 	if (!has_lock(h) || v->initialize_valid || h->p.pg.sysid[0] == '\0')
 		return RC_OK;
-	fx = dcs_new(h, OP_INITIALIZE);
+	fx = dcs_new_early(h, OP_INITIALIZE);
 	fx->dcs.u.initialize.create = !v->has_initialize;
 	memcpy(fx->dcs.u.initialize.sysid, h->p.pg.sysid,
 	    sizeof(fx->dcs.u.initialize.sysid));
@@ -213,7 +240,7 @@ row_config(struct ha *h)
 		return RC_OK;
 	if (v->has_config && v->config_modify != 0 && tree_count(v->config) > 0)
 		return RC_OK;
-	fx = dcs_new(h, OP_SET_CONFIG);
+	fx = dcs_new_early(h, OP_SET_CONFIG);
 	fx->dcs.doc = keep_tree(h, tree_share(h->dynamic));
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
 	TRY(load_plain(h, &ok));

@@ -49,9 +49,11 @@ lock_acquire(struct ha *h, bool *ok)
 		fx->deadline = limit;
 	TRY(dcs_wait(h, fx->id, &outcome, &sent));
 	*ok = outcome == OUTCOME_OK;
-	if (*ok)
+	if (*ok) {
 		lease_renewed(h, sent);
-	else
+		/* of a term that is over */
+		h->s.promote_result = VERDICT_NONE;
+	} else
 		h->s.trusted = 0;
 	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? RC_OK :
 								     RC_DCS;

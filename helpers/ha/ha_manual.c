@@ -203,6 +203,8 @@ race_candidate(struct ha *h, int *answer)
 	if (why == NULL && v->failover_leader[0] != '\0' && sync_active(h) &&
 	    !sync_listed(h, m->name))
 		why = "not a synchronous standby";
+	if (why == NULL && m->tags.nofailover) /* polled, it may not tell */
+		why = "not allowed to promote";
 	if (why == NULL && failsafe_excludes(h, m->name))
 		why = "not a member of failsafe mode";
 	if (why != NULL) {

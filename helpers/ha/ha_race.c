@@ -317,6 +317,31 @@ voters_answered(
 	return true;
 }
 
+/*
+ * WAL that goes on arriving (from the remote member of a standby cluster, or
+ * from a leader whose lock is gone) is more with every look: who looked at
+ * itself before it asked the others would find all of them ahead, and so would
+ * they.  What counts is to have what they had when they were asked.
+ */
+static enum rc
+look_again(struct ha *h, struct comparison *c,
+    const struct peer_status *answers, uint32_t n)
+{
+	uint32_t i;
+
+	if (!h->p.pg.receiver_streaming)
+		return RC_OK;
+	for (i = 0; i < n; i++)
+		if (limitation(&answers[i]) == NULL &&
+		    answers[i].position > c->position)
+			break;
+	if (i == n)
+		return RC_OK;
+	TRY(ask_snapshot_again(h));
+	c->position = own_position(h);
+	return RC_OK;
+}
+
 enum rc
 healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
     uint32_t n, const char *former, bool *yes)
@@ -350,6 +375,7 @@ healthiest(struct ha *h, bool lag_check, const struct view_failsafe *peers,
 		*yes = false;
 		return RC_OK;
 	}
+	TRY(look_again(h, &c, answers, count));
 	for (i = 0; i < count; i++)
 		if (!compare_peer(h, &c, &answers[i]))
 			return RC_OK;

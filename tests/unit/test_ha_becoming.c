@@ -343,6 +343,135 @@ test_lock_within_the_view(void **state)
 	w_free(w);
 }
 
+/* The leader's member key runs out before its lock: it is asked all the same.
+ */
+static void
+test_address_of_a_leader_without_key(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w_peer(w, "a", 5000);
+	w_tick(w);
+	w->view->nmembers = 1;
+	assert_null(view_member(w->view, "a"));
+	w_tick(w);
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->log, "Wal position of a is ahead"));
+	assert_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* WAL arrives all the time: what counts is what the others had when asked. */
+static void
+test_moving_positions(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w_member(w, "c", "replica", "running");
+	w_peer(w, "c", 1200);
+	w_tick(w);
+	w_leader(w, "");
+	w->pg.wal_position = 1000;
+	w->pg.receiver_streaming = true;
+	w->hold_poll = true;
+	w_tick(w);
+	w->hold_poll = false;
+	w->pg.wal_position = 1199;
+	w_clear(w);
+	w_let_go(w);
+	assert_null(strstr(w->order, "acquire"));
+	w->pg.wal_position = 1000;
+	w->hold_poll = true;
+	w_tick(w);
+	w->hold_poll = false;
+	w->pg.wal_position = 1200;
+	w_clear(w);
+	w_let_go(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* An older member's poll tells no tags; the store does. */
+static void
+test_candidate_tagged(void **state)
+{
+	struct world *w = w_standby("b", "a");
+	struct view_member *m;
+
+	(void)state;
+	w_member(w, "c", "replica", "running");
+	m = (struct view_member *)(uintptr_t)view_member(w->view, "c");
+	m->tags.nofailover = true;
+	w_peer(w, "c", 1000);
+	w->peers[0].has_tags = 0;
+	w_tick(w);
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_member, NAME_SIZE, "c");
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->log, "member c is not allowed to promote"));
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
+/* ---- pre_promote ---- */
+
+/* Its failure, then the data directory is gone: the lock goes for that. */
+static void
+test_pre_promote_failed_and_more(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w->conf.has_pre_promote = true;
+	ha_free(w->h);
+	w_attach(w, ROLE_REPLICA);
+	w->hold_job[JOB_PROMOTE] = true;
+	w_leader(w, "");
+	w_tick(w);
+	w_job_progress(w, JOB_PROMOTE, PROGRESS_PRE_PROMOTE_FAILED);
+	w->pg.datadir = DATADIR_UNREADABLE;
+	w_job_done(w, JOB_PROMOTE, JOB_FAILED);
+	assert_non_null(strstr(w->log, "data dir not accessible"));
+	w->pg.datadir = DATADIR_OK;
+	w_postgres(w, true, false);
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->log, "backoff: skip leader race"));
+	assert_null(strstr(w->order, "acquire"));
+	w->now += 30 * NS_PER_SEC; /* and the failure is forgotten then */
+	w_clear(w);
+	w_tick(w);
+	w_follows(w->order, "acquire", "promote");
+	w_free(w);
+}
+
+/* ---- the lease ---- */
+
+/* What can wait leaves time for the refresh, and for a stop. */
+static void
+test_refresh_behind_lost_keys(void **state)
+{
+	struct world *w = w_primary("a");
+	int64_t began;
+
+	(void)state;
+	w_tick(w);
+	w->view->has_initialize = w->view->initialize_valid = 0;
+	w->hold_op[OP_INITIALIZE] = true;
+	w_tick(w);
+	began = w->now;
+	assert_int_equal(w->held_fx.dcs.op, OP_INITIALIZE);
+	assert_true(w->held_fx.deadline <= began + 5 * NS_PER_SEC);
+	w_free(w);
+}
+
 /* ---- pause ---- */
 
 /* It is not for the server to say that its fence may rest. */
@@ -377,6 +506,11 @@ main(void)
 		cmocka_unit_test(test_successor_outside_failsafe),
 		cmocka_unit_test(test_decision_of_before_a_hang),
 		cmocka_unit_test(test_lock_within_the_view),
+		cmocka_unit_test(test_address_of_a_leader_without_key),
+		cmocka_unit_test(test_moving_positions),
+		cmocka_unit_test(test_candidate_tagged),
+		cmocka_unit_test(test_pre_promote_failed_and_more),
+		cmocka_unit_test(test_refresh_behind_lost_keys),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
