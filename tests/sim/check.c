@@ -65,6 +65,8 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 	 * that, from a former primary that is up again, nobody could know */
 	if (p->pg.grew > margin || p->pg.before != p->pg.wal.end)
 		return false;
+	if (!n->known[p->i] && !n->known_old[p->i])
+		return false;
 	if (p == n || pg_foreign(p) || p->pg.run != PG_UP || p->pg.hung ||
 	    p->pg.primary || p->pg.up_since > margin || p->h == NULL ||
 	    p->well_since > margin || w->disturbed > margin ||

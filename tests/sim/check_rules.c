@@ -256,6 +256,9 @@ check_job(struct node *n, const struct ha_job *j)
 	/* 12.4 */
 	if (j->kind == JOB_STOP && j->checkpoint && j->want_shutdown_lsn &&
 	    w->store.failover_at > wall_time(n) + 1000000 &&
+	    /* decided by the one before, which was due */
+	    (w->requested < w->now - 15 * SEC ||
+		w->scheduled_before > wall_time(n) + 1000000) &&
 	    w->requested_before < w->now - 30 * SEC)
 		violate(w, "%s: the switchover begins %.1f s early", n->name,
 		    (double)(w->store.failover_at - wall_time(n)) / 1e6);

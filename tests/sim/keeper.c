@@ -162,6 +162,13 @@ on_fence(struct world *w, struct ev *e)
 
 	if (e->id != k->version || k->stage == KEEPER_IDLE)
 		return;
+	/* after a hang it reads what has come before it looks at the clock */
+	if (k->since == w->now && e->arg == 0) {
+		e = at(w, w->now, on_fence, n, PROC_WATCHDOG);
+		e->id = k->version;
+		e->arg = 1;
+		return;
+	}
 	if (n->pg.run == PG_DOWN || n->pg.gen != k->pg_gen) {
 		k->stage = KEEPER_IDLE;
 		return;

@@ -70,6 +70,29 @@ at_ask(struct ask *a, int64_t when, void (*fn)(struct world *, struct ev *),
 
 /* ---- the answer reaches the controller ---- */
 
+/* A leader without its member key keeps the address that was known. */
+static void
+remember_peers(struct node *n, const struct view *v)
+{
+	struct node *leader = node_named(n->w, v->leader), *m;
+	bool led = leader != NULL && !view_unlocked(v);
+	uint32_t i;
+
+	memset(n->known, 0, sizeof(n->known));
+	for (i = 0; i < v->nmembers; i++)
+		if ((m = node_named(n->w, v->members[i].name)) != NULL)
+			n->known[m->i] = true;
+	for (i = 0; i < v->nfailsafe; i++)
+		if ((m = node_named(n->w, v->failsafe[i].name)) != NULL)
+			n->known[m->i] = true;
+	if (!led ||
+	    (!n->known[leader->i] && n->known_leader == leader->i &&
+		n->known_old[leader->i]))
+		return;
+	n->known_leader = leader->i;
+	memcpy(n->known_old, n->known, sizeof(n->known_old));
+}
+
 static void
 on_answer(struct world *w, struct ev *e)
 {
@@ -85,6 +108,8 @@ on_answer(struct world *w, struct ev *e)
 	if (a->type == FX_LOAD) {
 		ev.type = EV_VIEW;
 		ev.view = a->view;
+		if (a->view != NULL)
+			remember_peers(e->n, a->view);
 	} else if (a->type == FX_DCS) {
 		ev.type = EV_DCS;
 		ev.token = a->token;

@@ -286,6 +286,9 @@ on_attach(struct world *w, struct ev *e)
 	n->state_since = local_time(n);
 	n->role = found_role(n);
 	n->arm_answered = 0;
+	memset(n->known, 0, sizeof(n->known));
+	memset(n->known_old, 0, sizeof(n->known_old));
+	n->known_leader = -1;
 	n->well_since = w->now;
 	facts_status(n, pg);
 	memset(&ev, 0, sizeof(ev));

@@ -143,6 +143,7 @@ request(struct world *w, const char *leader, const char *member, int64_t when)
 	s->has_failover = true;
 	(void)text_set(s->failover_leader, NAME_SIZE, leader);
 	(void)text_set(s->failover_member, NAME_SIZE, member);
+	w->scheduled_before = s->has_failover ? s->failover_at : 0;
 	s->failover_at = when;
 	s->failover_revision = ++s->revision;
 	w->requested_before = w->requested;
@@ -304,7 +305,9 @@ operator_replied(struct node *n, const struct ha_fx *fx)
 	n->request = 0;
 	/* a controller that hung finds another world when it looks */
 	if (n->request_unfit && fx->reply.code == 200 &&
-	    n->well_since <= n->request_at)
+	    n->well_since <= n->request_at &&
+	    /* 18.3 looks when its turn comes: it may lead no more */
+	    (!n->request_leads || store_leader(n->w) == n->i))
 		violate(n->w, "%s does what was asked although it may not (%s)",
 		    n->name, fx->reply.text);
 }
@@ -317,7 +320,7 @@ conditions(struct node *n, struct msg_request *r)
 	enum pg_role role = ha_role(n->h);
 
 	r->timeout = chance(w, 30) ? (int32_t)rnd_range(w, 5, 60) : -1;
-	n->request_unfit = false;
+	n->request_unfit = n->request_leads = false;
 	if (chance(w, 60))
 		return;
 	r->has_role = 1;
@@ -368,6 +371,7 @@ operator_reinitialize(struct node *n)
 	r.force = chance(w, 50);
 	r.from_leader = chance(w, 30);
 	n->request_unfit = store_leader(w) == n->i && pg_writable(n);
+	n->request_leads = true;
 	trace(w, n, "operator: reinitialize%s", r.force ? ", forced" : "");
 	ask_node(n, &r);
 }
@@ -413,6 +417,29 @@ forget_bootstrap(struct world *w)
 }
 
 /*
+ * The newest timeline is with nodes alone that may not lead by themselves: a
+ * slip gave one of them the key.  With check_timeline the others stand back
+ * (11.2, 3).
+ */
+static bool
+stranded(const struct world *w)
+{
+	const struct store *s = &w->store;
+	int i;
+
+	if (!w->check_timeline || s->nhistory == 0)
+		return false;
+	for (i = 0; i < w->nnodes; i++) {
+		const struct node *n = &w->node[i];
+
+		if (n->pg.data && !pg_foreign(n) && !n->tags.nofailover &&
+		    pg_tli(&n->pg) > s->history[s->nhistory - 1].timeline)
+			return false;
+	}
+	return true;
+}
+
+/*
  * With the data of the leader gone there may be nobody left who may lead by
  * itself: people choose one then, and know what they lose.
  */
@@ -422,8 +449,8 @@ rescue(struct world *w)
 	struct node *best = NULL;
 	int i;
 
-	if (!w->lost_before || store_leader(w) >= 0 || w->rescued ||
-	    w->now - w->quiet_since < 60 * SEC)
+	if (!(w->lost_before || stranded(w)) || store_leader(w) >= 0 ||
+	    w->rescued || w->now - w->quiet_since < 60 * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++) {
 		struct node *n = &w->node[i];

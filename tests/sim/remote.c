@@ -39,7 +39,9 @@ take_over(struct world *w)
 	const struct node *from;
 
 	if (w->last_writer < 0) {
-		pg_new_cluster(&w->remote);
+		/* nobody here has led yet: it goes on with what it has */
+		if (!p->data)
+			pg_new_cluster(&w->remote);
 	} else {
 		from = &w->node[w->last_writer];
 		if (!from->pg.data || from->pg.wal.n == 0)

@@ -164,6 +164,10 @@ struct node {
 	int64_t leaves_since; /* it restarts, not yet released; 0: does not */
 	struct msg_dcs_settings settings;
 	struct device device;
+	/* whose addresses its views have told it (11.1 row 12): the last that
+	 * had a leader, and the last */
+	bool known_old[MAX_NODES], known[MAX_NODES];
+	int known_leader;
 	/* for good */
 	struct tags tags;
 	bool old; /* an earlier version beside ours */
@@ -171,6 +175,7 @@ struct node {
 	uint64_t request;
 	int64_t request_at;
 	bool request_unfit; /* its conditions do not hold */
+	bool request_leads; /* ... because it leads */
 };
 
 /* ---- the store ---- */
@@ -384,6 +389,7 @@ struct world {
 	int given; /* to whom a slip gave the key, -1 */
 	int named; /* whom a request made leader, -1 */
 	int64_t requested, requested_before; /* operators' last writes */
+	int64_t scheduled_before;	     /* what the last one replaced */
 	uint64_t requests;
 	int64_t store_delay_max;
 	bool store_crawls; /* each answer takes nearly retry_timeout */
