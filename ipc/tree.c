@@ -202,7 +202,7 @@ find(const struct tree *map, const char *key, bool nocase)
 	for (uint32_t i = 0; i < map->u.c.n; i++) {
 		const char *k = map->u.c.v[i]->key;
 
-		if (nocase ? strcasecmp(k, key) == 0 : strcmp(k, key) == 0)
+		if (nocase ? strcasecmp(k, key) == 0 : text_equal(k, key))
 			return &map->u.c.v[i];
 	}
 	return NULL;

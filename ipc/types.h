@@ -94,6 +94,18 @@ enum pg_state pg_state_parse(const char *, bool *known);
  * another.
  */
 bool text_set(char *dst, size_t size, const char *src);
+
+/* strcmp() == 0 without a call, for names and keys: they are short, and most
+ * differ early. */
+static inline bool
+text_equal(const char *a, const char *b)
+{
+	while (*a == *b && *a != '\0') {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
 /* Decimal integer within [min,max]; the whole text must be consumed. */
 bool text_to_int64(const char *, int64_t min, int64_t max, int64_t *out);
 /* Overwrite memory that held a secret; never optimised away. */

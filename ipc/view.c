@@ -135,7 +135,7 @@ view_member(const struct view *v, const char *name)
 	if (v == NULL || name[0] == '\0')
 		return NULL;
 	for (uint32_t i = 0; i < v->nmembers; i++)
-		if (strcmp(v->members[i].name, name) == 0)
+		if (text_equal(v->members[i].name, name))
 			return &v->members[i];
 	return NULL;
 }

@@ -11,7 +11,7 @@
 bool
 is_me(const struct ha *h, const char *name)
 {
-	return strcmp(name, h->conf.name) == 0;
+	return text_equal(name, h->conf.name);
 }
 
 bool

@@ -41,6 +41,16 @@ dup_tree(const struct tree *t)
 	return copy;
 }
 
+/* One that is empty most of the time. */
+static void
+copy_seldom(char *to, size_t size, const char *from)
+{
+	if (from[0] == '\0')
+		to[0] = '\0';
+	else
+		(void)text_set(to, size, from);
+}
+
 /* A member that is none: its texts are long, so they are emptied, not
  * cleared. */
 void
@@ -62,18 +72,18 @@ ha_job_copy(struct ha_job *to, const struct ha_job *from)
 		to->node = from->node;
 	else
 		job_no_node(to);
-	(void)text_set(to->text, sizeof(to->text), from->text);
+	copy_seldom(to->text, sizeof(to->text), from->text);
 }
 
 void
 ha_pg_copy(struct ha_pg *to, const struct ha_pg *from)
 {
 	memcpy(to, from, offsetof(struct ha_pg, datadir_error));
-	(void)text_set(
+	copy_seldom(
 	    to->datadir_error, sizeof(to->datadir_error), from->datadir_error);
-	(void)text_set(
+	copy_seldom(
 	    to->slots_to_copy, sizeof(to->slots_to_copy), from->slots_to_copy);
-	(void)text_set(to->ssn, sizeof(to->ssn), from->ssn);
+	copy_seldom(to->ssn, sizeof(to->ssn), from->ssn);
 	if (to->nsenders > MAX_MEMBERS)
 		to->nsenders = MAX_MEMBERS;
 	memcpy(
@@ -102,7 +112,7 @@ static void
 copy_sync(struct sync_memory *to, const struct sync_memory *from)
 {
 	memcpy(to, from, offsetof(struct sync_memory, seen));
-	(void)text_set(to->seen, sizeof(to->seen), from->seen);
+	copy_seldom(to->seen, sizeof(to->seen), from->seen);
 	memcpy(to->ready, from->ready, from->nready * sizeof(from->ready[0]));
 }
 

@@ -211,6 +211,8 @@ hold(struct world *w, struct process *p, const struct ev *e)
 		trace(w, e->n, "a hung process's queue is full");
 		return;
 	}
+	if (p->held == NULL)
+		p->held = resize(NULL, MAX_HELD, sizeof(*p->held));
 	p->held[p->nheld++] = *e;
 }
 

@@ -387,6 +387,10 @@ node_init(struct world *w, int i)
 void
 node_free(struct node *n)
 {
+	int i;
+
 	ha_free(n->h);
 	n->h = NULL;
+	for (i = 0; i < PROC_COUNT; i++)
+		free(n->proc[i].held);
 }

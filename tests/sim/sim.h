@@ -97,7 +97,7 @@ struct process {
 	bool up, hung;
 	uint32_t gen;
 	uint32_t nheld;
-	struct ev held[MAX_HELD]; /* for a hung process */
+	struct ev *held; /* for a hung process, MAX_HELD when there were any */
 };
 
 struct job {
