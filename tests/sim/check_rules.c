@@ -208,6 +208,29 @@ could_take_over(const struct node *n, const struct node *p)
 	    pg_tli(&p->pg) == n->pg.checkpoint_tli;
 }
 
+/*
+ * A member that does not answer makes the question as long as the answer is
+ * waited for (11.3): it is asked once, and what others got after that counts
+ * for nothing.
+ */
+static bool
+asked_in_time(const struct world *w, const struct node *p)
+{
+	int i;
+
+	if (p->pg.grew < w->now - 2 * SEC)
+		return true;
+	for (i = 0; i < w->nnodes; i++) {
+		const struct node *q = &w->node[i];
+
+		if (w->store.members[i].there &&
+		    (q->h == NULL || !process_ok(q, PROC_REST) ||
+			!process_ok(q, PROC_POSTGRES)))
+			return false;
+	}
+	return true;
+}
+
 /* 17.3: the demoted primary keeps its key only where nobody can have it. */
 static void
 check_places(struct node *n, const struct ha_job *j)
@@ -224,7 +247,8 @@ check_places(struct node *n, const struct ha_job *j)
 	    w->quiet_since > w->now - 60 * SEC || w->store.has_failover)
 		return;
 	for (i = 0; i < w->nnodes; i++)
-		if (could_take_over(n, &w->node[i]))
+		if (could_take_over(n, &w->node[i]) &&
+		    asked_in_time(w, &w->node[i]))
 			violate(w,
 			    "%s keeps the key of the demoted cluster, %s has "
 			    "the shutdown checkpoint",
