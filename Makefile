@@ -47,10 +47,12 @@ L_REST = $(B)/librest.a
 L_WD = $(B)/libwatchdog.a
 # requests by libcurl: a module of patroni-dcs, a part of other programs
 CURL = $(B)/obj/dcs/http_curl.o
+# TLS of the REST API likewise
+TLS = $(B)/obj/rest/tls.o
 LIBS = $(L_IPC) $(L_HELPER) $(L_CONF) $(L_MASTER) $(L_HA) $(L_PG) $(L_CTL) $(L_DCS) $(L_REST) $(L_WD)
 
 PROGRAMS = $(B)/patroni $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
-	$(B)/patroni-watchdog $(B)/patronictl $(B)/patroni-https.so
+	$(B)/patroni-watchdog $(B)/patronictl $(B)/patroni-https.so $(B)/patroni-rest-tls.so
 SIM = $(B)/sim
 AGENT = $(B)/store-agent
 UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -83,21 +85,26 @@ $(L_CTL): $(call obj,helpers/ctl)
 	$(ar)
 $(L_DCS): $(filter-out $(CURL),$(call obj,dcs))
 	$(ar)
-$(L_REST): $(call obj,rest)
+$(L_REST): $(filter-out $(TLS),$(call obj,rest))
 	$(ar)
 $(L_WD): $(call obj,watchdog)
 	$(ar)
 
 link = @mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) $(LDHARDEN) -o $@ $(filter %.o %.a,$^)
 
+module = @mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) -shared \
+	-Wl,-z,relro,-z,now,-z,defs -o $@ $^
+
 $(B)/patroni: $(B)/obj/master/main.o $(L_MASTER) $(L_CONF) $(L_HELPER) $(L_IPC)
 	$(link) -lyaml -lseccomp -ljansson
 $(B)/patroni-dcs: $(B)/obj/dcs/main.o $(L_DCS) $(L_HELPER) $(L_IPC)
 	$(link) -levent -ljansson -lseccomp -lzookeeper_st -lcares
 $(B)/patroni-https.so: $(patsubst %,$(B)/pic/%.o,dcs/http_curl dcs/http_answer ipc/clock ipc/types)
-	@mkdir -p $(@D) && echo LD $@ && $(CC) $(OPT) -shared -Wl,-z,relro,-z,now,-z,defs -o $@ $^ -levent -lcurl
+	$(module) -levent -lcurl
 $(B)/patroni-rest: $(B)/obj/rest/main.o $(L_REST) $(L_HA) $(L_HELPER) $(L_IPC)
-	$(link) -levent -levent_openssl -lssl -lcrypto -ljansson -lseccomp
+	$(link) -levent -ljansson -lseccomp
+$(B)/patroni-rest-tls.so: $(B)/pic/rest/tls.o
+	$(module) -lssl -lcrypto
 $(B)/patroni-postgres: $(B)/obj/helpers/postgres/main.o $(L_PG) $(L_HA) $(L_HELPER) $(L_IPC)
 	$(link) -levent -lpq -ljansson -lseccomp
 $(B)/patroni-watchdog: $(B)/obj/watchdog/main.o $(L_WD) $(L_IPC)
@@ -106,9 +113,9 @@ $(B)/patronictl: $(B)/obj/helpers/ctl/main.o $(CURL) $(L_CTL) $(L_CONF) $(L_DCS)
 	$(link) -levent -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 $(SIM): $(call obj,tests/sim) $(B)/obj/tests/sim/main.o $(L_HA) $(L_IPC)
 	$(link)
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(CURL) $(LIBS)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(CURL) $(TLS) $(LIBS)
 	@mkdir -p $(@D)
-	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< $(CURL) -Wl,--start-group $(LIBS) -Wl,--end-group \
+	@echo LD $@; $(CC) $(OPT) $(LDHARDEN) -o $@ $< $(CURL) $(TLS) -Wl,--start-group $(LIBS) -Wl,--end-group \
 	    -lcmocka -levent -levent_openssl -lssl -lcrypto -lpq -lcurl -lyaml -ljansson -lseccomp -lzookeeper_st -lcares
 
 # a client of a store under the command of tests/system/test_conformance.py
@@ -215,7 +222,7 @@ install: all
 	install -m 755 $(B)/patronictl $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(B)/patroni-dcs $(B)/patroni-rest $(B)/patroni-postgres \
 	    $(B)/patroni-watchdog $(DESTDIR)$(LIBEXECDIR)/
-	install -m 644 $(B)/patroni-https.so $(DESTDIR)$(LIBEXECDIR)/
+	install -m 644 $(B)/patroni-https.so $(B)/patroni-rest-tls.so $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 helpers/ctl/patronictl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 master/patroni.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 master/patroni.8 $(DESTDIR)$(PREFIX)/share/man/man8/

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../helpers/base64.h"
+
 #define LEASE_ID_SIZE 24
 #define STREAM_MAX_DOCUMENT (8 * 1024 * 1024)
 
@@ -24,10 +26,6 @@ enum grpc_code {
 	GRPC_UNAVAILABLE = 14,
 	GRPC_UNAUTHENTICATED = 16
 };
-
-char *base64_encode(const char *, size_t); /* caller frees */
-/* Caller frees; NUL-terminated; NULL when malformed. */
-char *base64_decode(const char *, size_t *len);
 
 /* 64-bit number: a JSON string or number; absent = 0. */
 int64_t etcd_int(const json_t *object, const char *key);

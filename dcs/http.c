@@ -1,11 +1,10 @@
 /*
  * http.c: see http.h.  Chooses the way by which a request goes (http_int.h).
  */
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "../helpers/module.h"
 #include "../ipc/log.h"
 #include "../ipc/types.h"
 #include "files.h"
@@ -25,17 +24,9 @@ const char *
 http_tls_module(void)
 {
 	static char path[PATH_SIZE];
-	char *slash;
-	ssize_t n;
 
-	if (path[0] != '\0')
-		return path;
-	n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(MODULE));
-	path[n > 0 ? n : 0] = '\0';
-	if ((slash = strrchr(path, '/')) != NULL)
-		memcpy(slash + 1, MODULE, sizeof(MODULE));
-	if (slash == NULL || access(path, R_OK) == -1)
-		(void)text_set(path, sizeof(path), LIBEXECDIR "/" MODULE);
+	if (path[0] == '\0')
+		module_path(path, sizeof(path), MODULE);
 	return path;
 }
 
@@ -43,25 +34,15 @@ static const struct http_way *
 curl_way(void)
 {
 	static const struct http_way *way;
-	void *module;
 
-	if (way != NULL)
-		return way;
-	if (&http_way_curl != NULL) {
+	if (way == NULL && &http_way_curl != NULL)
 		way = &http_way_curl;
-		return way;
-	}
-	module = dlopen(http_tls_module(), RTLD_NOW | RTLD_LOCAL);
-	if (module == NULL) {
-		log_error("TLS is not available: %s", dlerror());
-		return NULL;
-	}
-	way = dlsym(module, HTTP_WAY_SYMBOL);
-	if (way == NULL || way->version != HTTP_WAY_VERSION) {
+	if (way == NULL)
+		way = module_load(MODULE, HTTP_WAY_SYMBOL);
+	if (way != NULL && way->version != HTTP_WAY_VERSION) {
 		log_error(
 		    "TLS is not available: %s is of another version", MODULE);
 		way = NULL;
-		(void)dlclose(module);
 	}
 	return way;
 }

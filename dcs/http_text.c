@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../helpers/base64.h"
 #include "../ipc/version.h"
-#include "etcd3_proto.h"
 #include "http_text.h"
 
 #define SCHEME "http://"

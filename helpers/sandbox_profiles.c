@@ -145,7 +145,7 @@ static const char *const base[] = {
 static const char *const rest_calls[] = { "accept", "accept4", "listen" };
 
 /*
- * dcs: connections out, the resolver (a thread of libcurl runs getaddrinfo),
+ * dcs: connections out, the resolver (a thread runs getaddrinfo),
  * and reading.  bind is for the resolver's netlink socket; without listen and
  * accept nothing can come in by it.
  */

@@ -120,3 +120,15 @@ wipe(void *p, size_t len)
 {
 	explicit_bzero(p, len);
 }
+
+bool
+secret_equal(const void *a, const void *b, size_t len)
+{
+	const volatile unsigned char *p = a, *q = b;
+	unsigned char differ = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		differ |= p[i] ^ q[i];
+	return differ == 0;
+}

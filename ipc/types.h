@@ -110,5 +110,7 @@ text_equal(const char *a, const char *b)
 bool text_to_int64(const char *, int64_t min, int64_t max, int64_t *out);
 /* Overwrite memory that held a secret; never optimised away. */
 void wipe(void *, size_t);
+/* Takes as long for different bytes as for equal ones. */
+bool secret_equal(const void *, const void *, size_t);
 
 #endif

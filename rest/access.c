@@ -7,14 +7,13 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "../helpers/base64.h"
 #include "../ipc/log.h"
 #include "../ipc/values.h"
 #include "access.h"
@@ -210,7 +209,7 @@ static bool
 load_credentials(struct access *a, const struct tree *restapi)
 {
 	const char *user, *password, *literal;
-	char *plain;
+	char *coded, *plain;
 	size_t len;
 
 	literal = tree_path_text(restapi, "auth", NULL);
@@ -228,18 +227,16 @@ load_credentials(struct access *a, const struct tree *restapi)
 	} else
 		return true;
 	len = strlen(plain);
-	if (len > 65536 ||
-	    (a->expected = malloc(6 + 4 * (len / 3 + 1) + 1)) == NULL) {
-		wipe(plain, len);
-		free(plain);
-		return false;
-	}
-	memcpy(a->expected, "Basic ", 6);
-	EVP_EncodeBlock((unsigned char *)a->expected + 6,
-	    (const unsigned char *)plain, (int)len);
+	coded = len > 65536 ? NULL : base64_encode(plain, len);
 	wipe(plain, len);
 	free(plain);
-	return true;
+	if (coded == NULL)
+		return false;
+	if (asprintf(&a->expected, "Basic %s", coded) == -1)
+		a->expected = NULL;
+	wipe(coded, strlen(coded));
+	free(coded);
+	return a->expected != NULL;
 }
 
 static void
@@ -322,8 +319,7 @@ same_secret(const char *got, const char *want)
 	size_t len = strlen(want);
 	bool same_length = strlen(got) == len;
 
-	return CRYPTO_memcmp(same_length ? got : want, want, len) == 0 &&
-	    same_length;
+	return secret_equal(same_length ? got : want, want, len) && same_length;
 }
 
 int

@@ -14,7 +14,6 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,58 +43,32 @@ static void server_resume_accept(struct httpd_server *);
 
 /* ---- descriptors: plain or TLS ---- */
 
-/* Bytes, 0 at the end, -1 with errno; EAGAIN with c->ssl_wants_write set
+/* Bytes, 0 at the end, -1 with errno; EAGAIN with c->tls_wants_write set
  * when TLS must write first. */
 static ssize_t
 conn_recv(struct httpd_conn *c, void *p, size_t len)
 {
-	int n;
+	enum tls_wants wants;
+	ssize_t n;
 
-	if (c->ssl == NULL)
+	if (c->tls == NULL)
 		return recv(c->fd, p, len, 0);
-	ERR_clear_error();
-	c->ssl_wants_write = false;
-	n = SSL_read(c->ssl, p, (int)(len > INT32_MAX ? INT32_MAX : len));
-	if (n > 0)
-		return n;
-	switch (SSL_get_error(c->ssl, n)) {
-	case SSL_ERROR_WANT_WRITE:
-		c->ssl_wants_write = true;
-		__attribute__((fallthrough));
-	case SSL_ERROR_WANT_READ:
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	default:
-		errno = ECONNRESET;
-		return -1;
-	}
+	n = c->server->tls_module->recv(c->tls, p, len, &wants);
+	c->tls_wants_write = wants == TLS_WANTS_WRITE;
+	return n;
 }
 
 static ssize_t
 conn_send(struct httpd_conn *c, const void *p, size_t len)
 {
-	int n;
+	enum tls_wants wants;
+	ssize_t n;
 
-	if (c->ssl == NULL)
+	if (c->tls == NULL)
 		return send(c->fd, p, len, MSG_NOSIGNAL);
-	ERR_clear_error();
-	n = SSL_write(c->ssl, p, (int)(len > INT32_MAX ? INT32_MAX : len));
-	if (n > 0)
-		return n;
-	c->ssl_wants_read = false;
-	switch (SSL_get_error(c->ssl, n)) {
-	case SSL_ERROR_WANT_READ:
-		c->ssl_wants_read = true;
-		__attribute__((fallthrough));
-	case SSL_ERROR_WANT_WRITE:
-		errno = EAGAIN;
-		return -1;
-	default:
-		errno = ECONNRESET;
-		return -1;
-	}
+	n = c->server->tls_module->send(c->tls, p, len, &wants);
+	c->tls_wants_read = wants == TLS_WANTS_READ;
+	return n;
 }
 
 /* ---- life of a connection ---- */
@@ -141,13 +114,9 @@ conn_close_socket(struct httpd_conn *c)
 	if (c->fd == -1)
 		return;
 	conn_watch(c, 0);
-	if (c->ssl != NULL) {
-		if (!c->broken && SSL_is_init_finished(c->ssl)) {
-			ERR_clear_error();
-			SSL_shutdown(c->ssl);
-		}
-		SSL_free(c->ssl);
-		c->ssl = NULL;
+	if (c->tls != NULL) {
+		c->server->tls_module->close(c->tls, !c->broken);
+		c->tls = NULL;
 	}
 	close(c->fd);
 	c->fd = -1;
@@ -195,10 +164,8 @@ conn_state(struct httpd_conn *c, enum conn_state state, int64_t allowance)
 static void
 conn_linger(struct httpd_conn *c)
 {
-	if (c->ssl != NULL) {
-		ERR_clear_error();
-		SSL_shutdown(c->ssl);
-	}
+	if (c->tls != NULL)
+		c->server->tls_module->goodbye(c->tls);
 	shutdown(c->fd, SHUT_WR);
 	conn_release_input(c);
 	conn_state(c, CONN_LINGER, LINGER_NS);
@@ -251,7 +218,7 @@ conn_flush(struct httpd_conn *c)
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
 			if (c->state != CONN_WRITING)
 				conn_state(c, CONN_WRITING, WRITE_NS);
-			conn_watch(c, c->ssl_wants_read ? EV_READ : EV_WRITE);
+			conn_watch(c, c->tls_wants_read ? EV_READ : EV_WRITE);
 			return true;
 		}
 		if (n <= 0) {
@@ -485,7 +452,7 @@ conn_read(struct httpd_conn *c)
 				conn_release_input(c);
 			conn_watch(c,
 			    (short)(EV_READ |
-				(c->ssl_wants_write ? EV_WRITE : 0)));
+				(c->tls_wants_write ? EV_WRITE : 0)));
 			return;
 		}
 		if (n <= 0) {
@@ -493,7 +460,8 @@ conn_read(struct httpd_conn *c)
 			return;
 		}
 		c->in_len += (size_t)n;
-	} while (c->ssl != NULL && SSL_pending(c->ssl) > 0 &&
+	} while (c->tls != NULL &&
+	    c->server->tls_module->pending(c->tls, false) &&
 	    c->in_len < HTTP_MAX_HEAD);
 	if (first) {
 		conn_state(c, CONN_READING, HEAD_NS);
@@ -506,38 +474,37 @@ conn_read(struct httpd_conn *c)
 static void
 conn_handshake(struct httpd_conn *c)
 {
+	const struct tls_module *tls = c->server->tls_module;
+	const char *why;
 	char peer[64];
-	int n;
 
-	ERR_clear_error();
-	n = SSL_accept(c->ssl);
-	if (n == 1) {
-		c->req.client_cert =
-		    SSL_get0_peer_certificate(c->ssl) != NULL &&
-		    SSL_get_verify_result(c->ssl) == X509_V_OK;
+	switch (tls->accept(c->tls, &c->req.client_cert)) {
+	case TLS_NOTHING:
 		conn_state(c, CONN_READING, HEAD_NS);
 		conn_watch(c, EV_READ);
-		if (SSL_pending(c->ssl) > 0 || SSL_has_pending(c->ssl))
+		if (tls->pending(c->tls, true))
 			conn_read(c);
 		return;
-	}
-	switch (SSL_get_error(c->ssl, n)) {
-	case SSL_ERROR_WANT_READ:
+	case TLS_WANTS_READ:
 		conn_watch(c, EV_READ);
 		return;
-	case SSL_ERROR_WANT_WRITE:
+	case TLS_WANTS_WRITE:
 		conn_watch(c, EV_WRITE);
 		return;
-	case SSL_ERROR_SSL: /* a mere end is a port check */
+	case TLS_FAILED:
 		c->server->stats.handshakes++;
+		break;
+	default: /* a mere end is a port check */
+		break;
 	}
 	if (log_enabled(LOG_LVL_DEBUG)) {
+		why = tls->reason();
 		httpd_peer_text(&c->req, peer, sizeof(peer));
 		log_debug("Connection from %s was reset during the SSL "
 			  "handshake: %s",
-		    peer, ERR_reason_error_string(ERR_peek_last_error()));
+		    peer, why == NULL ? "the connection ended" : why);
 	}
-	ERR_clear_error();
+	tls->clear();
 	c->broken = true;
 	conn_free(c);
 }
@@ -628,9 +595,7 @@ server_accepted(
 	c->req.peer = *peer;
 	c->req.tls = s->tls != NULL;
 	if (s->tls != NULL &&
-	    ((c->ssl = SSL_new(s->tls)) == NULL ||
-		SSL_set_fd(c->ssl, fd) != 1)) {
-		SSL_free(c->ssl);
+	    (c->tls = s->tls_module->open(s->tls, fd)) == NULL) {
 		pool_put(&s->conn_pool, c);
 		close(fd);
 		return;
@@ -643,7 +608,7 @@ server_accepted(
 		s->peak = s->stats.connections;
 	if (s->stats.connections == 1)
 		event_add(s->scan, &second);
-	if (c->ssl != NULL)
+	if (c->tls != NULL)
 		conn_state(c, CONN_HANDSHAKE, HANDSHAKE_NS);
 	else
 		conn_state(c, CONN_READING, HEAD_NS);
@@ -652,7 +617,7 @@ server_accepted(
 		conn_free(c);
 		return;
 	}
-	if (c->ssl == NULL)
+	if (c->tls == NULL)
 		conn_read(c); /* most clients have sent already */
 }
 
@@ -842,7 +807,7 @@ httpd_free(struct httpd_server *s)
 	pool_clear(&s->conn_pool);
 	pool_clear(&s->buffer_pool);
 	event_free(s->scan);
-	SSL_CTX_free(s->tls);
+	httpd_set_tls(s, NULL, NULL);
 	buf_free(&s->reply);
 	free(s->server_header);
 	free(s->extra_headers);
@@ -899,10 +864,14 @@ httpd_listen(struct httpd_server *s, int fd)
 }
 
 void
-httpd_set_tls(struct httpd_server *s, SSL_CTX *ctx)
+httpd_set_tls(struct httpd_server *s, const struct tls_module *module,
+    struct tls_context *tls)
 {
-	SSL_CTX_free(s->tls);
-	s->tls = ctx;
+	if (s->tls != NULL)
+		s->tls_module->context_free(s->tls);
+	if (module != NULL)
+		s->tls_module = module;
+	s->tls = tls;
 }
 
 const struct httpd_stats *

@@ -12,9 +12,9 @@
 #include <sys/socket.h>
 
 #include <event2/event.h>
-#include <openssl/ssl.h>
 
 #include "httpd_parse.h"
+#include "tls.h"
 
 struct httpd_server;
 
@@ -56,7 +56,8 @@ void httpd_unlisten(struct httpd_server *);
 void httpd_drain(struct httpd_server *, const struct timeval *most,
     void (*done)(void *), void *arg);
 /* TLS for connections accepted from now on; NULL = plain.  Taken over. */
-void httpd_set_tls(struct httpd_server *, SSL_CTX *);
+void httpd_set_tls(
+    struct httpd_server *, const struct tls_module *, struct tls_context *);
 /* `Server` header and further header lines ("Name: value\r\n"...), copied. */
 void httpd_set_headers(
     struct httpd_server *, const char *server, const char *extra);

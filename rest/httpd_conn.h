@@ -30,7 +30,7 @@ struct httpd_conn {
 	struct httpd_server *server;
 	TAILQ_ENTRY(httpd_conn) entry;
 	struct event ev;
-	SSL *ssl;
+	struct tls_conn *tls; /* NULL: plain */
 	int fd;
 	short watching;
 	enum conn_state state;
@@ -46,7 +46,7 @@ struct httpd_conn {
 	bool close_after;
 	bool unread; /* input behind the request is not read */
 	bool broken;
-	bool ssl_wants_write, ssl_wants_read;
+	bool tls_wants_write, tls_wants_read;
 	bool more_input; /* pipelined input waits for its turn */
 };
 
@@ -56,7 +56,9 @@ struct httpd_server {
 	void *arg;
 	TAILQ_HEAD(, httpd_conn) conns; /* longest idle first */
 	struct event *scan;
-	SSL_CTX *tls;
+	/* the module stays for old connections when TLS is turned off */
+	const struct tls_module *tls_module;
+	struct tls_context *tls;
 	int64_t now;
 	struct httpd_stats stats, reported;
 	int64_t reported_ns;

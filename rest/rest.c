@@ -157,6 +157,45 @@ drop_unused_pem(struct rest *r, const struct tree *restapi)
 			rest_set_pem(r, (enum tls_file)i, NULL, 0);
 }
 
+static struct tls_context *
+tls_context(const struct rest *r, const struct tree *restapi,
+    enum verify_client verify, const char **error)
+{
+	struct tls_settings s = { .pem = r->pem,
+		.ciphers = tree_path_text(restapi, "ciphers", ""),
+		.key_password =
+		    tree_path_text(restapi, "keyfile_password", NULL),
+		.verify = verify == VERIFY_REQUIRED ? TLS_VERIFY_REQUIRED :
+		    verify == VERIFY_OPTIONAL	    ? TLS_VERIFY_OPTIONAL :
+						      TLS_VERIFY_NONE };
+	const struct tls_module *tls = tls_module();
+	struct tls_context *ctx;
+	const char *why;
+
+	*error = "TLS is not available";
+	if (tls == NULL)
+		return NULL;
+	if ((ctx = tls->context_new(&s, error)) != NULL)
+		return ctx;
+	if ((why = tls->reason()) != NULL)
+		log_error("REST API TLS: %s: %s", *error, why);
+	tls->clear();
+	return NULL;
+}
+
+static bool
+wants_tls(const struct tree *restapi)
+{
+	return tree_path_text(restapi, "certfile", "")[0] != '\0';
+}
+
+bool
+rest_needs_restart(const struct rest *r, const struct tree *conf)
+{
+	return r->sealed && !tls_loaded() &&
+	    wants_tls(tree_get(conf, "restapi"));
+}
+
 const char *
 rest_configure(struct rest *r, const struct tree *conf)
 {
@@ -164,7 +203,7 @@ rest_configure(struct rest *r, const struct tree *conf)
 	const char *scope, *name, *error = NULL;
 	struct document_names names;
 	struct access access;
-	SSL_CTX *tls = NULL;
+	struct tls_context *tls = NULL;
 	bool https;
 
 	memset(&names, 0, sizeof(names));
@@ -176,7 +215,7 @@ rest_configure(struct rest *r, const struct tree *conf)
 	if (!access_load(&access, restapi))
 		return "memory is short";
 	drop_unused_pem(r, restapi);
-	https = tree_path_text(restapi, "certfile", "")[0] != '\0';
+	https = wants_tls(restapi);
 	if (https &&
 	    (tls = tls_context(r, restapi, access.verify_client, &error)) ==
 		NULL) {
@@ -188,7 +227,7 @@ rest_configure(struct rest *r, const struct tree *conf)
 	r->names = names;
 	tree_free(r->tags);
 	r->tags = tags_published(tree_get(conf, "tags"));
-	httpd_set_tls(r->http, tls);
+	httpd_set_tls(r->http, https ? tls_module() : NULL, tls);
 	set_headers(r, restapi, https);
 	r->doc_valid = false;
 	r->cluster_valid = false;

@@ -49,8 +49,6 @@ struct status_waiter {
 	struct httpd_request *q;
 };
 
-enum tls_file { TLS_CERT, TLS_KEY, TLS_CA, TLS_FILE_COUNT };
-
 struct rest {
 	struct event_base *base;
 	struct httpd_server *http;
@@ -60,10 +58,8 @@ struct rest {
 	struct document_names names;
 	struct access access;
 	struct tree *tags; /* configured tags, filtered; NULL = none */
-	struct {
-		char *text;
-		size_t len;
-	} pem[TLS_FILE_COUNT];
+	struct tls_pem pem[TLS_FILE_COUNT];
+	bool sealed; /* nothing can be loaded any more */
 	struct msg_restarts helpers;
 	struct msg_dcs_figures dcs;
 	struct httpd_log_rate bad_requests;
@@ -141,8 +137,8 @@ bool rest_action(
 void rest_local_action(
     struct rest *, uint64_t id, enum api_action, struct tree *body);
 
-/* TLS context from the PEM texts; NULL with *error (static text) set. */
-SSL_CTX *tls_context(const struct rest *, const struct tree *restapi,
-    enum verify_client, const char **error);
+/* TLS is asked for of a process that has not loaded it and cannot any more:
+ * it has to be started anew. */
+bool rest_needs_restart(const struct rest *, const struct tree *conf);
 
 #endif

@@ -79,6 +79,8 @@ def test_certificates(node, ca):
              "https_extra_headers": {"X-B": "2", "X-C": "3"}, "server_tokens": "ProductOnly"}
     configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert,
               keyfile=key, **extra)
+    # the sandbox lets nothing be loaded: a process of its own for TLS
+    assert len(node.logged("TLS was turned on: the REST API starts anew")) == 1
     status, headers, _ = call(node, "/patroni", tls=tls)
     assert status == 200 and headers["Server"] == "Patroni"
     assert [headers[k] for k in ("X-A", "X-B", "X-C")] == ["1", "2", "3"]

@@ -312,6 +312,14 @@ test_proto(void **state)
 		free(e);
 		free(d);
 	}
+	for (i = 0; i < 4; i++) { /* beside it: comparing of secrets */
+		char other[4] = "abc";
+
+		assert_true(secret_equal("abc", other, 4));
+		other[i] ^= 0x40;
+		assert_false(secret_equal("abc", other, 4));
+		assert_true(secret_equal("abc", other, i));
+	}
 	assert_null(base64_decode("a", &len));
 	assert_null(base64_decode("ab*=", &len));
 }
