@@ -290,9 +290,11 @@ worth_polling(const struct ha *h, const char *name, bool quorum)
 /*
  * The leader named in /sync needs no votes (11.2, 8), for it has all that it
  * acknowledged itself.  But a successor may have been promoted and have ended
- * before the store took its name: then the voters tell, all of them, for they
- * may be fewer than a quorum that hold what it acknowledged.  One that is
- * restarting, or whose member key is missing, gets the time to come.
+ * before the store took its name.  One of ours waited for all of them in that
+ * time (promote_quorum()); a Python peer does not, and then the voters tell,
+ * all of them, for they may be fewer than a quorum that hold what it
+ * acknowledged.  One that is restarting, or whose member key is missing, gets
+ * the time to come.
  */
 static bool
 voters_answered(

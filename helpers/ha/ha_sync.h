@@ -69,7 +69,15 @@ struct resolver {
 	char warning[1024]; /* "" = none */
 };
 
-/* Every state leads on: one without a way by small steps starts over. */
+/*
+ * Every state leads on: one without a way by small steps starts over.
+ *
+ * Another departure from 14.3, step 0a, and from 14.6: while /sync names
+ * another leader, which may lead without votes, SSN is to demand all that
+ * /sync names.  Upstream has n of them, so that commits of a new primary that
+ * ended before it wrote /sync could be lost.  A peer that is Python still does;
+ * the wait of voters_answered() in ha_race.c is for those.
+ */
 void quorum_resolve(struct resolver *);
 
 #endif
