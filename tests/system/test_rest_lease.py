@@ -6,7 +6,7 @@ import signal
 import time
 
 from cluster import Cluster, wait_for
-from test_rest_table import TIMING, stopped
+from test_rest_table import PATHS, TIMING, no_store, server_process, stopped
 
 LEADER = ("/", "/primary", "/master", "/read-write", "/leader", "/read-only", "/readiness",
           "/read-only-sync", "/read-only-quorum")
@@ -84,3 +84,55 @@ def test_lease_over_while_everything_is_dead():
             except (OSError, http.client.HTTPException):
                 return True
         wait_for("the port to be closed", gone, 10)
+
+
+def good(node):
+    """The letters of test_rest_table that answer 200, twice the same."""
+    before = None
+    while True:
+        now = {letter for letter, paths in PATHS.items()
+               if {node.status(path) for path in paths} == {200}}
+        if now == before:
+            return now
+        before = now
+
+
+def test_store_down_before_the_demotion():
+    """The leader answers as one until its demotion is done or its lease over,
+    whichever comes first: here PostgreSQL takes long to stop.  What is known
+    of the cluster is no older than the lease, and ends with it."""
+    with Cluster(1, dcs=TIMING) as cluster:
+        node = cluster.start().wait_leader()
+        as_leader = {"p", "l", "ro", "ros", "roq", "ready"}
+        begun, start = time.monotonic(), node.log_end()
+        with stopped([server_process(node, "checkpointer")]), no_store(cluster):
+            wait_for("the demotion to begin", lambda: node.logged(
+                "demoting self because DCS is not accessible", start), 20)
+            assert good(node) == as_leader | {"h", "live"}
+            wait_for("the end", lambda: not good(node) & as_leader, TIMING["ttl"] + 2)
+            took = time.monotonic() - begun
+            assert TIMING["ttl"] - TIMING["loop_wait"] - 3 < took < TIMING["ttl"] + 2
+            assert good(node) <= {"h", "live"}
+        cluster.wait_leader()
+
+
+def test_lease_of_a_standby_leader():
+    """With the store down it answers as the standby leader until its lease is
+    over, and streams on."""
+    with Cluster(1) as main:
+        primary = main.start().wait_leader()
+        remote = {"host": "127.0.0.1", "port": primary.pg_port}
+        with Cluster(1, dcs=dict(TIMING, standby_cluster=remote)) as copy:
+            leader = copy.nodes[0].start()
+            wait_for("the standby leader", lambda: leader.status("/standby-leader") == 200, 90)
+            with no_store(copy):
+                begun = time.monotonic()
+                wait_for("the end of the lease", lambda: leader.status(
+                    "/standby-leader") == 503, TIMING["ttl"] + 5)
+                assert time.monotonic() - begun > TIMING["ttl"] - TIMING["loop_wait"] - 3
+                assert good(leader) - {"live"} == {"h", "ready"}
+                primary.sql("create table later as select 1 as n")
+                wait_for("the row", lambda: leader.sql(
+                    "select count(*) from pg_class where relname = 'later'") == [(1,)], 30)
+            wait_for("the standby leader again", lambda: leader.status(
+                "/standby-leader") == 200, 60)

@@ -140,6 +140,24 @@ set_standby_leader(struct snapshot *s)
 	s->s.trusted_until_ns = NOW + TTL;
 }
 static void
+set_standby_leader_no_store(struct snapshot *s)
+{
+	set_standby_leader(s);
+	s->s.view_until_ns = 0;
+}
+static void
+set_standby_leader_over(struct snapshot *s)
+{
+	set_standby_leader_no_store(s);
+	s->s.trusted_until_ns = 0;
+}
+static void
+set_pause_standby_leader(struct snapshot *s)
+{
+	set_standby_leader_over(s);
+	s->s.pause = 1;
+}
+static void
 set_standby_member(struct snapshot *s)
 {
 	standby(s);
@@ -238,6 +256,11 @@ static const struct row table[] = {
 	{ "healthy standby in /sync, quorum", "r ro q rq h", set_quorum },
 	{ "noloadbalance", "h", set_noloadbalance },
 	{ "standby leader with lock", "l sl ro rs rq h", set_standby_leader },
+	{ "standby leader, store down", "l sl ro h",
+	    set_standby_leader_no_store },
+	{ "standby leader, its lease over", "h", set_standby_leader_over },
+	{ "pause, no view, standby leader", "l sl ro h",
+	    set_pause_standby_leader },
 	{ "standby-cluster member", "r ro a h", set_standby_member },
 	{ "standby, no leader", "r ro a h", set_unlocked },
 	{ "standby, store down", "r ro h", set_standby_no_view },
@@ -324,6 +347,20 @@ test_by_time(void **state)
 	assert_int_equal(code_at(&s, NOW + TTL, "/async"), 503); /* view gone */
 	set_pause_primary(&s);
 	assert_int_equal(code_at(&s, NOW + 2 * TTL + 1, "/primary"), 503);
+	set_standby_leader(&s);
+	assert_int_equal(code_at(&s, NOW + TTL - 1, "/standby-leader"), 200);
+	assert_int_equal(code_at(&s, NOW + TTL, "/standby-leader"), 503);
+	assert_int_equal(code_at(&s, NOW + TTL, "/leader"), 503);
+	assert_int_equal(code_at(&s, NOW + TTL, "/replica"), 503);
+	assert_int_equal(code_at(&s, NOW + 2 * TTL, "/health"), 200);
+	/* a lease longer than what is known of PostgreSQL */
+	s.s.trusted_until_ns = NOW + 3 * TTL;
+	assert_int_equal(code_at(&s, NOW + 2 * TTL + 1, "/leader"), 200);
+	assert_int_equal(
+	    code_at(&s, NOW + 2 * TTL + 1, "/standby-leader"), 503);
+	set_no_store(&s);
+	assert_int_equal(code_at(&s, NOW + TTL - 1, "/primary"), 200);
+	assert_int_equal(code_at(&s, NOW + TTL, "/primary"), 503);
 	memset(&s, 0, sizeof(s));
 	assert_int_equal(code_at(&s, NOW, "/health"), 503);
 	assert_int_equal(code_at(&s, NOW, "/primary"), 503);
