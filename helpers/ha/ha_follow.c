@@ -303,14 +303,15 @@ apply_target(
 	if (fx != &h->scratch)
 		follow_job(h, &fx->job, target, new_role);
 	TRY(await(h, fx->id, &ev));
-	follow_job(h, &job, target, new_role);
 	if (ev->diff == DIFF_RESTART) {
 		rewind_trigger(h);
+		follow_job(h, &job, target, new_role);
 		return action_begin(h, ACTION_FOLLOW, &job,
 		    "changing primary_conninfo and restarting");
 	}
 	if (ev->diff == DIFF_RELOAD) {
 		rewind_trigger(h);
+		follow_job(h, &job, target, new_role);
 		job.kind = JOB_RELOAD_RECOVERY;
 		(void)job_start(h, &job);
 		set_role_standby(h, new_role);

@@ -196,7 +196,8 @@ struct retained { /* dcs.md 2.7 */
  */
 struct state {
 	struct options opt;
-	bool attached; /* EV_ATTACHED was seen */
+	uint64_t opt_version; /* as read_version was when they were taken */
+	bool attached;	      /* EV_ATTACHED was seen */
 	int64_t attached_at;
 	const struct view *view;     /* last loaded, failsafe-patched */
 	const struct view *old_view; /* last that had a leader */
@@ -340,6 +341,7 @@ struct ha {
 	struct tree *read_doc;
 	const struct view *read_view; /* ... of this one, in this run */
 	struct options read_options;
+	uint64_t read_version; /* how many of them there were */
 	/* memory */
 	struct event *spare; /* used up; a cycle has half a dozen */
 	uint32_t nspare;

@@ -165,6 +165,7 @@ options_of(struct ha *h, const struct view *v)
 	if (h->read_doc == NULL ||
 	    (h->read_doc != v->config && !tree_equal(h->read_doc, v->config))) {
 		options_read(v->config, &h->read_options);
+		h->read_version++;
 		tree_free(h->read_doc);
 		h->read_doc = tree_share(v->config);
 	}
@@ -181,12 +182,16 @@ options_adopt(struct ha *h)
 {
 	const struct view *v = h->s.view;
 	struct msg_dcs_settings was = h->s.opt.time;
+	const struct options *o;
 	struct ha_job job;
 
 	if (v == NULL || v->config == NULL || v->config_modify == 0 ||
 	    tree_count(v->config) == 0)
 		return;
-	h->s.opt = *options_of(h, v);
+	o = options_of(h, v);
+	if (h->s.opt_version != h->read_version)
+		h->s.opt = *o;
+	h->s.opt_version = h->read_version;
 	if (memcmp(&was, &h->s.opt.time, sizeof(was)) != 0)
 		fx_new(h, FX_SETTINGS)->settings = h->s.opt.time;
 	if (h->s.config_modify == v->config_modify)
