@@ -47,6 +47,8 @@ log_configure(const struct log_settings *s)
 	settings = *s;
 	settings.format[sizeof(settings.format) - 1] = '\0';
 	settings.dateformat[sizeof(settings.dateformat) - 1] = '\0';
+	settings.fields[sizeof(settings.fields) - 1] = '\0';
+	settings.statics[sizeof(settings.statics) - 1] = '\0';
 }
 
 bool
@@ -108,11 +110,13 @@ put_message(struct out *o, const char *text)
 	}
 }
 
+/* Nothing is cut in its middle, and the end of the object finds its place. */
 static void
 put_json_text(struct out *o, const char *text)
 {
 	puts_out(o, "\"");
-	for (; *text != '\0'; text++) {
+	for (; *text != '\0' && o->len + sizeof("\\u0000\"}") <= o->size;
+	     text++) {
 		unsigned char c = (unsigned char)*text;
 		char esc[8];
 
@@ -128,24 +132,98 @@ put_json_text(struct out *o, const char *text)
 	puts_out(o, "\"");
 }
 
+/* A pattern of the operator's may hold anything. */
+static void
+put_json_time(struct out *o)
+{
+	char buf[160];
+	struct out t = { .buf = buf, .size = sizeof(buf) - 1 };
+
+	put_time(&t);
+	buf[t.len] = '\0';
+	put_json_text(o, buf);
+}
+
+/* A field of the reference's log records; what we do not have is null. */
+static void
+put_json_value(struct out *o, const char *name, size_t len, int level,
+    const char *rule, const char *message)
+{
+	char num[16];
+
+#define IS(text) (len == sizeof(text) - 1 && memcmp(name, text, len) == 0)
+	if (IS("asctime"))
+		put_json_time(o);
+	else if (IS("levelname"))
+		put_json_text(o, level_name(level));
+	else if (IS("message"))
+		put_json_text(o, message);
+	else if (IS("name") || IS("processName"))
+		put_json_text(o, process_name);
+	else if (IS("process") || IS("levelno")) {
+		snprintf(num, sizeof(num), "%d",
+		    IS("process") ? (int)getpid() : level);
+		puts_out(o, num);
+	} else if (IS("rule") && rule != NULL)
+		put_json_text(o, rule);
+	else
+		puts_out(o, "null");
+#undef IS
+}
+
+/* The fields of the settings: the message, or all but that. */
+static void
+put_json_fields(struct out *o, bool is_message, int level, const char *rule,
+    const char *message)
+{
+	const char *f = settings.fields, *end, *eq;
+	char shown[sizeof(settings.fields)];
+	size_t len;
+
+	for (; (end = strchr(f, '\n')) != NULL; f = end + 1) {
+		if ((eq = memchr(f, '=', (size_t)(end - f))) == NULL)
+			continue;
+		len = (size_t)(eq - f);
+		if (is_message != (len == 7 && memcmp(f, "message", 7) == 0))
+			continue;
+		if (o->len > 1)
+			puts_out(o, ", ");
+		memcpy(shown, eq + 1, (size_t)(end - eq - 1));
+		shown[end - eq - 1] = '\0';
+		put_json_text(o, shown);
+		puts_out(o, ": ");
+		put_json_value(o, f, len, level, rule, message);
+	}
+}
+
+/* The message comes last: it gets the room that the others leave. */
 static void
 put_json(struct out *o, int level, const char *rule, const char *message)
 {
-	puts_out(o, "{\"asctime\": \"");
-	put_time(o);
-	puts_out(o, "\", \"levelname\": \"");
-	puts_out(o, level_name(level));
-	puts_out(o, "\", \"message\": ");
-	/* leave room for the rest of the object */
-	o->size -= 160;
-	put_json_text(o, message);
-	o->size += 160;
-	puts_out(o, ", \"process\": ");
-	put_json_text(o, process_name);
-	if (rule != NULL) {
-		puts_out(o, ", \"rule\": ");
-		put_json_text(o, rule);
+	puts_out(o, "{");
+	if (settings.fields[0] == '\0') {
+		puts_out(o, "\"asctime\": ");
+		put_json_time(o);
+		puts_out(o, ", \"levelname\": ");
+		put_json_text(o, level_name(level));
+		puts_out(o, ", \"process\": ");
+		put_json_text(o, process_name);
+		if (rule != NULL) {
+			puts_out(o, ", \"rule\": ");
+			put_json_text(o, rule);
+		}
+	} else
+		put_json_fields(o, false, level, rule, message);
+	if (settings.statics[0] != '\0') {
+		if (o->len > 1)
+			puts_out(o, ", ");
+		puts_out(o, settings.statics);
 	}
+	if (settings.fields[0] == '\0') {
+		puts_out(o, ", \"message\": ");
+		put_json_text(o, message);
+	} else
+		put_json_fields(o, true, level, rule, message);
 	puts_out(o, "}");
 }
 

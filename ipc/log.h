@@ -25,6 +25,10 @@ struct log_settings {
 	int32_t json;	     /* 1: one JSON object a line */
 	char format[256];    /* upstream `log.format`, "" = default */
 	char dateformat[64]; /* strftime, "" = default with ,milliseconds */
+	/* json: "name=shown\n" of each field, "" = default; and what is added
+	 * to every line, ready: "\"a\":1" */
+	char fields[1024];
+	char statics[1024];
 };
 
 /* Name of the process as it appears in JSON lines and debug output. */

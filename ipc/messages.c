@@ -143,6 +143,8 @@ check_log_settings(const struct msg_log_settings *m)
 {
 	TEXT(s.format);
 	TEXT(s.dateformat);
+	TEXT(s.fields);
+	TEXT(s.statics);
 	FLAG(s.json);
 	return NULL;
 }

@@ -450,7 +450,7 @@ load(struct master *m, const char *configfile)
 	if ((m->env = conf_env_take(&notes)) != NULL)
 		conf = conf_load(configfile, m->env, 0, &notes);
 	if (conf != NULL) {
-		conf_log_settings(conf, &settings);
+		conf_log_settings(conf, PROC_MASTER, &settings);
 		log_configure(&settings);
 		conf_notes_log(&notes);
 	} else

@@ -59,7 +59,7 @@ send_log_settings(struct master *m, enum proc proc, int fd)
 	struct msg_log_settings msg;
 
 	memset(&msg, 0, sizeof(msg));
-	conf_log_settings(m->conf, &msg.s);
+	conf_log_settings(m->conf, proc, &msg.s);
 	if (m->log_override != 0)
 		msg.s.level = m->log_override;
 	(void)supervise_send(
@@ -153,7 +153,7 @@ supervise_log_settings(struct master *m, int fd)
 	struct log_settings s;
 	int p;
 
-	conf_log_settings(m->conf, &s);
+	conf_log_settings(m->conf, PROC_MASTER, &s);
 	if (m->log_override != 0)
 		s.level = m->log_override;
 	log_configure(&s);

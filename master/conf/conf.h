@@ -218,8 +218,8 @@ const char *conf_store(const struct conf *);
  * (of bootstrap.dcs or 30; the controller sends the real one).
  */
 struct tree *conf_for(const struct conf *, enum proc);
-/* Settings for log_configure() and MSG_LOG_SETTINGS. */
-void conf_log_settings(const struct conf *, struct log_settings *);
+/* Settings of that process for log_configure() and MSG_LOG_SETTINGS. */
+void conf_log_settings(const struct conf *, enum proc, struct log_settings *);
 
 /* Accounts when started as root (design 2).  Text lives as long as conf.
  * database_user: NULL when the option is not set (then the owner of the

@@ -177,43 +177,6 @@ conf_for(const struct conf *conf, enum proc proc)
 	return NULL;
 }
 
-static int32_t
-log_level(const struct tree *t)
-{
-	static const struct {
-		const char *name;
-		int32_t level;
-	} levels[] = { { "DEBUG", LOG_LVL_DEBUG }, { "INFO", LOG_LVL_INFO },
-		{ "WARN", LOG_LVL_WARNING }, { "WARNING", LOG_LVL_WARNING },
-		{ "ERROR", LOG_LVL_ERROR }, { "FATAL", LOG_LVL_CRITICAL },
-		{ "CRITICAL", LOG_LVL_CRITICAL } };
-
-	if (t != NULL && t->type == TREE_INT && t->u.i >= 0 && t->u.i <= 1000)
-		return (int32_t)t->u.i;
-	for (size_t i = 0; t != NULL && t->type == TREE_TEXT &&
-	     i < sizeof(levels) / sizeof(levels[0]);
-	     i++)
-		if (strcasecmp(t->u.s, levels[i].name) == 0)
-			return levels[i].level;
-	return LOG_LVL_INFO;
-}
-
-void
-conf_log_settings(const struct conf *conf, struct log_settings *s)
-{
-	const struct tree *root = conf->effective;
-
-	memset(s, 0, sizeof(*s));
-	s->level = log_level(tree_path(root, "log.level"));
-	s->json =
-	    strcmp(tree_path_text(root, "log.type", "plain"), "json") == 0;
-	/* too long for the setting: the default is better than a part */
-	text_set(s->format, sizeof(s->format),
-	    tree_path_text(root, "log.format", ""));
-	text_set(s->dateformat, sizeof(s->dateformat),
-	    tree_path_text(root, "log.dateformat", ""));
-}
-
 const char *
 conf_user(const struct conf *conf)
 {

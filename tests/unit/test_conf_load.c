@@ -253,7 +253,7 @@ test_types(void **state)
 	assert_null(tree_path(e, "postgresql.pg_ctl_timeout"));
 	assert_null(tree_path(e, "postgresql.pg_hba"));
 	assert_true(tree_path_bool(e, "postgresql.use_pg_rewind", false));
-	conf_log_settings(c, &s);
+	conf_log_settings(c, PROC_MASTER, &s);
 	assert_int_equal(s.level, LOG_LVL_WARNING);
 	assert_int_equal(s.json, 0);
 	conf_free(c);
