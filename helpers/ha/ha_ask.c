@@ -274,25 +274,42 @@ ask_peers(struct ha *h, const struct view_failsafe *peers, uint32_t n,
 }
 
 /*
- * An operation of the store may take retry_timeout; while we are primary on
- * a lease also not longer than leaves a third of the ttl to stop: the keeper
- * fences up to ttl / 4 before the end, and an orderly stop is to be over by
- * then.  A view without our lock ends the trust, not what the keeper counts.
+ * While we are primary on a lease: what is left of it but for a third of the
+ * ttl, to stop in: the keeper fences up to ttl / 4 before the end, and an
+ * orderly stop is to be over by then.  A view without our lock ends the trust,
+ * not what the keeper counts.
  */
-int64_t
-dcs_timeout(const struct ha *h)
+static int64_t
+lease_left(const struct ha *h)
 {
-	int64_t limit = retry_ns(h), lease = h->s.trusted, left;
+	int64_t lease = h->s.trusted;
 
 	if (lease == 0 && (h->s.wd_fence_armed || h->s.wd_device_running) &&
 	    (h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED))
 		lease = h->s.wd_granted;
 	if (lease == 0 || h->s.opt.pause)
-		return limit;
-	left = lease - ttl_ns(h) / 3 - h->p.now;
+		return INT64_MAX;
+	return lease - ttl_ns(h) / 3 - h->p.now;
+}
+
+/*
+ * An operation of the store may take retry_timeout, but not longer than the
+ * lease leaves; a second at least, for what cannot be left out.
+ */
+int64_t
+dcs_timeout(const struct ha *h)
+{
+	int64_t limit = retry_ns(h), left = lease_left(h);
+
 	if (left < NS_PER_SEC)
 		left = NS_PER_SEC;
 	return left < limit ? left : limit;
+}
+
+bool
+time_for_more(const struct ha *h)
+{
+	return lease_left(h) >= NS_PER_SEC;
 }
 
 struct ha_fx *

@@ -263,9 +263,15 @@ bootstrap_undo(struct ha *h)
 	job.stop_mode = STOP_IMMEDIATE;
 	job.timeout_ns = retry_ns(h);
 	TRY(job_run(h, &job, &result));
+	h->s.bootstrapping = false;
+	if (result != JOB_OK && result != JOB_NOTHING) {
+		/* not from under a server; who attaches to it next stops it */
+		ha_log(h, LOG_LVL_ERROR, "demote.stop-failed",
+		    "PostgreSQL could not be stopped");
+		return RC_OK;
+	}
 	job_init(&job, JOB_MOVE_DATA);
 	TRY(job_run(h, &job, &result));
-	h->s.bootstrapping = false;
 	return RC_OK;
 }
 

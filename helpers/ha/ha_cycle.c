@@ -218,7 +218,8 @@ row_initialize(struct ha *h)
 	enum outcome outcome;
 	struct ha_fx *fx;
 
-	if (!has_lock(h) || v->initialize_valid || h->p.pg.sysid[0] == '\0')
+	if (!has_lock(h) || v->initialize_valid || h->p.pg.sysid[0] == '\0' ||
+	    !time_for_more(h))
 		return RC_OK;
 	fx = dcs_new_early(h, OP_INITIALIZE);
 	fx->dcs.u.initialize.create = !v->has_initialize;
@@ -236,7 +237,7 @@ row_config(struct ha *h)
 	struct ha_fx *fx;
 	bool ok;
 
-	if (!has_lock(h) || tree_count(h->dynamic) == 0)
+	if (!has_lock(h) || tree_count(h->dynamic) == 0 || !time_for_more(h))
 		return RC_OK;
 	if (v->has_config && v->config_modify != 0 && tree_count(v->config) > 0)
 		return RC_OK;

@@ -38,11 +38,19 @@ enum rc
 sync_write(struct ha *h, struct sync_key *k, const char *leader,
     const struct names *voters, uint32_t quorum, bool *ok)
 {
-	struct tree *list = keep_tree(h, tree_list());
 	const struct ha_ev *ev;
+	struct tree *list;
 	struct ha_fx *fx;
 	uint32_t i;
 
+	*ok = false;
+	if (!time_for_more(h)) {
+		ha_log(h, LOG_LVL_WARNING, "sync.no-time",
+		    "Leaving synchronous replication for the next cycle: the "
+		    "leader lock has to be refreshed first");
+		return RC_OK;
+	}
+	list = keep_tree(h, tree_list());
 	for (i = 0; i < voters->n; i++)
 		list_add(list, tree_text(voters->v[i]));
 	fx = dcs_new(h, OP_SET_SYNC);

@@ -472,6 +472,48 @@ test_refresh_behind_lost_keys(void **state)
 	w_free(w);
 }
 
+/* The store crawls: what the lease still allows is its refresh. */
+static void
+test_refresh_before_sync(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_bool(true));
+	w_member(w, "b", "replica", "running");
+	w->hold_op[OP_UPDATE] = true;
+	w_tick(w);
+	w->hold_op[OP_UPDATE] = false;
+	w->ask_takes = 20 * NS_PER_SEC;
+	w_let_go(w);
+	w->ask_takes = 0;
+	assert_null(strstr(w->order, "sync"));
+	w_free(w);
+}
+
+/* What cannot be stopped keeps its data where they are. */
+static void
+test_bootstrap_that_cannot_be_stopped(void **state)
+{
+	struct world *w = w_new("a");
+
+	(void)state;
+	w_postgres(w, false, false);
+	w->pg.datadir = DATADIR_EMPTY;
+	w->view->has_initialize = w->view->initialize_valid = 0;
+	w->view->initialize[0] = '\0';
+	w->hold_job[JOB_BOOTSTRAP] = true;
+	w_attach(w, ROLE_UNINITIALIZED);
+	w_postgres(w, true, true);
+	w->pg.datadir = DATADIR_OK;
+	w->job_result[JOB_POST_BOOTSTRAP] = JOB_FAILED;
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w_job_done(w, JOB_BOOTSTRAP, JOB_OK);
+	assert_non_null(strstr(w->log, "Failed to bootstrap cluster"));
+	assert_null(strstr(w->order, "move"));
+	w_free(w);
+}
+
 /* ---- pause ---- */
 
 /* It is not for the server to say that its fence may rest. */
@@ -511,6 +553,8 @@ main(void)
 		cmocka_unit_test(test_candidate_tagged),
 		cmocka_unit_test(test_pre_promote_failed_and_more),
 		cmocka_unit_test(test_refresh_behind_lost_keys),
+		cmocka_unit_test(test_refresh_before_sync),
+		cmocka_unit_test(test_bootstrap_that_cannot_be_stopped),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
