@@ -417,23 +417,26 @@ forget_bootstrap(struct world *w)
 }
 
 /*
- * The newest timeline is with nodes alone that may not lead by themselves: a
- * slip gave one of them the key.  With check_timeline the others stand back
- * (11.2, 3).
+ * A slip gave the key, or a place in /sync, to a node that may not lead by
+ * itself: where /sync names that one alone (11.1, 11), or with check_timeline
+ * only it has the newest timeline (11.2, 3), the others stand back for good.
  */
 static bool
 stranded(const struct world *w)
 {
 	const struct store *s = &w->store;
+	uint32_t newest = !w->check_timeline || s->nhistory == 0 ?
+	    0 :
+	    s->history[s->nhistory - 1].timeline + 1;
+	bool listed = w->sync != 0 && s->sync_leader[0] != '\0';
 	int i;
 
-	if (!w->check_timeline || s->nhistory == 0)
-		return false;
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *n = &w->node[i];
 
 		if (n->pg.data && !pg_foreign(n) && !n->tags.nofailover &&
-		    pg_tli(&n->pg) > s->history[s->nhistory - 1].timeline)
+		    pg_tli(&n->pg) >= newest &&
+		    (!listed || sync_listed_in(w, n)))
 			return false;
 	}
 	return true;
