@@ -6,6 +6,7 @@
  * without a search, and a serial number above, so a late reply cannot be
  * taken for the answer to a later request.
  */
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 #include "../ipc/clock.h"
 #include "../ipc/log.h"
 #include "runtime_int.h"
+
+#define SLOTS_SIZE (MAX_REQUESTS * sizeof(struct request))
 
 static void
 arm(struct requests *r, int64_t at)
@@ -126,6 +129,11 @@ requests_init(struct helper *h)
 
 	TAILQ_INIT(&r->active);
 	TAILQ_INIT(&r->idle);
+	/* not of the heap, where it would be cleared, and so be had, at once */
+	r->slots = mmap(NULL, SLOTS_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (r->slots == MAP_FAILED)
+		return false;
 	r->timer_fd =
 	    timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (r->timer_fd == -1)
@@ -140,6 +148,7 @@ requests_free(struct helper *h)
 {
 	event_free(h->requests.timer);
 	close(h->requests.timer_fd);
+	(void)munmap(h->requests.slots, SLOTS_SIZE);
 }
 
 uint64_t

@@ -30,7 +30,7 @@ struct request {
 TAILQ_HEAD(request_list, request);
 
 struct requests {
-	struct request slots[MAX_REQUESTS];
+	struct request *slots; /* MAX_REQUESTS */
 	struct request_list active, idle;
 	unsigned int touched; /* slots before it have been used */
 	uint64_t serial;
