@@ -28,7 +28,7 @@ def possible():
 @pytest.mark.skipif(not possible(), reason="needs dnsmasq and user namespaces")
 @pytest.mark.parametrize("case", [
     "etcd3-client", "etcd-client", "etcd3-plain", "etcd3-suffix", "etcd3-server", "etcd3-later",
-    "etcd3-none"])
+    "etcd3-none", "etcd-suffix"])
 def test_srv(case):
     done = subprocess.run(
         [*NAMESPACES, sys.executable, __file__, *case.split("-")], cwd=ROOT / "tests/system",
@@ -62,6 +62,7 @@ class NameServer:
 
 
 def run(section, case):
+    assert section in ("etcd", "etcd3")
     from agent import Agent
     import stores
     from basics import Ports
@@ -86,7 +87,7 @@ def run(section, case):
         store.start()
         if case != "later":
             names.start()
-        key = "discovery_srv" if case == "plain" else "srv"
+        key = {"plain": "discovery_srv", "server": "srv_domain"}.get(case, "srv")
         a = stack.enter_context(Agent(store, "a", section={key: DOMAIN, **options}))
         if case in ("none", "later"):
             assert a.call("load", ms=2000)["outcome"] == "failed"

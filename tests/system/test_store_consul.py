@@ -128,7 +128,7 @@ def test_token(consul):
 
 def test_service(consul):
     section = dict(consul.config(), register_service=True, service_tags=["z", "b"],
-                   service_check_interval="7s")
+                   service_check_interval="7s", service_check_tls_server_name="pg.test")
     with Agent(consul, "a", section=section, ttl=30) as a:
         a.view(8000)
         a.does("touch", role="replica", api_url="http://127.0.0.1:8009/patroni",
@@ -139,7 +139,7 @@ def test_service(consul):
         assert made["address"] == "127.0.0.1" and made["tags"] == ["b", "z", "replica"]
         check, = made["checks"]
         assert check["http"] == "http://127.0.0.1:8009/replica"
-        assert check["interval"] == "7s"
+        assert check["interval"] == "7s" and check["TLSServerName"] == "pg.test"
         assert check["DeregisterCriticalServiceAfter"] == "150.0s"
         # the same again asks the agent nothing
         before = consul.relay.count(pattern="/service/register")

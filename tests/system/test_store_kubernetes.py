@@ -149,6 +149,25 @@ def test_pod_labels(double, scope):
         assert pod(double, scope, "a")["metadata"]["resourceVersion"] == version
 
 
+def test_label_names_and_values(double, scope):
+    """Every name and value of the labels can be another one."""
+    section = dict(double.config(scope), scope_label="team", role_label="duty",
+                   follower_label_value="copy", standby_leader_label_value="relay")
+    with Agent(double, "a", scope=scope, section=section, ttl=20) as a:
+        found = {"application": "patroni", "team": scope}
+        own = dict(found, **{"cluster-name": scope})  # the pod has it anyway
+        double.order(put={"ns": scope, "resource": "pods", "name": "a", "labels": own,
+                          "status": {"podIP": "127.0.0.1"}, "spec": {"nodeName": "host"}})
+        a.view(8000)
+        a.does("touch", role="replica", state="running")
+        assert pod(double, scope, "a")["metadata"]["labels"] == dict(own, duty="copy")
+        a.does("acquire")
+        a.does("touch", role="standby_leader", state="running")
+        assert pod(double, scope, "a")["metadata"]["labels"] == dict(own, duty="relay")
+        made = double.api(f"/api/v1/namespaces/{scope}/{double.kind}")[1]["items"]
+        assert made and all(item["metadata"]["labels"] == found for item in made)
+
+
 def test_one_request_a_loop(double, scope):
     """The lock, the status and the failsafe topology go together."""
     with Agent(double, "a", scope=scope, ttl=20) as a:

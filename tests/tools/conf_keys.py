@@ -22,7 +22,7 @@ def keys():
 
 def functions():
     """(file, function, its text) of the tests; what stands outside of functions
-    is in every test of its file."""
+    is in every test of its file, and so are the words of the file's name."""
     for path in sorted((ROOT / "tests").glob("*/test_*.[cp]*")):
         if path.name in NOT_COUNTED:
             continue
@@ -30,13 +30,14 @@ def functions():
         text = path.read_text().replace("\\n", " ")
         start = r"^def (\w+)\(" if path.suffix == ".py" else r"^(test_\w+)\(void"
         parts = re.split(start, text, flags=re.M)
+        about = path.stem.replace("_", " ")
         for name, body in zip(parts[1::2], parts[2::2]):
-            yield path.name, name, body
-        yield path.name, "(all)", parts[0]
-    for path in ("cluster.py", "ctl_stage.py", "tls.py"):
+            yield path.name, name, f"{about} {body}"
+        yield path.name, "(all)", f"{about} {parts[0]}"
+    for path in ("cluster.py", "ctl_stage.py", "tls.py", "kubernetes.py", "zookeeper.py"):
         file = ROOT / "tests" / "system" / path
         if file.exists():
-            yield path, "(every test with a cluster)", file.read_text()
+            yield path, "(every test with a cluster)", f"{file.stem} {file.read_text()}"
 
 
 def table():

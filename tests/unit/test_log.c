@@ -171,8 +171,7 @@ test_json_long(void **state)
 	static const char *const yaml[] = {
 		"log: {type: json}\n",
 		"log: {type: json, static_fields: {a: b}}\n",
-		"log: {type: json, format: [message, levelname],"
-		" static_fields: {a: b}}\n",
+		"log: {type: json, format: [message], static_fields: {a: b}}\n",
 	};
 	char text[4000];
 	struct tree *t;
@@ -189,8 +188,7 @@ test_json_long(void **state)
 			t = json_line();
 			assert_true(
 			    strlen(tree_path_text(t, "message", "")) > 1000);
-			assert_string_equal(
-			    tree_path_text(t, "levelname", ""), "INFO");
+			assert_int_equal(tree_count(t), i == 2 ? 2 : 4 + i);
 			if (i > 0)
 				assert_string_equal(
 				    tree_path_text(t, "a", ""), "b");
