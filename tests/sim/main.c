@@ -170,7 +170,7 @@ run_seeds(const struct options *o, struct world *w)
 {
 	uint64_t i, violations = 0, promotions = 0, faults = 0, fences = 0;
 	uint64_t cycles = 0;
-	double hours = 0;
+	double hours = 0, node_hours = 0, lived;
 
 	for (i = 0; i < o->seeds; i++) {
 		uint64_t seed = o->start + i;
@@ -183,7 +183,9 @@ run_seeds(const struct options *o, struct world *w)
 			if (violations >= 20 && o->progress == 0)
 				break;
 		}
-		hours += (double)(w->now - 1000 * SEC) / 3600e9;
+		lived = (double)(w->now - 1000 * SEC) / 3600e9;
+		hours += lived;
+		node_hours += lived * w->nnodes;
 		promotions += w->promotions;
 		faults += w->faults_begun;
 		fences += w->fences;
@@ -195,9 +197,10 @@ run_seeds(const struct options *o, struct world *w)
 	}
 	if (o->coverage != NULL)
 		(void)coverage_report(o->coverage);
-	printf("%llu faults, %llu promotions, %llu fences, %llu cycles\n",
+	printf("%llu faults, %llu promotions, %llu fences, %llu cycles, "
+	       "%.0f node-hours\n",
 	    (unsigned long long)faults, (unsigned long long)promotions,
-	    (unsigned long long)fences, (unsigned long long)cycles);
+	    (unsigned long long)fences, (unsigned long long)cycles, node_hours);
 	total(i, hours, violations);
 	return violations > 0;
 }
