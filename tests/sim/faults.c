@@ -528,6 +528,13 @@ needs_keeper(int kind)
 	    kind == NODE_FREEZE || kind == TERMINATE;
 }
 
+/* A server that does not stop is the keeper's, as soon as its lease is over. */
+static bool
+needs_fence(int kind)
+{
+	return needs_keeper(kind) || kind == STOP_FAILS;
+}
+
 /* Does this seed have what the fault belongs to? */
 static bool
 applies(const struct world *w, int kind)
@@ -633,8 +640,8 @@ allowed(const struct world *w, const struct fault *f)
 			continue;
 		/* a required device survives that */
 		if (w->watchdog != WATCHDOG_REQUIRED &&
-		    ((hurts_keeper(g->kind) && needs_keeper(f->kind)) ||
-			(needs_keeper(g->kind) && hurts_keeper(f->kind))))
+		    ((hurts_keeper(g->kind) && needs_fence(f->kind)) ||
+			(needs_fence(g->kind) && hurts_keeper(f->kind))))
 			return false;
 		/* a frozen process has one cause only */
 		if (needs_keeper(g->kind) && needs_keeper(f->kind))
