@@ -385,9 +385,16 @@ row_sysid_missing(struct ha *h)
 	return RC_OK;
 }
 
+/*
+ * 13-16.  A primary that holds the lock goes on refreshing it when its
+ * identifier cannot be read any more, or the lease would run out under it; and
+ * beside another one's lock it stops, whatever its data are.
+ */
 static enum rc
 row_sysid(struct ha *h)
 {
+	if (h->p.pg.sysid[0] == '\0' && is_primary(h) && !unlocked(h))
+		return RC_OK;
 	if (h->p.pg.sysid[0] == '\0')
 		return say(h, "sysid.invalid",
 		    "data dir for the cluster is "

@@ -15,6 +15,8 @@ enum {
 
 #define RELEASE_RETRY (100 * NS_PER_MS)
 #define RELEASE_LIMIT (1500 * NS_PER_MS)
+#define STOP_AGAIN NS_PER_SEC
+#define STOP_AGAIN_LIMIT (10 * NS_PER_SEC)
 #define SUCCESSOR_WAIT (2 * NS_PER_SEC)
 
 static const char *
@@ -96,7 +98,7 @@ offline_timeout(const struct ha *h)
 }
 
 static enum rc
-demote_stop(struct ha *h, enum demote_mode mode, bool *stopped)
+demote_stop_once(struct ha *h, enum demote_mode mode, bool *stopped)
 {
 	enum ha_job_result result;
 	struct ha_job job;
@@ -112,6 +114,27 @@ demote_stop(struct ha *h, enum demote_mode mode, bool *stopped)
 	if (!*stopped)
 		ha_log(h, LOG_LVL_ERROR, "demote.stop-failed",
 		    "PostgreSQL could not be stopped");
+	return RC_OK;
+}
+
+/*
+ * What cannot be stopped goes on writing on a lease that runs out: it is tried
+ * again at once, and not when the next loop is due.
+ */
+static enum rc
+demote_stop(struct ha *h, enum demote_mode mode, bool *stopped)
+{
+	int64_t limit = h->p.now + STOP_AGAIN_LIMIT;
+
+	for (;;) {
+		TRY(demote_stop_once(h, mode, stopped));
+		if (*stopped)
+			return RC_OK;
+		if (h->p.now + STOP_AGAIN > limit)
+			break;
+		TRY(ask_delay(h, STOP_AGAIN));
+	}
+	h->s.earlier = h->p.now + STOP_AGAIN;
 	return RC_OK;
 }
 

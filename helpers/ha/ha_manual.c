@@ -189,7 +189,9 @@ race_candidate(struct ha *h, int *answer)
 		*answer = -1;
 		return RC_OK;
 	}
-	if (h->s.opt.sync_mode == SYNC_PRIORITY &&
+	/* before /sync names anybody, this would keep all of them waiting for
+	 * a candidate that never comes */
+	if (h->s.opt.sync_mode == SYNC_PRIORITY && sync_active(h) &&
 	    !sync_listed(h, h->conf.name))
 		return RC_OK;
 	*answer = 2;

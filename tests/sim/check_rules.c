@@ -214,8 +214,9 @@ could_take_over(const struct node *n, const struct node *p)
  * for nothing.
  */
 static bool
-asked_in_time(const struct world *w, const struct node *p)
+asked_in_time(const struct node *n, const struct node *p)
 {
+	const struct world *w = n->w;
 	int i;
 
 	if (p->pg.grew < w->now - 2 * SEC)
@@ -223,9 +224,10 @@ asked_in_time(const struct world *w, const struct node *p)
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *q = &w->node[i];
 
-		if (w->store.members[i].there &&
+		if (q != n && q != p &&
 		    (q->h == NULL || !process_ok(q, PROC_REST) ||
-			!process_ok(q, PROC_POSTGRES)))
+			!process_ok(q, PROC_POSTGRES) || !linked(w, n->i, i) ||
+			!linked(w, i, n->i)))
 			return false;
 	}
 	return true;
@@ -248,7 +250,7 @@ check_places(struct node *n, const struct ha_job *j)
 		return;
 	for (i = 0; i < w->nnodes; i++)
 		if (could_take_over(n, &w->node[i]) &&
-		    asked_in_time(w, &w->node[i]))
+		    asked_in_time(n, &w->node[i]))
 			violate(w,
 			    "%s keeps the key of the demoted cluster, %s has "
 			    "the shutdown checkpoint",

@@ -514,6 +514,75 @@ test_bootstrap_that_cannot_be_stopped(void **state)
 	w_free(w);
 }
 
+/* It cannot be stopped just now: it is tried again while the lease lasts. */
+static void
+test_stop_tried_again(void **state)
+{
+	struct world *w = w_primary("a");
+	int64_t began;
+
+	(void)state;
+	w_tick(w);
+	w->load_outcome = OUTCOME_FAILED;
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w->hold_delay = true;
+	w_tick(w);
+	assert_non_null(strstr(w->log, "could not be stopped"));
+	began = w->now;
+	assert_int_equal(w->held_fx.type, FX_DELAY);
+	assert_int_equal(w->held_fx.at, began + NS_PER_SEC);
+	w->job_result[JOB_STOP] = JOB_OK;
+	w->hold_delay = false;
+	w_clear(w);
+	w_let_go(w);
+	w_follows(w->order, "stop", "follow");
+	w_free(w);
+	w = w_primary("a"); /* and in the next cycle, which is soon */
+	w_tick(w);
+	w->load_outcome = OUTCOME_FAILED;
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w_tick(w);
+	assert_true(w->timer <= w->now + NS_PER_SEC);
+	w_free(w);
+}
+
+/* pg_controldata cannot be read: no reason to let the lease run out. */
+static void
+test_primary_without_identifier(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w->pg.sysid[0] = '\0';
+	w_tick(w);
+	assert_non_null(strstr(w->order, "update"));
+	assert_string_equal(w->rule, "leader.no-action");
+	w_member(w, "b", "primary", "running");
+	w_leader(w, "b"); /* nor to write beside another one */
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "stop"));
+	w_free(w);
+}
+
+/* Nobody is in /sync yet, and the candidate does not exist. */
+static void
+test_ghost_before_sync(void **state)
+{
+	struct world *w = w_standby("b", "a");
+
+	(void)state;
+	w_option(w, "synchronous_mode", tree_bool(true));
+	w_tick(w);
+	w->view->has_failover = 1;
+	(void)snprintf(w->view->failover_member, NAME_SIZE, "ghost");
+	w_leader(w, "");
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "acquire"));
+	w_free(w);
+}
+
 /* ---- pause ---- */
 
 /* It is not for the server to say that its fence may rest. */
@@ -555,6 +624,9 @@ main(void)
 		cmocka_unit_test(test_refresh_behind_lost_keys),
 		cmocka_unit_test(test_refresh_before_sync),
 		cmocka_unit_test(test_bootstrap_that_cannot_be_stopped),
+		cmocka_unit_test(test_stop_tried_again),
+		cmocka_unit_test(test_primary_without_identifier),
+		cmocka_unit_test(test_ghost_before_sync),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
