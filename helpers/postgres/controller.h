@@ -160,6 +160,8 @@ struct controller {
 	struct msg_helper_info told; /* to the master */
 	int64_t told_ns;
 	char last_result[TEXT_SIZE];
+	char held_line[TEXT_SIZE]; /* chatter.c: may be left out */
+	char last_beat[TEXT_SIZE]; /* the last heartbeat line */
 };
 
 /* ---- controller.c ---- */
@@ -311,6 +313,11 @@ void background_run(struct controller *, uint64_t ask, const struct ha_job *);
 struct background *background_new(struct controller *);
 /* The cache file, when it could not be written before (config.md 6.5). */
 void background_cycle_end(struct controller *);
+
+/* ---- chatter.c ---- */
+
+/* Log a line of the core's, unless it is chatter (spec/config.md 14). */
+void chatter_log(struct controller *, const struct ha_fx *);
 
 /* ---- found.c ---- */
 

@@ -720,8 +720,7 @@ run_one(struct controller *c, const struct ha_fx *fx)
 		run_settings(c, fx);
 		break;
 	case FX_LOG:
-		log_rule(fx->level, fx->rule[0] != '\0' ? fx->rule : NULL, "%s",
-		    fx->text);
+		chatter_log(c, fx);
 		break;
 	case FX_JOURNAL:
 		journal_add(c->journal, clock_boot_ns(), fx);

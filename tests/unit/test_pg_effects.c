@@ -567,6 +567,79 @@ delay(void **state)
 	end(s);
 }
 
+static void
+say(struct stage *s, int level, const char *text)
+{
+	struct ha_fx fx = { .type = FX_LOG, .level = level };
+
+	(void)text_set(fx.text, sizeof fx.text, text);
+	run(s, &fx);
+}
+
+static int
+said(const struct stage *s, const char *text)
+{
+	const char *p = stage_read(s, "log");
+	int n = 0;
+
+	for (; (p = strstr(p, text)) != NULL; p++)
+		n++;
+	return n;
+}
+
+/* A cycle of which only its result is worth a line. */
+static void
+beat(struct stage *s, const char *text)
+{
+	say(s, LOG_LVL_INFO, "Lock owner: n");
+	say(s, LOG_LVL_INFO, text);
+}
+
+static void
+heartbeats(void **state)
+{
+	struct log_settings info = { .level = LOG_LVL_INFO };
+	struct log_settings debug = { .level = LOG_LVL_DEBUG };
+	struct stage *s = begin();
+	struct tree *log = tree_map();
+
+	(void)state;
+	log_configure(&info);
+	beat(s, "no action. all");
+	say(s, LOG_LVL_DEBUG, "not shown, so nothing between");
+	beat(s, "no action. all");
+	assert_int_equal(said(s, "no action. all"), 2);
+	assert_int_equal(said(s, "Lock owner"), 0);
+	beat(s, "promoted self"); /* worth both lines, in order */
+	assert_int_equal(said(s, "Lock owner"), 1);
+	assert_true(strstr(stage_read(s, "log"), "Lock owner") <
+	    strstr(stage_read(s, "log"), "promoted self"));
+	say(s, LOG_LVL_WARNING, "no owner before this");
+	assert_int_equal(said(s, "Lock owner"), 1);
+	tree_set(log, "deduplicate_heartbeat_logs", tree_bool(true));
+	tree_set(s->c.local, "log", log);
+	beat(s, "no action. once");
+	beat(s, "no action. once");
+	assert_int_equal(said(s, "no action. once"), 1);
+	beat(s, "PAUSE: no action");
+	beat(s, "PAUSE: no action");
+	assert_int_equal(said(s, "PAUSE: no action"), 1);
+	beat(s, "no action. once");
+	assert_int_equal(said(s, "no action. once"), 2);
+	beat(s, "other words");
+	beat(s, "other words");
+	assert_int_equal(said(s, "other words"), 2);
+	beat(s, "no action. once");
+	assert_int_equal(said(s, "no action. once"), 3);
+	assert_int_equal(said(s, "Lock owner"), 3);
+	log_configure(&debug); /* all is said */
+	beat(s, "no action. once");
+	beat(s, "no action. once");
+	assert_int_equal(said(s, "no action. once"), 5);
+	assert_int_equal(said(s, "Lock owner"), 5);
+	end(s);
+}
+
 int
 main(void)
 {
@@ -584,6 +657,7 @@ main(void)
 		STAGE_TEST(arming),
 		STAGE_TEST(orders),
 		STAGE_TEST(delay),
+		STAGE_TEST(heartbeats),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
