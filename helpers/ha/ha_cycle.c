@@ -456,7 +456,8 @@ row_copy_slots(struct ha *h)
 	struct ha_job job;
 
 	if (h->p.pg.slots_to_copy[0] == '\0' || busy(h) || is_primary(h) ||
-	    starting(h) || has_lock(h) || unlocked(h) || failsafe_active(h))
+	    starting(h) || has_lock(h) || unlocked(h) || failsafe_active(h) ||
+	    BROKEN(h, COPY_SLOTS))
 		return RC_OK;
 	l = view_member(h->s.view, h->s.view->leader);
 	if (l == NULL || l->conn_url[0] == '\0')

@@ -53,6 +53,9 @@ lock_acquire(struct ha *h, bool *ok)
 		lease_renewed(h, sent);
 		/* of a term that is over */
 		h->s.promote_result = VERDICT_NONE;
+		/* whose slots are kept is counted anew from /status */
+		if (!BROKEN(h, SLOT_TERM))
+			h->s.nretained = 0;
 	} else
 		h->s.trusted = 0;
 	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? RC_OK :
@@ -220,7 +223,8 @@ checkpoint_bookkeeping(struct ha *h)
 	struct ha_control control;
 	struct ha_job job;
 
-	if (!is_primary(h) || h->s.rewind == REWIND_CHECKPOINT)
+	if (!is_primary(h) || h->s.rewind == REWIND_CHECKPOINT ||
+	    BROKEN(h, CHECKPOINT))
 		return RC_OK;
 	if (h->s.checkpoint_job != 0 || !h->p.pg.query_ok)
 		return RC_OK;

@@ -217,8 +217,11 @@ retained_slots(struct ha *h, const struct tree *slots)
 			!v->members[i].tags.nostream))
 			retain(h, slot);
 	}
+	if (BROKEN(h, SLOT_RETENTION))
+		h->s.nretained = 0;
 	for (i = 0; i < h->s.nretained; i++) {
-		if (h->s.retained[i].seen + keep <= h->p.now) {
+		if (h->s.retained[i].seen + keep <= h->p.now &&
+		    !BROKEN(h, SLOT_EXPIRY)) {
 			ha_log(h, LOG_LVL_INFO, "slots.expired",
 			    "Replication slot '%s' for absent cluster member "
 			    "is expired after %lld sec.",

@@ -116,6 +116,10 @@ set_ssn(struct ha *h, const char *value, bool *ok)
 		    "Assigning synchronous_standby_names to %s", value);
 	TRY(job_run(h, &job, &result));
 	*ok = result == JOB_OK;
+	if (BROKEN(h, SSN_FAILED)) {
+		*ok = true;
+		return RC_OK;
+	}
 	/* a standby without names has nothing to wait for */
 	if (*ok && h->p.pg.running && (is_primary(h) || value[0] != '\0'))
 		TRY(ssn_in_force(h, value, ok));
@@ -156,6 +160,8 @@ sync_off(struct ha *h)
 	enum outcome outcome;
 	struct ha_fx *fx;
 
+	if (BROKEN(h, SYNC_OFF))
+		return RC_OK;
 	/* the answer to the deletion may have been lost */
 	if (v->sync_leader[0] == '\0')
 		return h->p.pg.query_ok && h->p.pg.ssn[0] != '\0' ?
@@ -187,10 +193,15 @@ sync_strict(struct ha *h, const struct sync_key *k, const struct standbys *st,
 	bool ok;
 
 	*in_force = st->active.n < m;
+	if (BROKEN(h, STRICT)) {
+		*in_force = false;
+		m = 0;
+	}
 	if (!*in_force) {
 		h->s.sync.warned = false;
 		if (m == 0 && st->active.n == 0 && k->voters.n == 0 &&
-		    (st->ssn.names.n > 0 || st->ssn.n > 0 || st->ssn.bad))
+		    (st->ssn.names.n > 0 || st->ssn.n > 0 ||
+			(st->ssn.bad && !BROKEN(h, SSN_BAD))))
 			return sync_assign(h, &none, 0, quorum, &ok);
 		return RC_OK;
 	}

@@ -149,6 +149,12 @@ check_fence(struct node *n)
 	    !n->pg.primary || n->well_since > w->now - 2 * w->ttl * SEC ||
 	    n->pg.up_since > w->now - w->ttl * SEC)
 		return;
+	/*
+	 * LW + 2 RT (23.2) leaves no room for what 21.5 lets come after the
+	 * refresh when each write takes nearly RT: /sync, failsafe posts.
+	 */
+	if (w->store_crawls && (w->sync != 0 || w->failsafe))
+		return;
 	/* a hung helper takes the failsafe round's time as well */
 	if (w->failsafe && !process_ok(n, PROC_DCS))
 		return;

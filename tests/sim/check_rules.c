@@ -53,8 +53,8 @@ may_lead(const struct world *w, const struct node *p)
 static bool
 in_trouble(const struct world *w)
 {
-	return w->store_delay_max > 0 || w->loss_percent > 0 ||
-	    w->answer_loss > 0 || w->store.read_only;
+	return w->store_delay_max > 0 || w->store_crawls ||
+	    w->loss_percent > 0 || w->answer_loss > 0 || w->store.read_only;
 }
 
 /* 11.2 step 7: at equal positions the priority decides. */
@@ -279,8 +279,9 @@ check_job(struct node *n, const struct ha_job *j)
 	check_places(n, j);
 	if (j->kind == JOB_COPY_SLOTS && pg_writable(n))
 		violate(w, "%s: a primary stops to copy slots", n->name);
-	/* 12.4 */
-	if (j->kind == JOB_STOP && j->checkpoint && j->want_shutdown_lsn &&
+	/* 12.4; the cycle that decides has the wall clock of its begin */
+	if (n->stepped_at < w->now - w->ttl * SEC && j->kind == JOB_STOP &&
+	    j->checkpoint && j->want_shutdown_lsn &&
 	    w->store.failover_at > wall_time(n) + 1000000 &&
 	    /* decided by the one before, which was due */
 	    (w->requested < w->now - 15 * SEC ||

@@ -56,6 +56,7 @@ choose_options(struct world *w)
 	w->operators = chance(w, 60);
 	w->toggles = chance(w, 10);
 	w->standby_seed = chance(w, 20);
+	w->member_slots = chance(w, 15);
 	w->custom_bootstrap = chance(w, 10);
 	choose_watchdog(w);
 	w->intensity = (int)rnd_range(w, 1, 12);

@@ -86,6 +86,7 @@ facts_status(struct node *n, struct ha_pg *p)
 	p->timeline = pg_tli(pg);
 	p->wal_position = pg->wal.end;
 	sync_facts(n, p);
+	p->slots = slots_facts(n);
 }
 
 void

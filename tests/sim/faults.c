@@ -22,7 +22,8 @@ static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
 	"synchronous_standby_names by hand", "/sync by hand", "laggard",
 	"outrun", "successor without /sync", "rivals in pause",
 	"other /initialize in pause", "ghost asked for in pause",
-	"key lost while starting", "cluster demoted without a leader" };
+	"key lost while starting", "cluster demoted without a leader",
+	"pollers die", "crawling race" };
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)
@@ -89,8 +90,8 @@ on_helper_restart(struct world *w, struct ev *e)
 	at(w, w->now, on_helper_up, e->n, PROC_POSTGRES)->arg = proc;
 }
 
-static void
-crash_helper(struct node *n, enum proc proc)
+void
+node_crash_helper(struct node *n, enum proc proc)
 {
 	struct world *w = n->w;
 
@@ -202,6 +203,20 @@ end_new_sysid(struct node *n)
 		lose_data(n);
 }
 
+/* Another node that has a long action, if there is one. */
+static struct node *
+occupied(struct node *n)
+{
+	struct world *w = n->w;
+	int i;
+
+	for (i = 0; i < w->nnodes; i++)
+		if (w->node[i].h != NULL && ha_action(w->node[i].h) != NULL &&
+		    !pg_writable(&w->node[i]))
+			return &w->node[i];
+	return n;
+}
+
 /* ---- begin and end ---- */
 
 static void
@@ -223,7 +238,7 @@ begin(struct world *w, struct fault *f)
 		hang(n, PROC_POSTGRES, true);
 		break;
 	case DCS_CRASH:
-		crash_helper(n, PROC_DCS);
+		node_crash_helper(n, PROC_DCS);
 		break;
 	case DCS_HANG:
 		hang(n, PROC_DCS, true);
@@ -232,7 +247,7 @@ begin(struct world *w, struct fault *f)
 		hang(n, PROC_REST, true);
 		break;
 	case KEEPER_CRASH:
-		crash_helper(n, PROC_WATCHDOG);
+		node_crash_helper(n, PROC_WATCHDOG);
 		break;
 	case KEEPER_HANG:
 		hang(n, PROC_WATCHDOG, true);
@@ -282,6 +297,7 @@ begin(struct world *w, struct fault *f)
 		break;
 	case CLOCK_STEP:
 		n->wall_step += rnd_range(w, -600, 600) * 1000000;
+		n->stepped_at = w->now;
 		break;
 	case SWITCHOVER:
 		operator_switchover(w, false);
@@ -327,7 +343,7 @@ begin(struct world *w, struct fault *f)
 		operator_restart(n, true);
 		break;
 	case REINITIALIZE:
-		operator_reinitialize(n);
+		operator_reinitialize(chance(w, 50) ? occupied(n) : n);
 		break;
 	case READ_ONLY:
 		w->store.read_only = true;
@@ -379,6 +395,8 @@ begin(struct world *w, struct fault *f)
 	case GHOST_ASKED:
 	case LOST_STARTING:
 	case DEMOTED_UNLED:
+	case POLLERS_DIE:
+	case CRAWLING_RACE:
 		break; /* story_begin() */
 	case FAULT_KINDS:
 		break;
@@ -492,6 +510,8 @@ finish(struct world *w, struct fault *f)
 	case GHOST_ASKED:
 	case LOST_STARTING:
 	case DEMOTED_UNLED:
+	case POLLERS_DIE:
+	case CRAWLING_RACE:
 		story_end(w);
 		break;
 	default:

@@ -597,6 +597,8 @@ on_background(struct world *w, struct ev *e)
 	(void)w;
 	if (kind == JOB_ADVANCE_WAL && pg_writable(n) && !n->disk_full)
 		n->pg.wal.end += 100;
+	if (kind == JOB_SYNC_SLOTS)
+		slots_sync(n);
 	if (kind == JOB_RESUME_REPLAY)
 		n->pg.replay_paused = false;
 	if (kind == JOB_CHECKPOINT) {
@@ -629,6 +631,8 @@ background(struct node *n, const struct ha_fx *fx)
 			break; /* else applied, and the answer is a failure */
 		}
 		trace(w, n, "  synchronous_standby_names = '%s'", fx->job.text);
+		if (pg_writable(n))
+			w->ssn_by_hand = false;
 		if (!text_set(n->pg.ssn, sizeof(n->pg.ssn), fx->job.text))
 			violate(w, "%s: a very long SSN", n->name);
 		check_sync(w);

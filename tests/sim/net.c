@@ -260,6 +260,8 @@ fill_dcs(struct ask *a, const struct ha_dcs *d)
 		a->flag = d->u.update.with_status != 0;
 		a->optime = d->u.update.optime;
 		a->failsafe = d->u.update.with_failsafe != 0;
+		a->with_slots = tree_get(d->doc, "retain_slots") != NULL;
+		a->slots = slots_named(tree_get(d->doc, "retain_slots"));
 		fill_failsafe(a, tree_get(d->doc, "failsafe"));
 		break;
 	case OP_RELEASE:
@@ -494,6 +496,13 @@ on_poll_end(struct world *w, struct ev *e)
 		on_answer(w, e);
 }
 
+static void
+on_poll_dies(struct world *w, struct ev *e)
+{
+	(void)w;
+	node_crash_helper(e->n, PROC_DCS);
+}
+
 void
 ask_poll(struct node *n, const struct ha_fx *fx)
 {
@@ -521,6 +530,9 @@ ask_poll(struct node *n, const struct ha_fx *fx)
 	if (a->deadline != 0 && a->deadline - w->now < most)
 		most = a->deadline > w->now ? a->deadline - w->now : MS;
 	at_ask(a, w->now + most, on_poll_end, PROC_POSTGRES);
+	if (n->dies_polling)
+		at(w, w->now, on_poll_dies, n, PROC_COUNT);
+	n->dies_polling = false;
 }
 
 /* ---- local questions ---- */

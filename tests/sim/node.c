@@ -393,4 +393,6 @@ node_free(struct node *n)
 	n->h = NULL;
 	for (i = 0; i < PROC_COUNT; i++)
 		free(n->proc[i].held);
+	tree_free(n->slots_told);
+	n->slots_told = NULL;
 }

@@ -272,6 +272,7 @@ operator_sync_key(struct world *w)
 		(void)text_set(s->sync_leader, NAME_SIZE, candidate(w));
 	s->sync_revision = way == 0 ? 0 : ++s->revision;
 	w->synced = false;
+	w->sync_by_hand = true;
 	store_wake(w, WAKE_OTHER);
 }
 
@@ -471,6 +472,27 @@ rescue(struct world *w)
 	request(w, "", best->name, 0);
 }
 
+/*
+ * What people made of /sync may let nobody lead (11.1, rows 8 and 11), and no
+ * leader means nobody to put it right: they delete it.
+ */
+static void
+forget_sync(struct world *w)
+{
+	struct store *s = &w->store;
+
+	if (!w->sync_by_hand || store_leader(w) >= 0 || !writable(w) ||
+	    w->now - w->quiet_since < 30 * SEC)
+		return;
+	trace(w, NULL, "operator: /sync is removed");
+	w->sync_by_hand = false;
+	s->sync_leader[0] = '\0';
+	s->sync_quorum = s->nsync = 0;
+	s->sync_revision = 0;
+	s->revision++;
+	store_wake(w, WAKE_OTHER);
+}
+
 /* Before health can be judged, what was turned off for a while is on. */
 void
 operator_insists(struct world *w)
@@ -489,6 +511,7 @@ operator_insists(struct world *w)
 	}
 	ask_again(w);
 	forget_bootstrap(w);
+	forget_sync(w);
 	rescue(w);
 	/* also when a restored document brings it back */
 	t = tree_get(w->store.config, "pause");

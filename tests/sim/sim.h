@@ -168,6 +168,11 @@ struct node {
 	 * had a leader, and the last */
 	bool known_old[MAX_NODES], known[MAX_NODES];
 	int known_leader;
+	int64_t stepped_at;	 /* its wall clock */
+	uint32_t slots;		 /* physical ones of members, a bit each */
+	int64_t slots_since;	 /* it writes retain_slots in this term */
+	struct tree *slots_told; /* the same for the core */
+	bool dies_polling;	 /* its dcs helper, with its next poll */
 	/* for good */
 	struct tags tags;
 	bool old; /* an earlier version beside ours */
@@ -213,6 +218,7 @@ struct store {
 	uint32_t nhistory;
 	struct view_history history[MAX_BRANCHES];
 	struct store_member members[MAX_NODES];
+	uint32_t retained; /* retain_slots of /status, a bit each */
 };
 
 /* ---- an ask on its way ---- */
@@ -240,6 +246,8 @@ struct ask {
 	bool failsafe, with_members; /* UPDATE: /failsafe, and whom it names */
 	bool members[MAX_NODES];
 	uint32_t history_of;
+	bool with_slots;
+	uint32_t slots; /* retained */
 	char text[2][NAME_SIZE];
 	uint32_t timeline;
 	uint32_t npeers;
@@ -323,6 +331,8 @@ enum fault_kind {
 	GHOST_ASKED,
 	LOST_STARTING,
 	DEMOTED_UNLED,
+	POLLERS_DIE,
+	CRAWLING_RACE,
 	FAULT_KINDS
 };
 
@@ -356,6 +366,7 @@ struct world {
 	uint32_t lineage; /* last branch that accepted a commit */
 	struct wal acked; /* all that was acknowledged last */
 	int64_t lead_since, last_commit;
+	int64_t term_at, forgot_at; /* the key was taken; the store wiped */
 	int64_t led_at, moved_at, handed_at; /* in health, see health.c */
 	/* options of this seed */
 	int ttl, loop_wait, retry_timeout;
@@ -373,6 +384,7 @@ struct world {
 	enum watchdog_mode watchdog;
 	int safety_margin;
 	bool pre_promote, archiving, logical_slots, operators, toggles;
+	bool member_slots;     /* slots of members are modelled */
 	bool custom_bootstrap; /* a new cluster comes out of a recovery */
 	bool name_laggard;     /* in its story it is asked for as well */
 	bool tagged;	       /* all nodes have tags */
@@ -393,6 +405,7 @@ struct world {
 	uint64_t requests;
 	int64_t store_delay_max;
 	bool store_crawls; /* each answer takes nearly retry_timeout */
+	bool sync_by_hand; /* /sync, and no leader has put it right */
 	bool ssn_by_hand;  /* by people, who broke the order of writes */
 	int ambushed;	   /* its key goes as its next refresh arrives, -1 */
 	int loss_percent, answer_loss;
@@ -520,6 +533,14 @@ void sync_facts(struct node *, struct ha_pg *);
 void sync_names(
     const struct node *, uint32_t *need, char (*)[NAME_SIZE], uint32_t *count);
 
+/* ---- slots.c: slots of members ---- */
+
+const struct tree *slots_facts(struct node *);
+void slots_sync(struct node *);
+uint32_t slots_named(const struct tree *list);
+void slots_retain(struct world *, struct ask *);
+void slots_view(const struct world *, struct view *);
+
 /* ---- remote.c: the primary that a standby cluster follows ---- */
 
 void remote_init(struct world *);
@@ -586,6 +607,7 @@ struct tree *node_document(const struct world *);
 /* ---- faults.c ---- */
 
 void faults_init(struct world *);
+void node_crash_helper(struct node *, enum proc);
 
 /* ---- stories.c: faults of several steps ---- */
 

@@ -85,6 +85,7 @@ set_leader(struct world *w, struct node *n)
 	trace(w, NULL, "store: leader key taken by %s", n->name);
 	w->store.leader = n->i;
 	n->bootstraps = false;
+	w->term_at = w->now;
 	w->store.revision++;
 	renew(w);
 	check_acquired(w, n);
@@ -129,6 +130,7 @@ op_leader(struct world *w, struct ask *a)
 			s->has_status = true;
 			s->optime = a->optime;
 			w->wiped = false;
+			slots_retain(w, a);
 		}
 		if (a->failsafe && a->with_members) {
 			s->has_failsafe = true;
@@ -310,7 +312,7 @@ op_sync(struct world *w, struct ask *a)
 		w->acked_before = w->acked.end;
 	w->synced = w->sync != 0 && !w->standby && a->text[0][0] != '\0';
 	a->token = s->sync_revision = ++s->revision;
-	w->ssn_by_hand = false;
+	w->sync_by_hand = false;
 	check_sync(w);
 	store_wake(w, WAKE_OTHER);
 	return OUTCOME_OK;
@@ -486,6 +488,7 @@ make_view(const struct world *w, const struct node *n)
 		v->nhistory = s->nhistory;
 		v->timeline = s->history[s->nhistory - 1].timeline + 1;
 	}
+	slots_view(w, v);
 	view_sync(s, v);
 	view_members(w, v);
 	view_failsafe(w, v);
@@ -522,6 +525,7 @@ store_wipe(struct world *w)
 	s->revision = revision + 1;
 	s->leader = -1;
 	w->wiped = true;
+	w->forgot_at = w->now;
 	w->synced = false;
 	store_wake(w, WAKE_LEADER);
 }

@@ -164,13 +164,17 @@ on_other_id(struct world *w, struct ev *e)
 	store_wake(w, WAKE_OTHER);
 }
 
-/* Asked for in pause, with nobody to answer: it never was, or is away. */
+/* Asked for in pause: nobody by name, or one that never was. */
 static void
 on_ghost(struct world *w, struct ev *e)
 {
 	(void)e;
 	if (!w->paused)
 		return;
+	if (chance(w, 50) && store_leader(w) >= 0) {
+		operator_asks(w, w->node[store_leader(w)].name, "");
+		return;
+	}
 	operator_deletes_key(w, false);
 	operator_asks(w, "", GHOST);
 }
@@ -205,9 +209,26 @@ lost_starting(struct world *w, struct node *n)
 {
 	n->slow_start = true;
 	pg_kill(n);
+	if (chance(w, 30)) { /* nor is there anybody to take over */
+		lose_all_but(w, n);
+		node_crash_controller(n);
+		return;
+	}
 	node_crash_controller(n);
 	at(w, w->now + rnd_range(w, 4, 12) * SEC, on_controller_again, n,
 	    PROC_COUNT);
+}
+
+/* ---- races under difficulties ---- */
+
+static void
+pollers_die(struct world *w, struct node *leader)
+{
+	int i;
+
+	for (i = 0; i < w->nnodes; i++)
+		w->node[i].dies_polling = true;
+	node_power_off(leader);
 }
 
 /* ---- begin and end ---- */
@@ -220,7 +241,8 @@ story_victim(struct world *w, struct fault *f, int64_t lasts)
 
 	if (lasts < 2 * w->ttl * SEC)
 		return false;
-	if (f->kind == LOST_STARTING || f->kind == SUCCESSOR) {
+	if (f->kind == LOST_STARTING || f->kind == SUCCESSOR ||
+	    f->kind == POLLERS_DIE || f->kind == CRAWLING_RACE) {
 		if (owner < 0 || !pg_writable(&w->node[owner]) ||
 		    (f->kind == SUCCESSOR && lasts < 6 * w->ttl * SEC))
 			return false;
@@ -254,8 +276,15 @@ story_begin(struct world *w, struct fault *f, int64_t lasts)
 	case LOST_STARTING:
 		lost_starting(w, f->n);
 		break;
+	case POLLERS_DIE:
+		pollers_die(w, f->n);
+		break;
+	case CRAWLING_RACE:
+		w->store_crawls = true;
+		node_power_off(f->n);
+		break;
 	case DEMOTED_UNLED:
-		operator_deletes_key(w, false);
+		operator_deletes_key(w, chance(w, 30));
 		operator_standby(w, true);
 		break;
 	default:
@@ -269,12 +298,12 @@ story_end(struct world *w)
 	int i;
 
 	w->ambushed = -1;
-	w->store.sync_stuck = false;
+	w->store.sync_stuck = w->store_crawls = false;
 	operator_pause(w, false);
 	for (i = 0; i < w->nnodes; i++) {
 		struct node *n = &w->node[i];
 
-		n->repl_stall = n->slow_start = false;
+		n->repl_stall = n->slow_start = n->dies_polling = false;
 		if (!n->machine_up && !n->odd)
 			node_power_on(n);
 	}

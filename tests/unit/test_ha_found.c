@@ -150,6 +150,44 @@ test_stop_failed_is_over(void **state)
 	w_free(w);
 }
 
+/* ---- slots ---- */
+
+/*
+ * A new term of this leader counts anew for whom /status retains (dcs.md 2.7):
+ * another one may have seen the member meanwhile.
+ */
+static void
+test_retained_slots_of_a_new_term(void **state)
+{
+	struct world *w = w_primary("a");
+	struct tree *slots = tree_map();
+
+	(void)state;
+	assert_true(tree_set(slots, "c", tree_int(900)));
+	w->pg.slots = slots;
+	w_option(w, "member_slots_ttl", tree_int(60));
+	w_member(w, "c", "replica", "running");
+	w_tick(w);
+	w->view->nmembers--;
+	w->now += 50 * NS_PER_SEC;
+	w->view->retain_slots = calloc(1, NAME_SIZE);
+	assert_non_null(w->view->retain_slots);
+	(void)snprintf(w->view->retain_slots[0], NAME_SIZE, "c");
+	w->view->nretain = 1;
+	w_leader(w, "");
+	w_tick(w);
+	assert_string_equal(w->view->leader, "a");
+	w->now += 20 * NS_PER_SEC;
+	w_tick(w);
+	assert_null(strstr(w->log, "is expired after"));
+	w->now += 70 * NS_PER_SEC;
+	w_tick(w);
+	assert_non_null(strstr(w->log, "is expired after"));
+	w->pg.slots = NULL;
+	tree_free(slots);
+	w_free(w);
+}
+
 /* ---- synchronous mode ---- */
 
 /* Nobody can be synchronous, and commits wait for what cannot be read. */
@@ -611,6 +649,7 @@ main(void)
 		cmocka_unit_test(test_stop_fails_without_data),
 		cmocka_unit_test(test_stop_failed_is_over),
 		cmocka_unit_test(test_unreadable_ssn_is_replaced),
+		cmocka_unit_test(test_retained_slots_of_a_new_term),
 		cmocka_unit_test(test_candidate_not_synchronous),
 		cmocka_unit_test(test_restart_of_a_stopped_primary),
 		cmocka_unit_test(test_reinitialize_leader_at_once),
