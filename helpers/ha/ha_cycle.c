@@ -219,7 +219,7 @@ row_initialize(struct ha *h)
 	struct ha_fx *fx;
 
 	if (!has_lock(h) || v->initialize_valid || h->p.pg.sysid[0] == '\0' ||
-	    !time_for_more(h))
+	    !time_for_more(h) || BROKEN(h, INITIALIZE))
 		return RC_OK;
 	fx = dcs_new_early(h, OP_INITIALIZE);
 	fx->dcs.u.initialize.create = !v->has_initialize;

@@ -110,8 +110,8 @@ demote_stop_once(struct ha *h, enum demote_mode mode, bool *stopped)
 	job.timeout_ns =
 	    mode == DEMOTE_OFFLINE ? offline_timeout(h) : stop_timeout_ns(h);
 	TRY(job_run(h, &job, &result));
-	*stopped = result == JOB_OK || result == JOB_NOTHING ||
-	    BROKEN(h, STOP_FAILED);
+	*stopped =
+	    result == JOB_OK || result == JOB_NOTHING || BROKEN(h, STOP_FAILED);
 	if (!*stopped)
 		ha_log(h, LOG_LVL_ERROR, "demote.stop-failed",
 		    "PostgreSQL could not be stopped");

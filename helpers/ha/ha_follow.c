@@ -34,7 +34,7 @@ follow_target(struct ha *h, bool *remote)
 	const struct view *v = h->s.view;
 
 	*remote = false;
-	if (tags->nostream)
+	if (tags->nostream && !BROKEN(h, NOSTREAM))
 		return NULL;
 	if (h->s.opt.standby_cluster &&
 	    (has_lock(h) || (unlocked(h) && !h->s.opt.pause))) {
@@ -255,7 +255,7 @@ resume_replay(struct ha *h)
 	struct ha_job job;
 
 	if (h->s.opt.pause || h->p.pg.server_version < 140000 || starting(h) ||
-	    !h->p.pg.replay_paused)
+	    !h->p.pg.replay_paused || BROKEN(h, REPLAY))
 		return;
 	ha_log(h, LOG_LVL_INFO, "replica.resume-replay",
 	    "Resuming paused WAL replay for PostgreSQL 14+");

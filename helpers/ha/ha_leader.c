@@ -54,8 +54,7 @@ lock_acquire(struct ha *h, bool *ok)
 		/* of a term that is over */
 		h->s.promote_result = VERDICT_NONE;
 		/* whose slots are kept is counted anew from /status */
-		if (!BROKEN(h, SLOT_TERM))
-			h->s.nretained = 0;
+		h->s.nretained = 0;
 	} else
 		h->s.trusted = 0;
 	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? RC_OK :

@@ -74,7 +74,8 @@ release_after_stop(struct ha *h, enum early early)
 	uint64_t lsn = 0;
 	bool ok;
 
-	if (!trusted(h) && !h->s.lock_unknown && early != EARLY_UNSURE)
+	if ((!trusted(h) && !h->s.lock_unknown && early != EARLY_UNSURE) ||
+	    BROKEN(h, SHUTDOWN_KEY))
 		return RC_OK;
 	TRY(ask_control(h, 0, &control));
 	if (control.ok && control.state == CONTROL_SHUT_DOWN)

@@ -291,6 +291,27 @@ check_job(struct node *n, const struct ha_job *j)
 		    (double)(w->store.failover_at - wall_time(n)) / 1e6);
 }
 
+/* ---- the end of a daemon ---- */
+
+/*
+ * 2.5, 6: who stopped its server in order gives the key up, if it knew to the
+ * end that it had it.
+ */
+void
+check_exit(struct node *n)
+{
+	struct world *w = n->w;
+
+	if (store_leader(w) != n->i || ha_paused(n->h) || pg_running(n) ||
+	    n->well_since > w->now - 2 * w->ttl * SEC ||
+	    w->store.leader_expires <
+		w->now + (w->ttl - 2 * w->loop_wait) * SEC ||
+	    !process_ok(n, PROC_DCS) || w->store.down || in_trouble(w) ||
+	    !linked(w, n->i, STORE) || !linked(w, STORE, n->i))
+		return;
+	violate(w, "%s ends and keeps the key", n->name);
+}
+
 /* ---- the two records of synchronous mode (13.1, 14.1) ---- */
 
 struct set {
@@ -391,6 +412,8 @@ check_sync(struct world *w)
 	n = &w->node[owner];
 	if (!pg_writable(n) || n->bootstraps || n->paused_until > w->now)
 		return;
+	if (w->sync_strict && n->pg.ssn[0] == '\0')
+		violate(w, "%s waits for nobody in strict mode", n->name);
 	if (w->sync == 2)
 		check_quorum_records(w, n);
 	else if (strcmp(w->store.sync_leader, n->name) == 0)

@@ -174,6 +174,42 @@ choose_focus(struct world *w, enum sim_break broken)
 	case BREAK_PRE_PROMOTE:
 		w->pre_promote = true;
 		break;
+	case BREAK_SLOT_RETENTION:
+	case BREAK_SLOT_EXPIRY:
+		w->member_slots = true;
+		w->member_slots_ttl = 60;
+		break;
+	case BREAK_COPY_SLOTS:
+		w->logical_slots = true;
+		w->intensity = 12;
+		break;
+	case BREAK_SSN_FAILED:
+	case BREAK_SSN_BAD:
+	case BREAK_STRICT:
+		focus_sync(w, (int)(w->seed % 2) + 1);
+		w->sync_strict = broken == BREAK_STRICT;
+		w->operators = true;
+		w->intensity = 12;
+		break;
+	case BREAK_SYNC_OFF:
+		w->toggles = w->operators = true;
+		w->standby_seed = false;
+		break;
+	case BREAK_STOP_FAILED:
+	case BREAK_REPLAY:
+		w->pg_version = 150004;
+		w->intensity = 12;
+		break;
+	case BREAK_SHUTDOWN_KEY:
+		w->intensity = 4;
+		break;
+	case BREAK_CHECKPOINT:
+		w->use_rewind = true;
+		break;
+	case BREAK_NOSTREAM:
+		w->tagged = true;
+		w->nnodes = MAX_NODES;
+		break;
 	case BREAK_LAG:
 		w->sync = 0;
 		break;

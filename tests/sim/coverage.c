@@ -18,6 +18,25 @@ struct coverage {
 	int nfaults;
 };
 
+/* Why a run cannot meet this rule; NULL: it can. */
+static const char *
+unmet(const char *id)
+{
+	static const struct {
+		const char *id, *why;
+	} v[] = {
+#define UNMET(id, why) { id, why },
+#include "unmet.def"
+#undef UNMET
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(v) / sizeof(v[0]); i++)
+		if (strcmp(v[i].id, id) == 0)
+			return v[i].why;
+	return NULL;
+}
+
 struct coverage *
 coverage_new(void)
 {
@@ -54,8 +73,8 @@ coverage_rule(struct world *w, const char *id)
 	i = find(id);
 	if (i < 0)
 		violate(w, "the core names a rule that is none: %s", id);
-	else
-		w->coverage->rule[i]++;
+	else if (w->coverage->rule[i]++ == 0 && unmet(id) != NULL)
+		violate(w, "a rule that cannot be met is: %s", id);
 }
 
 void
@@ -90,10 +109,13 @@ coverage_report(struct coverage *c)
 	for (i = 0; (r = ha_rule((uint32_t)i)) != NULL; i++) {
 		printf("rule   %10llu  %s\n", (unsigned long long)c->rule[i],
 		    r->id);
-		never += c->rule[i] == 0;
+		never += c->rule[i] == 0 && unmet(r->id) == NULL;
 	}
 	for (i = 0; (r = ha_rule((uint32_t)i)) != NULL; i++)
-		if (c->rule[i] == 0)
+		if (c->rule[i] == 0 && unmet(r->id) != NULL)
+			printf(
+			    "cannot be taken: %s: %s\n", r->id, unmet(r->id));
+		else if (c->rule[i] == 0)
 			printf("never taken: %s (%s)\n", r->id, r->text);
 	printf("%d rules, %d never taken\n", i, never);
 	return never;

@@ -478,9 +478,6 @@ finish(struct world *w, struct fault *f)
 	case SYSID_UNREADABLE:
 		n->no_sysid = false;
 		break;
-	case SLOTS_MISSING:
-		n->slots_wanted = false;
-		break;
 	case READ_ONLY:
 		w->store.read_only = false;
 		break;

@@ -54,9 +54,16 @@ check_follower(struct world *w, const struct node *n, int leader)
 {
 	int from = wanted(w, n, leader);
 
-	/* without a target it keeps the one it had (6.2, 9) */
-	if (n->tags.nostream)
+	if (n->pg.replay_paused)
+		violate(w, "%s stays in paused replay", n->name);
+	if (n->slots_wanted && n->pg.streaming && store_leader(w) != n->i)
+		violate(w, "%s lacks logical slots of the leader", n->name);
+	/* without a target a standby cluster's keeps the one it had (6.2, 9) */
+	if (n->tags.nostream) {
+		if (!w->standby && n->pg.streaming)
+			violate(w, "%s streams, tagged nostream", n->name);
 		return;
+	}
 	/* diverged, and neither rewound nor cloned anew (17.5) */
 	if (w->standby && !w->use_rewind && n->pg.run == PG_UP &&
 	    !n->pg.primary)
@@ -164,6 +171,19 @@ check_half_synchronous(struct world *w, int leader)
 	if (eligible > 0 && w->store.nsync == 0 && w->sync_lag < 0)
 		violate(
 		    w, "%d standbys could be synchronous, none is", eligible);
+}
+
+/* 3.4, row 4 */
+static void
+check_initialize(struct world *w, int leader)
+{
+	char id[WORD_SIZE];
+
+	(void)snprintf(id, sizeof(id), "%llu",
+	    (unsigned long long)w->node[leader].pg.sysid);
+	if (strcmp(id, w->store.initialize) != 0)
+		violate(w, "/initialize is \"%s\", the leader's data are %s",
+		    w->store.initialize, id);
 }
 
 static void
@@ -276,4 +296,5 @@ check_quiet(struct world *w)
 	check_followers(w, leader);
 	check_half_synchronous(w, leader);
 	check_history(w, leader);
+	check_initialize(w, leader);
 }

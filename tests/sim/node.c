@@ -50,6 +50,7 @@ leave(struct node *n, int code)
 	struct world *w = n->w;
 
 	trace(w, n, "daemon exits with %d", code);
+	check_exit(n);
 	node_detach(n);
 	process_stop(n, PROC_DCS);
 	process_stop(n, PROC_REST);

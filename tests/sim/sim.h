@@ -631,6 +631,7 @@ void check_disarm(struct node *);
 void check_job(struct node *, const struct ha_job *);
 void check_sync(struct world *);
 void check_order(struct node *); /* pg_ctl promote */
+void check_exit(struct node *);	 /* the daemon has ended by itself */
 
 /* ---- rules.c ---- */
 

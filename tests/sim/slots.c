@@ -72,7 +72,8 @@ set(struct node *n, uint32_t slots)
 
 /*
  * dcs.md 2.7: who was seen less than member_slots_ttl ago has its slot on the
- * leader.  Not demanded of a store that forgot whom it knew.
+ * leader.  Not demanded of a store that forgot whom it knew, nor of a leader
+ * whose server was away: it counts with each write of /status alone.
  */
 static void
 check_dropped(struct node *n, uint32_t dropped)
@@ -81,7 +82,8 @@ check_dropped(struct node *n, uint32_t dropped)
 	int64_t ttl = w->member_slots_ttl * SEC;
 	int i;
 
-	if (store_leader(w) != n->i || w->forgot_at > w->now - ttl)
+	if (store_leader(w) != n->i || w->forgot_at > w->now - ttl ||
+	    n->pg.up_since > w->now - ttl)
 		return;
 	for (i = 0; i < w->nnodes; i++) {
 		int64_t seen = w->store.members[i].expires;
