@@ -6,6 +6,23 @@
  * the sending.  Requests fail from their timer's event alone, so that nothing
  * is told from inside http_start(); answers end in the last line of the
  * connection's event.
+ *
+ * Why not the client of libevent's evhttp.  Version 2.1.12 was tried against
+ * a scripted server, and these could not be mended from outside:
+ *  - Chunks: a size with an extension ("a;x=y") ends the request, which
+ *    RFC 9112 (7.1.1) forbids.  What follows a chunk is not checked: "1",
+ *    "a5", "hello", "0" is told as a good answer "ahello".  A chunk of a
+ *    stream is held until it is whole, whatever size it announces.
+ *  - An interim answer other than 100 (102, 103) is taken for the final one.
+ *  - An answer is not read before the request is written whole: a server
+ *    that refuses early and stops reading is waited for until the deadline.
+ *  - Why connecting failed is lost: the socket is shut down and closed
+ *    before the callback, errno is ENOTCONN, and a connected socket of our
+ *    own cannot be handed over.  Operators read that reason in the log.
+ * Others could be, by editing the headers before evhttp looks at them: those
+ * of a 100 are mixed into the answer's, of two lengths the first is believed,
+ * and a body that ends with the connection is told as empty, without an
+ * error, when the Connection header says anything but "close".
  */
 #include <sys/queue.h>
 #include <sys/socket.h>
