@@ -469,6 +469,7 @@ ha_event(struct ha *h, const struct ha_ev *ev, int64_t now, int64_t wall_us,
 		run_cut(h);
 		break;
 	default:
+		arm_at_once(h, ev);
 		if (is_awaited(h, ev) && !failsafe_at_once(h, ev))
 			enqueue(h, ev);
 		break;

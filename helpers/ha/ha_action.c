@@ -121,11 +121,38 @@ arm_new_postmaster(struct ha *h)
 
 /* It comes up as a primary that clients can write to. */
 static bool
-starts_primary(const struct ha *h)
+starts_primary(const struct state *s)
 {
-	return h->s.action.kind == ACTION_START_PRIMARY ||
-	    (h->s.action.kind == ACTION_RESTART &&
-		(h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED));
+	return s->action.kind == ACTION_START_PRIMARY ||
+	    (s->action.kind == ACTION_RESTART &&
+		(s->role == ROLE_PRIMARY || s->role == ROLE_PROMOTED));
+}
+
+/*
+ * The same while a run waits for the store, behind which the event itself has
+ * to wait: a machine that freezes then must not thaw with clients on a lease
+ * that is over.  The answer is of nobody's concern (id 0): the event, when its
+ * turn comes, arms again and learns it.
+ */
+void
+arm_at_once(struct ha *h, const struct ha_ev *ev)
+{
+	const struct state *s = &h->base;
+	struct ha_fx *fx;
+
+	if (h->run == RUN_NONE || ev->type != EV_JOB_PROGRESS ||
+	    ev->progress != PROGRESS_SPAWNED || ev->id != s->action.job ||
+	    ev->id == h->waiting || !starts_primary(s) || s->opt.pause ||
+	    s->trusted <= h->now ||
+	    (!h->conf.fence && h->conf.watchdog_mode == WATCHDOG_OFF))
+		return;
+	fx = fx_append(h, FX_WD_ARM);
+	fx->deadline = h->now + 2 * NS_PER_SEC;
+	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
+	fx = fx_append(h, FX_WD_GRANT);
+	fx->grant.lease_end_ns = s->trusted;
+	fx->grant.sent_ns = s->trusted - ttl_ns(h);
+	fx->grant.ttl_ns = ttl_ns(h);
 }
 
 /*
@@ -137,7 +164,7 @@ new_postmaster(struct ha *h)
 {
 	if (!BROKEN(h, STALE_ARM))
 		h->s.wd_fence_armed = false;
-	if (starts_primary(h))
+	if (starts_primary(&h->s))
 		arm_new_postmaster(h);
 	/* the order was to the one before: done, or to be given again */
 	if (h->s.role == ROLE_PROMOTED)

@@ -465,6 +465,8 @@ enum rc watchdog_activate(struct ha *, bool *ok);
 void watchdog_disarm(struct ha *, uint32_t reason);
 /* The keeper is to watch the postmaster that runs now; not awaited. */
 void arm_new_postmaster(struct ha *);
+/* ... from outside the runs. */
+void arm_at_once(struct ha *, const struct ha_ev *);
 
 /* ---- ha_follow.c ---- */
 

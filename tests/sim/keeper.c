@@ -256,6 +256,8 @@ keeper_arm(struct node *n, uint64_t id)
 
 	if (n->proc[PROC_WATCHDOG].up)
 		at(w, w->now, on_arm, n, PROC_WATCHDOG)->id = id;
+	if (id == 0) /* nobody waits for the answer */
+		return;
 	e = at(w, w->now + (n->proc[PROC_WATCHDOG].up ? 2 * SEC : MS), on_state,
 	    n, PROC_POSTGRES);
 	e->id = id;

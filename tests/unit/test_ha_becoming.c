@@ -452,6 +452,36 @@ test_pre_promote_failed_and_more(void **state)
 	w_free(w);
 }
 
+/* ---- a restarted primary ---- */
+
+/* The cycle waits for the store: the new server has its fence all the same. */
+static void
+test_fence_during_a_cycle(void **state)
+{
+	struct world *w = w_primary("a");
+	struct msg_request r;
+
+	(void)state;
+	w_tick(w);
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_RESTART;
+	r.timeout = -1;
+	w->hold_job[JOB_RESTART] = true;
+	w_request(w, &r, NULL);
+	w->hold_op[OP_UPDATE] = true;
+	w_tick(w);
+	w_clear(w);
+	w_job_progress(w, JOB_RESTART, PROGRESS_SPAWNED);
+	assert_non_null(strstr(w->order, "arm"));
+	assert_non_null(strstr(w->order, "grant"));
+	w->hold_op[OP_UPDATE] = false;
+	w_clear(w);
+	w_let_go(w);
+	assert_non_null(strstr(w->order, "arm")); /* and is known to have it */
+	assert_true(w->h->s.wd_fence_armed);
+	w_free(w);
+}
+
 /* ---- the lease ---- */
 
 /* What can wait leaves time for the refresh, and for a stop. */
@@ -627,6 +657,7 @@ main(void)
 		cmocka_unit_test(test_stop_tried_again),
 		cmocka_unit_test(test_primary_without_identifier),
 		cmocka_unit_test(test_ghost_before_sync),
+		cmocka_unit_test(test_fence_during_a_cycle),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
