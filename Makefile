@@ -135,7 +135,7 @@ $(SIMBREAK): $(patsubst %.c,$(B)/brk/%.o,$(wildcard tests/sim/*.c helpers/ha/*.c
 # have the same name, what a run spends its time on.
 SIMFAST = $(B)/sim-fast
 SIMFAST_CC = gcc -D_GNU_SOURCE -DSIM_FAST -I. -std=gnu11 $(WARN) -O3 -march=native
-$(SIMFAST): $(wildcard tests/sim/*.[ch] tests/sim/rules.def helpers/ha/*.[ch] ipc/*.[ch])
+$(SIMFAST): $(wildcard tests/sim/*.[ch] tests/sim/*.def helpers/ha/*.[ch] ipc/*.[ch])
 	@echo CC $@; rm -rf $(B)/fast && mkdir -p $(B)/fast
 	@$(SIMFAST_CC) -fprofile-generate -o $(B)/fast/sim $(filter %.c,$^)
 	@$(B)/fast/sim --seeds 60 --quiet >/dev/null || [ $$? -eq 1 ]
@@ -169,7 +169,7 @@ check-long: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) SAN=0 ACTS=1 build-acts-programs
 	@tests/tools/check.sh $(B) long
 	@$(MAKE) --no-print-directory fuzz
-# which test shows which rule of the HA core
+# which test shows which rule, and which section, of spec/ha.md
 rules: deps-check $(UNIT) $(B)/sim
 	@rm -f $(B)/rules.log
 	@for t in $(filter $(B)/unit/test_ha_%,$(UNIT)); do \
@@ -238,7 +238,7 @@ help:
 	@echo 'make demo        start a three-node cluster here (demo-stop ends it)'
 	@echo 'make check       build and run the tests; SAN=1: with sanitizers'
 	@echo 'make check-long  more of everything, and a fuzz smoke'
-	@echo 'make rules       which test shows which rule of the HA core'
+	@echo 'make rules       which test shows which rule and section of the HA rules'
 	@echo 'make bench       measure, beside Python Patroni when installed'
 	@echo 'make bench-stores  requests per loop and failover time on each store'
 	@echo 'make fuzz        fuzz every parser FUZZ_SECONDS=60 each'

@@ -19,7 +19,7 @@
 #ifdef HA_TEST_BREAK
 enum {
 	BROKEN_NONE = 0,
-#define RULE(name, text) BROKEN_##name,
+#define RULE(name, text, sections) BROKEN_##name,
 #include "../../tests/sim/rules.def"
 #undef RULE
 };

@@ -4,26 +4,11 @@
  */
 #include "sim.h"
 
-static const char *const kind_names[FAULT_KINDS] = { "postmaster crash",
-	"postgres hangs", "controller crash", "controller hangs", "dcs crash",
-	"dcs hangs", "rest hangs", "keeper crash", "keeper hangs",
-	"master crash", "manager hangs", "machine freezes", "node loss",
-	"SIGTERM", "disk full", "pre_promote fails", "watchdog device fails",
-	"data unreadable", "system identifier unreadable", "data lost",
-	"replay paused", "logical slots missing", "restart",
-	"scheduled restart", "reinitialize", "store down",
-	"partition from the store", "partition between nodes", "isolation",
-	"slow store", "lost messages", "slow shutdown", "slow start",
-	"jobs fail", "replication stalls", "wall clock steps", "switchover",
-	"scheduled switchover", "failover", "store read-only", "answers lost",
-	"store wiped", "pause", "promotion by hand", "initdb in pause",
-	"cluster demoted", "synchronous mode changed", "leader key deleted",
-	"stop fails", "no replication login", "store crawls",
-	"synchronous_standby_names by hand", "/sync by hand", "laggard",
-	"outrun", "successor without /sync", "rivals in pause",
-	"other /initialize in pause", "ghost asked for in pause",
-	"key lost while starting", "cluster demoted without a leader",
-	"pollers die", "crawling race" };
+static const char *const kind_names[FAULT_KINDS] = {
+#define FAULT(kind, name, sections) name,
+#include "faults.def"
+#undef FAULT
+};
 
 static void
 cut(struct world *w, int a, int b, int way, bool on)

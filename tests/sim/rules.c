@@ -8,7 +8,7 @@
 
 static const char *const names[BREAK_COUNT] = {
 	"none",
-#define RULE(name, text) text,
+#define RULE(name, text, sections) text,
 #include "rules.def"
 #undef RULE
 };

@@ -106,7 +106,8 @@ def restarted_without_store(cluster):
 
 def test_restarted_without_store():
     """Nobody knows the lease of the primary any more, but no lease is longer
-    than ttl.  In pause there is none, and the primary stays."""
+    than ttl.  In pause there is none, and the primary stays: the document on disk
+    says so (ha.md 2.2)."""
     timing = {"ttl": 20, "loop_wait": 1}
     with Cluster(1, dcs=timing) as cluster, Cluster(1, dcs=timing) as paused:
         node, kept = cluster.start().wait_leader(), paused.start().wait_leader()

@@ -220,6 +220,7 @@ test_quiet(void **state)
 	}
 }
 
+/* Also spec/ha.md 20.1. */
 static void
 test_types(void **state)
 {

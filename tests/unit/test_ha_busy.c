@@ -34,6 +34,7 @@ test_starting_waits(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 8.3 */
 static void
 test_starting_times_out(void **state)
 {
@@ -151,6 +152,7 @@ test_promotion_refreshes(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 21.3 */
 static void
 test_lost_before_promote(void **state)
 {
@@ -340,6 +342,7 @@ history_of(struct world *w, uint32_t timeline, uint32_t elements)
 	v->history[0].elements = elements;
 }
 
+/* spec/ha.md 7.3 */
 static void
 test_history(void **state)
 {
@@ -366,6 +369,7 @@ test_history(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 7.4 */
 static void
 test_checkpoint(void **state)
 {
@@ -428,6 +432,7 @@ test_targets(void **state)
 	target(tagged("c", true), NULL);
 }
 
+/* spec/ha.md 6.3 */
 static void
 test_restart_to_follow(void **state)
 {

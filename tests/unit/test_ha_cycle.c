@@ -4,6 +4,7 @@
  */
 #include "ha_driver.h"
 
+/* spec/ha.md 3.1 */
 static void
 test_leader_no_action(void **state)
 {
@@ -285,6 +286,7 @@ test_lock_refused(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 3.3 */
 static void
 test_other_leader(void **state)
 {
@@ -303,6 +305,7 @@ test_other_leader(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 9.1 */
 static void
 test_dcs_down(void **state)
 {
@@ -369,6 +372,7 @@ test_crash_restart(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 8.4 */
 static void
 test_crash_start_fails(void **state)
 {
@@ -674,6 +678,7 @@ test_replica_without_initialize(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 2.3, 21.2 */
 static void
 test_wake_during_cycle(void **state)
 {

@@ -62,6 +62,7 @@ assert_continues(struct world *w)
 	assert_true(ha_trusted_until(w->h) > w->now);
 }
 
+/* spec/ha.md 15.3 */
 static void
 test_all_accept(void **state)
 {
@@ -279,7 +280,10 @@ test_new_member_counts_at_once(void **state)
 	w_free(w);
 }
 
-/* A name that an update dropped counts until the key was read again. */
+/*
+ * A name that an update dropped counts until the key was read again.
+ * (spec/ha.md 15.1)
+ */
 static void
 test_dropped_name_counts(void **state)
 {
@@ -293,6 +297,7 @@ test_dropped_name_counts(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 15.2 */
 static void
 test_refused_update_demotes(void **state)
 {
@@ -703,7 +708,10 @@ test_position_in_outage(void **state)
 	w_free(w);
 }
 
-/* 15.6: unknown to the running primary, so it must not promote. */
+/*
+ * 15.6: unknown to the running primary, so it must not promote. (spec/ha.md
+ * 15.6)
+ */
 static void
 test_race_restriction(void **state)
 {
@@ -733,7 +741,10 @@ test_race_restriction_off(void **state)
 	w_free(w);
 }
 
-/* 15.5: the key has expired, the primary takes it back, others hold still. */
+/*
+ * 15.5: the key has expired, the primary takes it back, others hold still.
+ * (spec/ha.md 15.5)
+ */
 static void
 test_after_the_outage(void **state)
 {

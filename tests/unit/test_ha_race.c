@@ -69,6 +69,7 @@ test_peer_ahead(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 11.4 */
 static void
 test_peer_ahead_but_limited(void **state)
 {
@@ -306,6 +307,7 @@ test_acquire_unknown(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 20.5 */
 static void
 test_watchdog_refuses(void **state)
 {
@@ -364,6 +366,7 @@ test_lease_over_before_promotion(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 23.2 */
 static void
 test_lease_one_ns_left(void **state)
 {
@@ -424,6 +427,7 @@ test_dcs_lost_before_promote(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 12.1 */
 static void
 test_candidate(void **state)
 {
@@ -451,6 +455,7 @@ test_candidate(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 12.5 */
 static void
 test_switchover_refused(void **state)
 {
@@ -529,6 +534,7 @@ diverged(uint64_t lsn, uint64_t point, bool in_recovery, uint64_t end)
 	return d;
 }
 
+/* spec/ha.md 6.4 */
 static void
 test_rewind_needed(void **state)
 {

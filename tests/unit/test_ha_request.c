@@ -104,6 +104,7 @@ test_restart_conditions(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 21.1 */
 static void
 test_restart_busy(void **state)
 {
@@ -401,6 +402,7 @@ test_reinitialize_refused(void **state)
 
 /* ---- logical slots ---- */
 
+/* spec/ha.md 18.4 */
 static void
 test_copy_slots(void **state)
 {

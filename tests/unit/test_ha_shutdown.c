@@ -157,7 +157,7 @@ test_during_wait_for_successor(void **state)
 	w_free(w);
 }
 
-/* ... and it loads the view to see whom to follow. */
+/* ... and it loads the view to see whom to follow. (spec/ha.md 21.4) */
 static void
 test_action_is_cut(void **state)
 {

@@ -26,6 +26,7 @@ standby_leader(void)
 	return w;
 }
 
+/* spec/ha.md 17.1 */
 static void
 test_leader_no_action(void **state)
 {
@@ -67,6 +68,7 @@ test_becomes_leader(void **state)
 	w_free(w);
 }
 
+/* spec/ha.md 17.2 */
 static void
 test_remote_port(void **state)
 {
@@ -518,6 +520,7 @@ test_demote_without_lock(void **state)
 
 /* ---- promote-cluster (17.4) ---- */
 
+/* spec/ha.md 17.4 */
 static void
 test_promote_cluster(void **state)
 {
@@ -538,6 +541,7 @@ test_promote_cluster(void **state)
 
 /* ---- divergence (17.5) ---- */
 
+/* spec/ha.md 17.5 */
 static void
 test_past_leader_rewinds(void **state)
 {

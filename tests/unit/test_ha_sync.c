@@ -206,7 +206,10 @@ sender(struct world *w, const char *name, const char *state, uint64_t lsn)
 	s->write_lsn = s->flush_lsn = s->replay_lsn = lsn;
 }
 
-/* SSN first, /sync only when the standby is synchronous and caught up. */
+/*
+ * SSN first, /sync only when the standby is synchronous and caught up.
+ * (spec/ha.md 13.1, 13.3)
+ */
 static void
 test_priority_order(void **state)
 {

@@ -1,5 +1,7 @@
 /*
  * test_watchdog_device.c: the lease keeper and its device on a fake clock.
+ *
+ * The device itself and when it is fed: spec/ha.md 20.2, 20.4.
  */
 #include "keeper_driver.h"
 
