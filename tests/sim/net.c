@@ -80,8 +80,10 @@ remember_peers(struct node *n, const struct view *v)
 
 	memset(n->known, 0, sizeof(n->known));
 	for (i = 0; i < v->nmembers; i++)
-		if ((m = node_named(n->w, v->members[i].name)) != NULL)
+		if ((m = node_named(n->w, v->members[i].name)) != NULL) {
 			n->known[m->i] = true;
+			n->seen[m->i] = n->w->now;
+		}
 	for (i = 0; i < v->nfailsafe; i++)
 		if ((m = node_named(n->w, v->failsafe[i].name)) != NULL)
 			n->known[m->i] = true;

@@ -168,6 +168,7 @@ struct node {
 	 * had a leader, and the last */
 	bool known_old[MAX_NODES], known[MAX_NODES];
 	int known_leader;
+	int64_t seen[MAX_NODES]; /* last view with this member */
 	int64_t stepped_at;	 /* its wall clock */
 	uint32_t slots;		 /* physical ones of members, a bit each */
 	int64_t slots_since;	 /* it writes retain_slots in this term */

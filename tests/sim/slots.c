@@ -73,7 +73,8 @@ set(struct node *n, uint32_t slots)
 /*
  * dcs.md 2.7: who was seen less than member_slots_ttl ago has its slot on the
  * leader.  Not demanded of a store that forgot whom it knew, nor of a leader
- * whose server was away: it counts with each write of /status alone.
+ * whose server was away: it counts with each write of /status alone; and of
+ * what came back after its last view it knows nothing.
  */
 static void
 check_dropped(struct node *n, uint32_t dropped)
@@ -89,7 +90,8 @@ check_dropped(struct node *n, uint32_t dropped)
 		int64_t seen = w->store.members[i].expires;
 
 		if (has(dropped, i) && i != n->i && !w->node[i].tags.nostream &&
-		    w->now - seen < ttl - w->ttl * SEC)
+		    w->now - seen < ttl - w->ttl * SEC &&
+		    w->now - n->seen[i] < ttl - w->ttl * SEC)
 			violate(w,
 			    "%s drops the slot of %s, which was there %lld s "
 			    "ago",
