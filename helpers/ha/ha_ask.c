@@ -312,10 +312,44 @@ time_for_more(const struct ha *h)
 	return lease_left(h) >= NS_PER_SEC;
 }
 
+/*
+ * Where the store crawls and a lease runs, no more than half the time that
+ * there is goes into anything but the lock itself.
+ */
+static int64_t
+op_timeout(const struct ha *h, enum ha_dcs_op op)
+{
+	int64_t limit = dcs_timeout(h), half = lease_left(h) / 2;
+
+	if (op == OP_ACQUIRE || op == OP_UPDATE || op == OP_RELEASE)
+		return limit;
+	if (half < NS_PER_SEC)
+		half = NS_PER_SEC;
+	return half < limit ? half : limit;
+}
+
+/*
+ * As long as the members of failsafe mode can be waited for: half of what is
+ * left until the keeper fences, so that there is time to stop if one does not
+ * agree.
+ */
+int64_t
+failsafe_timeout(const struct ha *h)
+{
+	int64_t most = 5 * NS_PER_SEC, left = lease_left(h);
+
+	if (left > 2 * most)
+		return most;
+	left = (left + ttl_ns(h) / 3 - ttl_ns(h) / 4) / 2;
+	if (left < NS_PER_SEC / 10)
+		left = NS_PER_SEC / 10;
+	return left < most ? left : most;
+}
+
 struct ha_fx *
 dcs_new(struct ha *h, enum ha_dcs_op op)
 {
-	struct ha_fx *fx = ask_new(h, FX_DCS, dcs_timeout(h));
+	struct ha_fx *fx = ask_new(h, FX_DCS, op_timeout(h, op));
 
 	fx->dcs.op = op;
 	h->p.asked_op = op;

@@ -197,19 +197,6 @@ row_pause(struct ha *h)
 	h->s.was_paused = false;
 }
 
-/*
- * Before the lock is refreshed no more than half the time that there is may
- * go into what can wait for the next cycle.
- */
-static struct ha_fx *
-dcs_new_early(struct ha *h, enum ha_dcs_op op)
-{
-	struct ha_fx *fx = dcs_new(h, op);
-
-	fx->deadline = h->p.now + dcs_timeout(h) / 2;
-	return fx;
-}
-
 /* 4: a wiped or never written key is restored by the lock holder */
 static enum rc
 row_initialize(struct ha *h)
@@ -221,7 +208,7 @@ row_initialize(struct ha *h)
 	if (!has_lock(h) || v->initialize_valid || h->p.pg.sysid[0] == '\0' ||
 	    !time_for_more(h) || BROKEN(h, INITIALIZE))
 		return RC_OK;
-	fx = dcs_new_early(h, OP_INITIALIZE);
+	fx = dcs_new(h, OP_INITIALIZE);
 	fx->dcs.u.initialize.create = !v->has_initialize;
 	memcpy(fx->dcs.u.initialize.sysid, h->p.pg.sysid,
 	    sizeof(fx->dcs.u.initialize.sysid));
@@ -241,7 +228,7 @@ row_config(struct ha *h)
 		return RC_OK;
 	if (v->has_config && v->config_modify != 0 && tree_count(v->config) > 0)
 		return RC_OK;
-	fx = dcs_new_early(h, OP_SET_CONFIG);
+	fx = dcs_new(h, OP_SET_CONFIG);
 	fx->dcs.doc = keep_tree(h, tree_share(h->dynamic));
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
 	TRY(load_plain(h, &ok));

@@ -306,9 +306,7 @@ ask_members(struct ha *h, const struct view_failsafe *others, uint32_t n,
     const struct ha_ev **ev)
 {
 	/* 2 s to connect, 2 s to read; but not past what the lease leaves */
-	int64_t most = 5 * NS_PER_SEC, left = dcs_timeout(h);
-	struct ha_fx *fx =
-	    ask_new(h, FX_FAILSAFE_POST, left < most ? left : most);
+	struct ha_fx *fx = ask_new(h, FX_FAILSAFE_POST, failsafe_timeout(h));
 	uint64_t id = fx->id;
 
 	if (fx != &h->scratch) {

@@ -410,6 +410,7 @@ void set_role(struct ha *, enum pg_role, bool callback);
 void set_role_standby(struct ha *, enum pg_role);
 void set_state(struct ha *, enum pg_state);
 int64_t dcs_timeout(const struct ha *);
+int64_t failsafe_timeout(const struct ha *);
 /* Else the lease leaves none for what is not its refresh. */
 bool time_for_more(const struct ha *);
 int64_t ttl_ns(const struct ha *);

@@ -68,13 +68,23 @@ lock_acquire(struct ha *h, bool *ok)
 enum rc
 lock_update(struct ha *h, bool with_status, bool *ok)
 {
-	struct ha_fx *fx = dcs_new(h, OP_UPDATE);
 	bool status =
 	    with_status && h->p.pg.query_ok && h->p.pg.wal_position != 0;
-	uint64_t id = fx->id;
 	enum outcome outcome;
+	struct ha_fx *fx;
 	int64_t sent;
+	uint64_t id;
 
+	*ok = false;
+	/* what is left is better spent on asking the members */
+	if (h->s.opt.failsafe && is_primary(h) && !time_for_more(h)) {
+		ha_log(h, LOG_LVL_WARNING, "leader.no-time",
+		    "No time is left to wait for the refresh of the leader "
+		    "lock");
+		return RC_DCS;
+	}
+	fx = dcs_new(h, OP_UPDATE);
+	id = fx->id;
 	if (status) {
 		h->s.last_wal = h->p.pg.wal_position;
 		fx->dcs.u.update.with_status = 1;

@@ -521,6 +521,38 @@ test_refresh_before_sync(void **state)
 	w_free(w);
 }
 
+/* A slow load took what the lease had: the members are asked at once. */
+static void
+test_members_before_a_late_refresh(void **state)
+{
+	struct world *w = w_primary("a");
+	struct view *v = w->view;
+	int64_t began;
+
+	(void)state;
+	w_option(w, "failsafe_mode", tree_bool(true));
+	v->has_failsafe = v->failsafe_object = 1;
+	v->failsafe = calloc(2, sizeof(*v->failsafe));
+	assert_non_null(v->failsafe);
+	(void)snprintf(v->failsafe[0].name, NAME_SIZE, "a");
+	(void)snprintf(v->failsafe[1].name, NAME_SIZE, "b");
+	(void)snprintf(v->failsafe[1].api_url, URL_SIZE, "http://b:8008");
+	v->nfailsafe = 2;
+	w_tick(w);
+	began = w->grant_end;
+	w->hold_load = w->hold_poll = true;
+	w_tick(w);
+	w->hold_load = false;
+	w->now = began - 10 * NS_PER_SEC;
+	w_clear(w);
+	w_let_go(w);
+	assert_null(strstr(w->order, "update"));
+	assert_int_equal(w->held_fx.type, FX_FAILSAFE_POST);
+	/* the keeper fences 7.5 s before the end */
+	assert_int_equal(w->held_fx.deadline, w->now + 1250 * NS_PER_MS);
+	w_free(w);
+}
+
 /* What cannot be stopped keeps its data where they are. */
 static void
 test_bootstrap_that_cannot_be_stopped(void **state)
@@ -658,6 +690,7 @@ main(void)
 		cmocka_unit_test(test_primary_without_identifier),
 		cmocka_unit_test(test_ghost_before_sync),
 		cmocka_unit_test(test_fence_during_a_cycle),
+		cmocka_unit_test(test_members_before_a_late_refresh),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
