@@ -119,6 +119,10 @@ check_grant(struct node *n, int64_t lease_end)
 	int64_t end = true_time(n, lease_end);
 
 	n->granted = lease_end;
+	/* also what all members agreed to lasts ttl from then (15.3) */
+	if (end > w->now + w->ttl * SEC + 20 * MS)
+		violate(w, "%s grants a lease of %.3f s", n->name,
+		    (double)(end - w->now) / 1e9);
 	if (!w->failsafe && store_leader(w) == n->i &&
 	    end > w->store.leader_expires + 20 * MS)
 		violate(w,
@@ -141,19 +145,19 @@ check_fence(struct node *n)
 	    n->well_since < w->now - 15 * SEC &&
 	    n->keeper.since < w->now - 15 * SEC)
 		violate(w, "%s is fenced in pause", n->name);
-	/* resumed a moment ago: the lease may be over already */
-	if (n->h == NULL || n->paused_until > w->now || !n->sysid_known)
+	/* resumed a moment ago: the lease may be over already (16) */
+	if (n->h == NULL || n->paused_until > w->now)
 		return;
-	if (!process_ok(n, PROC_POSTGRES) || n->pg.hung || n->slow_stop ||
+	/*
+	 * One that hung or was restarted had not ttl to act in (23.2), nor had
+	 * one just promoted: writes between the refresh and its promotion (4,
+	 * 13.7) may have cost most of the lease.  What does not answer, or
+	 * cannot be stopped, is the fence's (design 5).
+	 */
+	if (!process_ok(n, PROC_POSTGRES) || n->pg.hung ||
 	    n->stop_failed > w->now - w->ttl * SEC || n->pg.run != PG_UP ||
 	    !n->pg.primary || n->well_since > w->now - 2 * w->ttl * SEC ||
 	    n->pg.up_since > w->now - w->ttl * SEC)
-		return;
-	/*
-	 * LW + 2 RT (23.2) leaves no room for what 21.5 lets come after the
-	 * refresh when each write takes nearly RT: /sync, failsafe posts.
-	 */
-	if (w->store_crawls && (w->sync != 0 || w->failsafe))
 		return;
 	/* a hung helper takes the failsafe round's time as well */
 	if (w->failsafe && !process_ok(n, PROC_DCS))

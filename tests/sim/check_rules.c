@@ -73,7 +73,7 @@ check_priority(struct node *n)
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *p = &w->node[i];
 
-		if (p == n || p->old || !settled(w, n, p) || !may_lead(w, p) ||
+		if (p == n || !settled(w, n, p) || !may_lead(w, p) ||
 		    i == w->former || i == w->former_before ||
 		    p->pg.wal.end != n->pg.wal.end ||
 		    pg_tli(&p->pg) != pg_tli(&n->pg) ||
@@ -95,8 +95,7 @@ check_candidate(struct node *n)
 
 	if (w->store.failover_member[0] == '\0' || p == NULL || p == n ||
 	    w->paused || w->resumed_at > w->now - 15 * SEC ||
-	    w->requested > w->now - 15 * SEC || p->old ||
-	    !w->store.members[p->i].there ||
+	    w->requested > w->now - 15 * SEC || !w->store.members[p->i].there ||
 	    w->store.members[p->i].expires < w->now + SEC ||
 	    !settled(w, n, p) || !may_lead(w, p))
 		return;
@@ -394,7 +393,7 @@ check_nosync(struct world *w)
 	for (i = 0; i < s->nsync; i++) {
 		const struct node *p = node_named(w, s->sync_standby[i]);
 
-		/* those that led before may be named in strict mode */
+		/* those that led before may be named in strict mode (13.7) */
 		if (p != NULL && p->tags.nosync && !w->sync_strict)
 			violate(w, "%s is in /sync, tagged nosync", p->name);
 	}

@@ -157,7 +157,7 @@ check_half_synchronous(struct world *w, int leader)
 		for (j = 0; j < w->store.nsync; j++)
 			if (strcmp(names[i], w->store.sync_standby[j]) == 0)
 				break;
-		if (j == w->store.nsync && w->sync_lag < 0)
+		if (j == w->store.nsync)
 			violate(w, "%s waits for %s, which is not in /sync",
 			    n->name, names[i]);
 	}
@@ -168,7 +168,7 @@ check_half_synchronous(struct world *w, int leader)
 		    !p->tags.nosync && p->tags.replicatefrom[0] == '\0')
 			eligible++;
 	}
-	if (eligible > 0 && w->store.nsync == 0 && w->sync_lag < 0)
+	if (eligible > 0 && w->store.nsync == 0)
 		violate(
 		    w, "%d standbys could be synchronous, none is", eligible);
 }
