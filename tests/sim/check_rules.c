@@ -50,7 +50,7 @@ may_lead(const struct world *w, const struct node *p)
 }
 
 /* Something is wrong that may keep nodes from seeing what others see. */
-static bool
+bool
 in_trouble(const struct world *w)
 {
 	return w->store_delay_max > 0 || w->store_crawls ||
@@ -303,6 +303,8 @@ check_exit(struct node *n)
 
 	if (store_leader(w) != n->i || ha_paused(n->h) || pg_running(n) ||
 	    n->well_since > w->now - 2 * w->ttl * SEC ||
+	    /* the last try began in it */
+	    w->eased > w->now - (w->retry_timeout + 2) * SEC ||
 	    w->store.leader_expires <
 		w->now + (w->ttl - 2 * w->loop_wait) * SEC ||
 	    !process_ok(n, PROC_DCS) || w->store.down || in_trouble(w) ||
@@ -411,7 +413,9 @@ check_sync(struct world *w)
 	n = &w->node[owner];
 	if (!pg_writable(n) || n->bootstraps || n->paused_until > w->now)
 		return;
-	if (w->sync_strict && n->pg.ssn[0] == '\0')
+	/* turned on just now, /sync comes first (13.5, 1; 13.6) */
+	if (w->sync_strict && n->pg.ssn[0] == '\0' &&
+	    w->synced_at < w->now - w->loop_wait * SEC)
 		violate(w, "%s waits for nobody in strict mode", n->name);
 	if (w->sync == 2)
 		check_quorum_records(w, n);

@@ -666,6 +666,8 @@ on_end(struct world *w, struct ev *e)
 	trace(w, f->n, "== fault over: %s", kind_names[f->kind]);
 	f->on = false;
 	w->disturbed = w->now;
+	if (in_trouble(w) || w->store.down)
+		w->eased = w->now;
 	finish(w, f);
 }
 

@@ -435,6 +435,10 @@ counts(const struct world *w, const struct node *n)
 {
 	if (w->standby || pg_foreign(n))
 		return false;
+	/* its key was taken away by hand: what it still acknowledges is lost
+	 * where another one leads already */
+	if (n->robbed_until > w->now && store_leader(w) != n->i)
+		return false;
 	return n->paused_until <= w->now || store_leader(w) == n->i;
 }
 

@@ -317,6 +317,7 @@ struct world {
 	bool sync_strict;
 	int sync_count;
 	bool synced; /* /sync has been written: nothing may be lost now */
+	int64_t synced_at;     /* ... then */
 	uint64_t acked_before; /* end of what was acknowledged until then */
 	uint32_t pg_version;
 	int primary_start_timeout, primary_stop_timeout;
@@ -354,6 +355,7 @@ struct world {
 	struct fault faults[MAX_FAULTS];
 	bool quiet;
 	int64_t quiet_since, disturbed; /* last begin or end of a fault */
+	int64_t eased;			/* last end of a store's trouble */
 	int intensity;			/* 0: no faults */
 	bool tracing;
 	enum sim_break broken;
@@ -565,6 +567,8 @@ void check_acquired(struct world *, struct node *);
 void check_quiet(struct world *); /* health.c */
 /* check_rules.c */
 void check_fit(struct node *); /* it took the key */
+/* Something is wrong that may keep nodes from seeing what others see. */
+bool in_trouble(const struct world *);
 bool sync_listed_in(const struct world *, const struct node *);
 void check_grant(struct node *, int64_t lease_end);
 void check_fence(struct node *);

@@ -310,6 +310,8 @@ op_sync(struct world *w, struct ask *a)
 	    s->nsync > 1 ? s->sync_standby[1] : "", s->sync_quorum);
 	if (!w->synced)
 		w->acked_before = w->acked.end;
+	if (!w->synced)
+		w->synced_at = w->now;
 	w->synced = w->sync != 0 && !w->standby && a->text[0][0] != '\0';
 	a->token = s->sync_revision = ++s->revision;
 	w->sync_by_hand = false;
