@@ -166,6 +166,8 @@ struct ha_divergence {
 	bool leader_reachable;
 	bool leader_in_recovery;
 	uint32_t leader_timeline;
+	/* they share a timeline by its number, but not where it began */
+	bool other_branch;
 	bool history_known; /* needed when leader's is greater */
 	uint32_t nhistory;
 	struct {

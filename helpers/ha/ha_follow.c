@@ -82,6 +82,8 @@ rewind_trigger(struct ha *h)
 /*
  * spec/postgres.md 16.3 step 5 (and the table before it).  A node that ended
  * where the leader's timeline branched off can follow; one byte more cannot.
+ * Two servers that were promoted without knowing of each other give the new
+ * timeline the same number: only where it began tells them apart.
  */
 int
 ha_rewind_needed(const struct ha_divergence *d)
@@ -92,6 +94,8 @@ ha_rewind_needed(const struct ha_divergence *d)
 	    d->leader_timeline == 0)
 		return -1;
 	if (d->local_timeline > d->leader_timeline)
+		return 1;
+	if (d->other_branch)
 		return 1;
 	if (d->local_timeline == d->leader_timeline)
 		return 0;
@@ -143,6 +147,8 @@ rewind_compare(struct ha *h, const struct view_member *l)
 	needed = BROKEN(h, REWIND) ? 0 : ha_rewind_needed(ev->divergence);
 	if (needed >= 0)
 		h->s.rewind = needed ? REWIND_NEED : REWIND_NOT_NEED;
+	h->s.rewind_same = needed == 1 &&
+	    ev->divergence->local_timeline == ev->divergence->leader_timeline;
 	return RC_OK;
 }
 
@@ -178,28 +184,57 @@ rewind_start(struct ha *h, const struct view_member *l)
 	return say(h, "rewind.run", "%s", h->s.action.name);
 }
 
-/* spec 6.5: a message when something was begun. */
-enum rc
-rewind_step(struct ha *h)
+static enum rc
+reinitialize_diverged(struct ha *h)
 {
-	const struct view_member *l;
 	struct ha_job job;
-	bool needed;
 
-	TRY(rewind_check(h, &needed));
-	if (!needed)
-		return RC_OK;
-	l = rewind_source(h);
-	if (h->p.pg.pg_rewind_possible)
-		return rewind_start(h, l);
-	if (!h->conf.remove_data_on_diverged || h->s.opt.standby_cluster)
-		return RC_OK;
 	job_init(&job, JOB_STOP);
 	job.stop_mode = STOP_IMMEDIATE;
 	job.timeout_ns = retry_ns(h);
 	TRY(action_begin(h, ACTION_REINITIALIZE, &job,
 	    "reinitializing due to diverged timelines"));
 	return say(h, "rewind.reinitialize", "%s", h->s.action.name);
+}
+
+/*
+ * pg_rewind believes the number and finds nothing to do; a walreceiver
+ * believes it as well, and would lay the leader's WAL over other data.  So
+ * this node stays as it is: until the leader is on another timeline, from
+ * which it can be rewound, or until it is reinitialized.
+ */
+static enum rc
+same_number(struct ha *h, const struct view_member *l)
+{
+	if ((h->conf.remove_data_on_diverged ||
+		h->conf.remove_data_on_rewind_failure) &&
+	    !h->s.opt.standby_cluster)
+		return reinitialize_diverged(h);
+	h->s.rewind = REWIND_CHECK;
+	return say(h, "rewind.same-number",
+	    "not following %s: it is on another timeline of the same number, "
+	    "please reinitialize this node",
+	    l->name);
+}
+
+/* spec 6.5: a message when something was begun. */
+enum rc
+rewind_step(struct ha *h)
+{
+	const struct view_member *l;
+	bool needed;
+
+	TRY(rewind_check(h, &needed));
+	if (!needed)
+		return RC_OK;
+	l = rewind_source(h);
+	if (h->s.rewind_same)
+		return same_number(h, l);
+	if (h->p.pg.pg_rewind_possible)
+		return rewind_start(h, l);
+	if (!h->conf.remove_data_on_diverged || h->s.opt.standby_cluster)
+		return RC_OK;
+	return reinitialize_diverged(h);
 }
 
 /* ---- follow (6.2) ---- */

@@ -225,6 +225,7 @@ struct state {
 	bool lock_unknown; /* a lock operation was cut off by the shutdown */
 	enum verdict promote_result;
 	enum rewind_state rewind;
+	bool rewind_same; /* NEED, but on a timeline of the leader's number */
 	uint64_t checkpoint_job;
 	bool callbacks_seen;
 	bool found_replica; /* running as replica when we attached */

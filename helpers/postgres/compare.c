@@ -327,10 +327,17 @@ query(struct divergence *v, const char *text)
 static void
 take_history(struct divergence *v, const char *text)
 {
-	static struct history_line lines[MAX_HISTORY];
-	uint32_t i;
+	static struct history_line lines[MAX_HISTORY], own[MAX_HISTORY];
+	uint32_t i, n;
 
 	v->d.nhistory = history_parse(text, lines, MAX_HISTORY);
+	n = history_read(v->c->conf->data_dir, v->c->major, v->d.local_timeline,
+	    own, MAX_HISTORY);
+	v->d.other_branch = history_differs(own, n, lines, v->d.nhistory);
+	if (v->d.other_branch)
+		log_info(
+		    "Local timeline=%u began elsewhere than that of the primary",
+		    v->d.local_timeline);
 	for (i = 0; i < v->d.nhistory; i++) {
 		v->d.history[i].timeline = lines[i].timeline;
 		v->d.history[i].lsn = lines[i].lsn;
@@ -379,7 +386,8 @@ on_answer(const struct sql_answer *a, void *arg)
 		v->d.leader_timeline = (uint32_t)sql_int(a->res, 0, 1);
 		v->d.leader_reachable = v->d.leader_timeline != 0;
 		log_info("primary_timeline=%u", v->d.leader_timeline);
-		if (v->d.leader_timeline <= v->d.local_timeline) {
+		if (v->d.leader_timeline < v->d.local_timeline ||
+		    v->d.leader_timeline == 1) {
 			divergence_end(v);
 			return;
 		}

@@ -86,6 +86,37 @@ history_path(const char *data_dir, uint32_t version, uint32_t timeline,
 	path_join(out, data_dir, name);
 }
 
+bool
+history_differs(const struct history_line *a, uint32_t na,
+    const struct history_line *b, uint32_t nb)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < na; i++)
+		for (j = 0; j < nb; j++)
+			if (a[i].timeline == b[j].timeline &&
+			    a[i].lsn != b[j].lsn)
+				return true;
+	return false;
+}
+
+uint32_t
+history_read(const char *data_dir, uint32_t version, uint32_t timeline,
+    struct history_line *out, uint32_t max)
+{
+	char path[PATH_SIZE], *text;
+	struct pgerr err;
+	uint32_t n;
+
+	history_path(data_dir, version, timeline, path);
+	text = pgfile_read(path, MAX_HISTORY_FILE, NULL, &err);
+	if (text == NULL)
+		return 0;
+	n = history_parse(text, out, max);
+	free(text);
+	return n;
+}
+
 /* Local time with offset: 2026-01-31T12:00:00.123456+01:00 */
 static void
 iso_time(const struct timespec *ts, char out[64])

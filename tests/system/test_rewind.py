@@ -126,3 +126,38 @@ def test_copy_of_diverged_timelines(dynamic):
         assert old.logged("replica has been created using basebackup", start)
         assert not old.logged("running pg_rewind", start)
         same_rows(cluster)
+
+
+def history(node, timeline):
+    """Where the timeline began, as the node has it."""
+    text = (node.data / "pg_wal" / f"{timeline:08X}.history").read_text()
+    return text.split("\t")[1]
+
+
+def test_two_timelines_of_one_number():
+    """Two servers are promoted without knowing of each other: the new timeline
+    has the same number twice.  The one that comes back would stream from the
+    other, WAL that belongs to other data: it must not, and is copied anew."""
+    with started() as cluster:
+        old = cluster.wait_leader()
+        other = next(n for n in cluster.nodes if n is not old)
+        assert other.terminate() == 0
+        old.sql("insert into t select 1, 'only here'")
+        assert old.terminate() == 0
+        old.start()
+        cluster.wait_leader()
+        assert old.terminate() == 0
+        other.start()
+        cluster.wait_leader(other_than=old)
+        other.sql("insert into t select n, repeat('y', 100) from generate_series(1, 1000) n")
+        start = old.log_end()
+        old.start()
+        wait_for("the refusal", lambda: old.logged(
+            f"not following {other.name}: it is on another timeline of the same number", start), 60)
+        assert history(old, 2) != history(other, 2)
+        assert not old.logged("starting as a secondary", start)
+        assert not old.logged("started streaming", start)
+        assert old.rest("/reinitialize", "POST", {}, timeout=60)[0] == 200
+        cluster.wait_healthy()
+        assert history(old, 2) == history(other, 2)
+        assert same_rows(cluster)[0] == 1000

@@ -576,6 +576,71 @@ test_former_primary_rewinds(void **state)
 	w_free(w);
 }
 
+/*
+ * Promoted both, without knowing of each other: pg_rewind and the walreceiver
+ * would take the leader's timeline for ours.
+ */
+static struct world *
+former_primary_of_same_number(bool remove)
+{
+	struct world *w = w_new("a");
+
+	w_postgres(w, false, false);
+	w->pg.pg_rewind_possible = true;
+	w->conf.use_pg_rewind = true;
+	w->conf.remove_data_on_rewind_failure = remove;
+	w->control.state = CONTROL_SHUT_DOWN;
+	w_leader(w, "b");
+	w_member(w, "a", "replica", "stopped");
+	w_member(w, "b", "primary", "running");
+	w->divergence_given = true;
+	w->divergence.local_known = true;
+	w->divergence.local_timeline = 2;
+	w->divergence.local_lsn = 1001;
+	w->divergence.leader_reachable = true;
+	w->divergence.leader_timeline = 2;
+	w->divergence.history_known = true;
+	w->divergence.other_branch = true;
+	w->hold_job[JOB_REWIND] = true;
+	w->hold_job[JOB_STOP] = true;
+	w->hold_job[JOB_FOLLOW] = true;
+	w_attach(w, ROLE_DEMOTED);
+	return w;
+}
+
+static void
+test_same_number(void **state)
+{
+	struct world *w = former_primary_of_same_number(false);
+	const char *text =
+	    "not following b: it is on another timeline of the same number, "
+	    "please reinitialize this node";
+
+	(void)state;
+	assert_string_equal(w->result, text);
+	w_clear(w);
+	w_tick(w);
+	assert_string_equal(w->result, text);
+	assert_null(strstr(w->order, "follow"));
+	assert_null(strstr(w->order, "rewind"));
+	/* the next leader's can be told apart */
+	w->divergence.leader_timeline = 3;
+	w_tick(w);
+	assert_string_equal(w->result, "running pg_rewind from b");
+	w_free(w);
+}
+
+static void
+test_same_number_removed(void **state)
+{
+	struct world *w = former_primary_of_same_number(true);
+
+	(void)state;
+	assert_string_equal(
+	    w->result, "reinitializing due to diverged timelines");
+	w_free(w);
+}
+
 static void
 test_shutdown_releases_early(void **state)
 {
@@ -744,6 +809,8 @@ main(void)
 		cmocka_unit_test(test_switchover_late_release),
 		cmocka_unit_test(test_release_lost),
 		cmocka_unit_test(test_former_primary_rewinds),
+		cmocka_unit_test(test_same_number),
+		cmocka_unit_test(test_same_number_removed),
 		cmocka_unit_test(test_shutdown_releases_early),
 		cmocka_unit_test(test_shutdown_release_lost),
 		cmocka_unit_test(test_shutdown_paused),

@@ -552,6 +552,11 @@ test_rewind_needed(void **state)
 	assert_int_equal(ha_rewind_needed(&d), 1);
 	d.local_timeline = 2;
 	assert_int_equal(ha_rewind_needed(&d), 0);
+	d.other_branch = true; /* of the same number */
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	d.local_timeline = 1;
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	d.other_branch = false;
 	d.local_timeline = 3;
 	assert_int_equal(ha_rewind_needed(&d), 1);
 	d.leader_in_recovery = true;

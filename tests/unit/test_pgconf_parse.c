@@ -556,6 +556,24 @@ test_history(void **state)
 }
 
 static void
+test_history_differs(void **state)
+{
+	struct history_line a[3], b[3];
+	uint32_t na, nb;
+
+	(void)state;
+	na = history_parse("1\t0/10\tx\n2\t0/20\tx\n", a, 3);
+	nb = history_parse("1\t0/10\ty\n2\t0/20\ty\n3\t0/30\ty\n", b, 3);
+	assert_false(history_differs(a, na, b, nb));
+	assert_false(history_differs(b, nb, a, na));
+	assert_false(history_differs(a, 0, b, nb)); /* nothing is known */
+	nb = history_parse("1\t0/10\ty\n2\t0/21\ty\n", b, 3);
+	assert_true(history_differs(a, na, b, nb));
+	nb = history_parse("2\t0/20\ty\n", b, 3); /* the older are gone */
+	assert_false(history_differs(a, na, b, nb));
+}
+
+static void
 test_history_document(void **state)
 {
 	char dir[] = "/tmp/test_history.XXXXXX", path[64], *s;
@@ -750,6 +768,7 @@ main(void)
 		cmocka_unit_test(test_lsn),
 		cmocka_unit_test(test_wal_dump),
 		cmocka_unit_test(test_history),
+		cmocka_unit_test(test_history_differs),
 		cmocka_unit_test(test_history_document),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_words),
