@@ -23,7 +23,6 @@
 #include "../ipc/view.h"
 #include "resolve.h"
 
-#define MAX_THREADS 8 /* hanging ones included */
 #define MAX_ADDRESSES 16
 #define ADDRESS_SIZE 64
 #define STACK_SIZE (256 * 1024) /* getaddrinfo and the modules of nsswitch */
@@ -115,7 +114,7 @@ thread_start(struct job *j)
 	pthread_t id;
 	bool ok;
 
-	if (atomic_fetch_add(&threads, 1) >= MAX_THREADS) {
+	if (atomic_fetch_add(&threads, 1) >= RESOLVER_THREADS) {
 		atomic_fetch_sub(&threads, 1);
 		return false;
 	}

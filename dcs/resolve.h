@@ -9,6 +9,9 @@
 
 #include "../ipc/tree.h"
 
+/* Lookups at once, those that hang included. */
+#define RESOLVER_THREADS 8
+
 struct resolver;
 
 /* addresses: map of each name that has any to the list of its addresses as

@@ -119,7 +119,7 @@ hang(void)
 	static const char *const one[] = { "db1.example", NULL };
 	struct resolver *r;
 	struct tree *list;
-	struct answer a[4] = { 0 }, more = { 0 };
+	struct answer a[RESOLVER_THREADS] = { 0 }, more = { 0 };
 	int64_t start;
 	int i;
 
@@ -129,19 +129,19 @@ hang(void)
 	r = resolver_new(base);
 	list = names(one);
 	start = clock_boot_ns();
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < RESOLVER_THREADS; i++)
 		if (!resolver_start(
 			r, list, start + 200 * NS_PER_MS, on_answer, &a[i]))
 			return 1;
 	/* no thread is left for more */
 	if (resolver_start(r, list, start + NS_PER_SEC, on_answer, &more))
 		return 2;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < RESOLVER_THREADS; i++)
 		while (!a[i].done)
 			event_base_loop(base, EVLOOP_ONCE);
 	if (clock_boot_ns() - start > 4 * NS_PER_SEC)
 		return 3;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < RESOLVER_THREADS; i++)
 		if (a[i].map != NULL || a[i].all)
 			return 4;
 	resolver_free(r);
