@@ -116,6 +116,7 @@ arm_new_postmaster(struct ha *h)
 		return;
 	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
 	fx->arm.activate_device = h->conf.watchdog_mode != WATCHDOG_OFF;
+	h->s.wd_maybe = true; /* until it has answered, and if it does not */
 	watchdog_grant(h, h->s.trusted - ttl_ns(h));
 }
 

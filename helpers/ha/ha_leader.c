@@ -178,6 +178,9 @@ watchdog_activate(struct ha *h, bool *ok)
 	wd = &ev->watchdog;
 	/* no answer is no verdict: the keeper may just be restarting */
 	answered = ev->outcome == OUTCOME_OK;
+	/* one that hangs has it before it, and arms when it goes on */
+	if (!answered)
+		h->s.wd_maybe = true;
 	h->s.wd_fence_armed = wd->fence_armed != 0;
 	h->s.wd_device_running = wd->device_running != 0;
 	h->s.wd_tried = true;

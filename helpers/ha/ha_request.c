@@ -45,6 +45,11 @@ restart_obstacle(const struct ha *h, const struct msg_request *r)
 	 */
 	if (!pg->running && !pg->has_recovery_files && !h->s.opt.pause)
 		why = "PostgreSQL is not running";
+	/* it waited for something, or the machine slept: what comes up again
+	 * would write on a lease that is over (21.6) */
+	if ((h->s.role == ROLE_PRIMARY || h->s.role == ROLE_PROMOTED) &&
+	    !h->s.opt.pause && !trusted(h))
+		why = "the leader lock is not held";
 	return why;
 }
 

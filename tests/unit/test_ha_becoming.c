@@ -482,6 +482,52 @@ test_fence_during_a_cycle(void **state)
 	w_free(w);
 }
 
+/* The machine slept in the cycle that carries the restart out. */
+static void
+test_restart_on_an_old_lease(void **state)
+{
+	struct world *w = w_primary("a");
+	struct msg_request r;
+
+	(void)state;
+	w_tick(w);
+	memset(&r, 0, sizeof(r));
+	r.kind = REQUEST_RESTART;
+	r.timeout = -1;
+	w->hold_pg = true;
+	w_clear(w);
+	w_request(w, &r, NULL);
+	w->now += 60 * NS_PER_SEC;
+	w->hold_pg = false;
+	w_let_go(w);
+	assert_int_equal(w->reply.code, 503);
+	assert_null(strstr(w->order, "restart"));
+	w_free(w);
+}
+
+/* ---- the keeper ---- */
+
+/* It hung when it was to arm, and does so when it goes on: not in pause. */
+static void
+test_pause_after_an_unanswered_arm(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w); /* what an earlier controller may have armed is disarmed */
+	w_option(w, "pause", tree_bool(false));
+	w->wd_no_answer = true;
+	w_tick(w);
+	assert_non_null(strstr(w->order, "arm"));
+	assert_null(strstr(w->order, "disarm"));
+	w_option(w, "pause", tree_bool(true));
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "disarm"));
+	w_free(w);
+}
+
 /* ---- the lease ---- */
 
 /* What can wait leaves time for the refresh, and for a stop. */
@@ -691,6 +737,8 @@ main(void)
 		cmocka_unit_test(test_ghost_before_sync),
 		cmocka_unit_test(test_fence_during_a_cycle),
 		cmocka_unit_test(test_members_before_a_late_refresh),
+		cmocka_unit_test(test_restart_on_an_old_lease),
+		cmocka_unit_test(test_pause_after_an_unanswered_arm),
 		cmocka_unit_test(test_pause_with_a_hung_server),
 	};
 
