@@ -143,6 +143,8 @@ master_stop(struct master *m, int exit_code)
 		return;
 	m->phase = PHASE_STOPPING;
 	m->reload_until_ns = 0;
+	if (m->candidate)
+		successor_drop(m);
 	notify_send(m, "STOPPING=1");
 	notify_status(m);
 	/*
@@ -292,6 +294,9 @@ timers(struct master *m, int64_t now)
 	}
 }
 
+/* Stands for the second rest process; the master has no entry of its own. */
+#define BESIDE PROC_MASTER
+
 static uint32_t
 poll_helpers(struct master *m, struct pollfd *pfd, enum proc *who)
 {
@@ -309,7 +314,29 @@ poll_helpers(struct master *m, struct pollfd *pfd, enum proc *who)
 			pfd[n].events |= POLLOUT;
 		who[n++] = (enum proc)p;
 	}
+	if (m->beside.link != NULL) {
+		pfd[n].fd = link_fd(m->beside.link);
+		pfd[n].events = POLLIN;
+		if (link_wants_write(m->beside.link))
+			pfd[n].events |= POLLOUT;
+		who[n++] = BESIDE;
+	}
 	return n;
+}
+
+/* An entry whose link was replaced meanwhile is looked at again next time. */
+static void
+helper_event(struct master *m, const struct pollfd *pfd, enum proc who)
+{
+	const struct helper_proc *h =
+	    who == BESIDE ? &m->beside : &m->helpers[who];
+
+	if (pfd->revents == 0 || h->link == NULL || link_fd(h->link) != pfd->fd)
+		return;
+	if (who == BESIDE)
+		successor_readable(m, pfd->revents);
+	else
+		supervise_readable(m, who, pfd->revents);
 }
 
 void
@@ -338,13 +365,9 @@ master_round(struct master *m)
 			fatal("ppoll: %m");
 		return;
 	}
-	/* Links before deaths: what a helper said last still counts.  An entry
-	 * whose link was replaced meanwhile is looked at again next time. */
+	/* Links before deaths: what a helper said last still counts. */
 	for (i = 0; i < nhelpers; i++)
-		if (pfd[1 + i].revents != 0 &&
-		    m->helpers[who[i]].link != NULL &&
-		    link_fd(m->helpers[who[i]].link) == pfd[1 + i].fd)
-			supervise_readable(m, who[i], pfd[1 + i].revents);
+		helper_event(m, &pfd[1 + i], who[i]);
 	if (pfd[0].revents != 0)
 		on_signals(m);
 	control_events(m, pfd + 1 + nhelpers, nctl);
@@ -374,6 +397,7 @@ master_init(struct master *m)
 	m->started_ns = clock_boot_ns();
 	for (p = 0; p < PROC_COUNT; p++)
 		m->helpers[p].proc = (enum proc)p;
+	m->beside.proc = PROC_REST;
 }
 
 void

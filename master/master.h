@@ -23,11 +23,12 @@
 /* Times, ns. */
 #define BACKOFF_FIRST (100 * NS_PER_MS)
 #define BACKOFF_MOST (5 * NS_PER_SEC)
-#define RAN_WELL (2 * NS_PER_SEC)      /* a life that resets the back-off */
-#define STOP_GRACE (5 * NS_PER_SEC)    /* from "stop" to SIGKILL */
-#define REST_GRACE (30 * NS_PER_SEC)   /* of rest, as long as it lives */
-#define EXIT_GRACE (5 * NS_PER_SEC)    /* from a closed link to SIGKILL */
-#define RELOAD_GRACE (10 * NS_PER_SEC) /* for the answers to a reload */
+#define RAN_WELL (2 * NS_PER_SEC)	 /* a life that resets the back-off */
+#define STOP_GRACE (5 * NS_PER_SEC)	 /* from "stop" to SIGKILL */
+#define REST_GRACE (30 * NS_PER_SEC)	 /* of rest, as long as it lives */
+#define EXIT_GRACE (5 * NS_PER_SEC)	 /* from a closed link to SIGKILL */
+#define SUCCESSOR_GRACE (8 * NS_PER_SEC) /* for its answer */
+#define RELOAD_GRACE (10 * NS_PER_SEC)	 /* for the answers to a reload */
 #define STOP_ATTEMPTS 10 /* restarts of the controller while stopping */
 
 struct account {
@@ -53,9 +54,11 @@ struct helper_proc {
 	int64_t kill_ns;    /* when to SIGKILL it; 0 = never */
 	int64_t backoff_ns; /* delay that the last restart had */
 	uint32_t restarts;
-	uint32_t failures;   /* restarts without a life of RAN_WELL between */
-	bool ready;	     /* answered its first CONFIG */
-	bool stopped;	     /* said STOPPED */
+	uint32_t failures; /* restarts without a life of RAN_WELL between */
+	bool ready;	   /* answered its first CONFIG */
+	bool stopped;	   /* said STOPPED */
+	bool tls; /* rest: has loaded TLS, or failed with its first certificate
+		   */
 	uint64_t generation; /* newest configuration that it answered for */
 	bool has_info;
 	struct msg_helper_info info;
@@ -123,9 +126,14 @@ struct master {
 	int64_t reload_until_ns; /* answers are awaited until; 0 = none */
 
 	struct helper_proc helpers[PROC_COUNT]; /* index: enum proc */
+	/* a second rest process (successor.c): one that is tried, or the old
+	 * one that ends; pid 0 = none */
+	struct helper_proc beside;
+	bool candidate; /* it is one that is tried */
 
 	/* REST listener: kept open so that a new rest helper gets it too */
 	int listen_fd;
+	bool listener_due; /* not served by rest so far */
 	char listen_addr[NAME_SIZE + URL_SIZE];
 
 	int cgroup_procs, cgroup_kill; /* of PostgreSQL's own group; -1 */
@@ -223,6 +231,29 @@ void supervise_ask_stop(struct master *, enum proc, int64_t grace_ns);
 bool supervise_restart(struct master *, enum proc);
 bool supervise_all_ready(const struct master *);
 bool supervise_all_at(const struct master *, uint64_t generation);
+
+/* For successor.c: a process for that entry (false: none, a later start is
+ * planned), what it is told first, its links, its answer. */
+bool supervise_start(struct master *, struct helper_proc *);
+void supervise_introduce(struct master *, enum proc);
+void supervise_link(struct master *, enum proc);
+void supervise_ready(
+    struct master *, struct helper_proc *, const struct msg_ready *);
+
+/* ---- successor.c: TLS of the REST API turned on by a reload ---- */
+
+bool successor_wants_tls(const struct master *);
+/* Does the configuration need another rest process than the one there is? */
+bool successor_due(const struct master *);
+/* Start one with the configuration as it is; it takes over when it accepts
+ * it, else the old one stays as it is (logged). */
+void successor_try(struct master *);
+/* Kill the process beside, if there is one. */
+void successor_drop(struct master *);
+void successor_readable(struct master *, short revents);
+void successor_timers(struct master *, int64_t now);
+/* True when that child was the process beside. */
+bool successor_died(struct master *, pid_t);
 
 /* ---- spawn.c: a child process of its own user ---- */
 

@@ -164,12 +164,23 @@ supervise_log_settings(struct master *m, int fd)
 void
 supervise_reconfigure(struct master *m, bool rebound)
 {
+	bool other = successor_due(m);
 	int p;
 
-	send_descriptors(m, rebound);
+	/* kept until it is served: rest leaves the sockets of a configuration
+	 * that it refuses */
+	if (rebound)
+		m->listener_due = true;
+	if (m->candidate)
+		successor_drop(m);
+	if (!other)
+		send_descriptors(m, m->listener_due);
 	files_send(m, PROC_DCS);
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
-		send_config(m, (enum proc)p, true);
+		if (p != PROC_REST || !other)
+			send_config(m, (enum proc)p, true);
+	if (other)
+		successor_try(m);
 }
 
 /* ---- start ---- */
@@ -184,8 +195,8 @@ start_failed(struct helper_proc *h, const char *what)
 	h->restart_ns = clock_boot_ns() + BACKOFF_MOST;
 }
 
-static bool
-start(struct master *m, struct helper_proc *h)
+bool
+supervise_start(struct master *m, struct helper_proc *h)
 {
 	int sv[2];
 
@@ -218,13 +229,14 @@ start(struct master *m, struct helper_proc *h)
 	return true;
 }
 
-static void
-introduce(struct master *m, enum proc proc)
+void
+supervise_introduce(struct master *m, enum proc proc)
 {
 	send_log_settings(m, proc, -1);
-	if (proc == PROC_REST)
+	if (proc == PROC_REST) {
+		m->helpers[proc].tls = successor_wants_tls(m);
 		send_descriptors(m, true);
-	else
+	} else
 		files_send(m, proc);
 	cgroup_send(m, proc);
 	send_config(m, proc, false);
@@ -237,10 +249,20 @@ supervise_start_all(struct master *m)
 	int p;
 
 	for (p = PROC_DCS; p <= PROC_WATCHDOG; p++)
-		if (start(m, &m->helpers[p]))
-			introduce(m, (enum proc)p);
+		if (supervise_start(m, &m->helpers[p]))
+			supervise_introduce(m, (enum proc)p);
 	for (i = 0; i < NPAIRS; i++)
 		link_pair(m, pairs[i][0], pairs[i][1]);
+}
+
+void
+supervise_link(struct master *m, enum proc proc)
+{
+	size_t i;
+
+	for (i = 0; i < NPAIRS; i++)
+		if (pairs[i][0] == proc || pairs[i][1] == proc)
+			link_pair(m, pairs[i][0], pairs[i][1]);
 }
 
 static void
@@ -262,16 +284,16 @@ static void
 start_again(struct master *m, enum proc proc)
 {
 	struct helper_proc *h = &m->helpers[proc];
-	size_t i;
 
+	/* the one that is started now gets the same configuration */
+	if (proc == PROC_REST && m->candidate)
+		successor_drop(m);
 	h->restarts++;
 	h->failures++;
-	if (!start(m, h))
+	if (!supervise_start(m, h))
 		return;
-	introduce(m, proc);
-	for (i = 0; i < NPAIRS; i++)
-		if (pairs[i][0] == proc || pairs[i][1] == proc)
-			link_pair(m, pairs[i][0], pairs[i][1]);
+	supervise_introduce(m, proc);
+	supervise_link(m, proc);
 	tell_restarts(m);
 	master_progress(m);
 }
@@ -288,8 +310,9 @@ drop_link(struct helper_proc *h, bool kill_now)
 	h->kill_ns = clock_boot_ns() + (kill_now ? 0 : EXIT_GRACE);
 }
 
-static void
-on_ready(struct master *m, struct helper_proc *h, const struct msg_ready *msg)
+void
+supervise_ready(
+    struct master *m, struct helper_proc *h, const struct msg_ready *msg)
 {
 	bool first = !h->ready;
 
@@ -303,7 +326,8 @@ on_ready(struct master *m, struct helper_proc *h, const struct msg_ready *msg)
 		}
 		log_error("helper %s keeps its old configuration: %s",
 		    proc_name(h->proc), msg->text);
-	}
+	} else if (h->proc == PROC_REST && msg->generation == m->generation)
+		m->listener_due = false;
 	master_progress(m);
 }
 
@@ -420,7 +444,7 @@ dispatch(struct master *m, struct helper_proc *h, const struct ipc_msg *msg)
 {
 	switch (msg->hdr.type) {
 	case MSG_READY:
-		on_ready(m, h, msg->body);
+		supervise_ready(m, h, msg->body);
 		break;
 	case MSG_STOPPED:
 		on_stopped(m, h, msg->body);
@@ -590,7 +614,7 @@ supervise_reap(struct master *m)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if ((h = by_pid(m, pid)) != NULL)
 			helper_died(m, h, status);
-		else
+		else if (!successor_died(m, pid))
 			log_debug(
 			    "Reaped pid=%d, exit status=%d", (int)pid, status);
 	}
@@ -651,6 +675,7 @@ supervise_timers(struct master *m, int64_t now)
 		else
 			master_progress(m);
 	}
+	successor_timers(m, now);
 }
 
 int64_t
@@ -667,6 +692,8 @@ supervise_next(const struct master *m)
 		if (h->pid == 0 && h->restart_ns != 0 && h->restart_ns < next)
 			next = h->restart_ns;
 	}
+	if (m->beside.kill_ns != 0 && m->beside.kill_ns < next)
+		next = m->beside.kill_ns;
 	return next;
 }
 

@@ -311,14 +311,8 @@ app_config(
 	struct app *a = arg;
 	const char *error;
 
+	(void)h;
 	(void)m;
-	if (rest_needs_restart(a->rest, conf)) {
-		tree_free_wiped(conf);
-		drop_pending(a);
-		log_info("TLS was turned on: the REST API starts anew");
-		helper_stopped(h, 0);
-		return NULL;
-	}
 	error = rest_configure(a->rest, conf);
 	tree_free_wiped(conf);
 	if (error != NULL) {

@@ -142,19 +142,53 @@ set_headers(struct rest *r, const struct tree *restapi, bool tls)
 	buf_free(&extra);
 }
 
+static const char *const pem_keys[TLS_FILE_COUNT] = {
+	[TLS_CERT] = "certfile", [TLS_KEY] = "keyfile", [TLS_CA] = "cafile"
+};
+
 /* Files that the configuration does not name any more. */
 static void
 drop_unused_pem(struct rest *r, const struct tree *restapi)
 {
-	static const char *const keys[TLS_FILE_COUNT] = { [TLS_CERT] =
-							      "certfile",
-		[TLS_KEY] = "keyfile",
-		[TLS_CA] = "cafile" };
 	int i;
 
 	for (i = 0; i < TLS_FILE_COUNT; i++)
-		if (tree_path_text(restapi, keys[i], "")[0] == '\0')
+		if (tree_path_text(restapi, pem_keys[i], "")[0] == '\0')
 			rest_set_pem(r, (enum tls_file)i, NULL, 0);
+}
+
+/* One that is named and did not come: nothing else may stand in for it. */
+static const char *
+missing_pem(const struct rest *r, const struct tree *restapi)
+{
+	static const char *const errors[TLS_FILE_COUNT] = {
+		[TLS_CERT] = "restapi.certfile could not be read",
+		[TLS_KEY] = "restapi.keyfile could not be read",
+		[TLS_CA] = "restapi.cafile could not be read"
+	};
+	int i;
+
+	for (i = 0; i < TLS_FILE_COUNT; i++)
+		if (r->pem[i].text == NULL &&
+		    tree_path_text(restapi, pem_keys[i], "")[0] != '\0')
+			return errors[i];
+	return NULL;
+}
+
+/* The error begins with the key that is at fault. */
+static void
+log_tls_error(const struct tree *restapi, const char *error, const char *reason)
+{
+	const char *file = "", *key = error + strlen("restapi.");
+	int i;
+
+	for (i = 0; i < TLS_FILE_COUNT; i++)
+		if (strncmp(error, "restapi.", strlen("restapi.")) == 0 &&
+		    strncmp(key, pem_keys[i], strlen(pem_keys[i])) == 0)
+			file = tree_path_text(restapi, pem_keys[i], "");
+	log_error("REST API TLS: %s%s%s%s%s%s", error,
+	    file[0] != '\0' ? " (" : "", file, file[0] != '\0' ? ")" : "",
+	    reason != NULL ? ": " : "", reason != NULL ? reason : "");
 }
 
 static struct tls_context *
@@ -168,17 +202,23 @@ tls_context(const struct rest *r, const struct tree *restapi,
 		.verify = verify == VERIFY_REQUIRED ? TLS_VERIFY_REQUIRED :
 		    verify == VERIFY_OPTIONAL	    ? TLS_VERIFY_OPTIONAL :
 						      TLS_VERIFY_NONE };
-	const struct tls_module *tls = tls_module();
+	const struct tls_module *tls;
 	struct tls_context *ctx;
-	const char *why;
 
-	*error = "TLS is not available";
-	if (tls == NULL)
+	/* the master tries it in a new process, see master/successor.c */
+	*error = "TLS cannot be loaded any more by this process";
+	if (r->sealed && !tls_loaded())
 		return NULL;
+	*error = "TLS is not available";
+	if ((tls = tls_module()) == NULL)
+		return NULL;
+	if ((*error = missing_pem(r, restapi)) != NULL) {
+		log_tls_error(restapi, *error, NULL);
+		return NULL;
+	}
 	if ((ctx = tls->context_new(&s, error)) != NULL)
 		return ctx;
-	if ((why = tls->reason()) != NULL)
-		log_error("REST API TLS: %s: %s", *error, why);
+	log_tls_error(restapi, *error, tls->reason());
 	tls->clear();
 	return NULL;
 }
@@ -187,13 +227,6 @@ static bool
 wants_tls(const struct tree *restapi)
 {
 	return tree_path_text(restapi, "certfile", "")[0] != '\0';
-}
-
-bool
-rest_needs_restart(const struct rest *r, const struct tree *conf)
-{
-	return r->sealed && !tls_loaded() &&
-	    wants_tls(tree_get(conf, "restapi"));
 }
 
 const char *

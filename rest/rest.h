@@ -137,8 +137,4 @@ bool rest_action(
 void rest_local_action(
     struct rest *, uint64_t id, enum api_action, struct tree *body);
 
-/* TLS is asked for of a process that has not loaded it and cannot any more:
- * it has to be started anew. */
-bool rest_needs_restart(const struct rest *, const struct tree *conf);
-
 #endif

@@ -3,7 +3,9 @@
  *
  * OpenSSL costs a process half a megabyte before the first connection, so
  * patroni-rest has it in a module (patroni-rest-tls.so) and loads that when
- * restapi.certfile is set.  Nothing outside of tls.c calls OpenSSL.
+ * restapi.certfile is set.  That is possible before the sandbox closes only;
+ * for TLS that a reload turns on the master starts another process
+ * (master/successor.c).  Nothing outside of tls.c calls OpenSSL.
  */
 #ifndef REST_TLS_H
 #define REST_TLS_H

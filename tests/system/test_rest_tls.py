@@ -4,13 +4,15 @@ import base64
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import ssl
+import threading
 
 import pytest
 
-from cluster import BUILD, Cluster, wait_for
+from cluster import BUILD, Cluster, children, cmdline, wait_for
 from tls import Authority
 
 HANDSHAKES = int(os.environ.get("HANDSHAKES", "2000"))
@@ -72,6 +74,98 @@ def fails(action):
     return failed
 
 
+class Asking:
+    """A load balancer that asks without pause over plain HTTP, on one kept
+    connection and on new ones; `wrong` is what it was not content with."""
+
+    def __init__(self, node):
+        self.node, self.wrong, self.right = node, [], 0
+        self.kept = http.client.HTTPConnection("127.0.0.1", node.rest_port, timeout=5)
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self.ask)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        self.thread.join()
+        self.kept.close()
+
+    def ask(self):
+        while not self.end.wait(0.01):
+            try:
+                self.kept.request("GET", "/primary", headers={"Connection": "keep-alive"})
+                answer = self.kept.getresponse()
+                answer.read()
+                codes = (answer.status, call(self.node, "/primary")[0])
+            except (OSError, http.client.HTTPException) as error:
+                codes = repr(error)
+            if codes == (200, 200):
+                self.right += 1
+            else:
+                self.wrong.append(codes)
+
+
+def rest_processes(node):
+    return [p for p in children(node.pid) if cmdline(p).startswith("patroni: rest")]
+
+
+def test_turned_on_by_reload(node, ca):
+    """What cannot be used leaves the plain API as it is, without a gap."""
+    rest = node.helper("rest")
+    cert, key = ca.issue("server")
+    _, other = ca.issue("elsewhere")
+    nothing, absent = str(node.dir / "nothing.crt"), str(node.dir / "absent.key")
+    (node.dir / "nothing.crt").write_text("-----BEGIN NOTHING-----\n")
+    refused = "helper rest keeps its old configuration: restapi."
+    with Asking(node) as balancer:
+        for name, file, settings in (
+                ("certfile", nothing, {"certfile": nothing, "keyfile": key}),
+                ("certfile", absent, {"certfile": absent, "keyfile": key}),
+                ("keyfile", absent, {"certfile": cert, "keyfile": absent}),
+                ("keyfile", other, {"certfile": cert, "keyfile": other}),
+                ("cafile", absent, {"certfile": cert, "keyfile": key, "cafile": absent})):
+            start, before = node.log_end(), balancer.right
+            configure(node, lambda: node.logged(refused + name, start), **settings)
+            assert node.logged(f"restapi\\.{name}.*{re.escape(file)}", start)
+            wait_for("the plain API", lambda: balancer.right > before + 3, 10)
+            wait_for("one process", lambda: rest_processes(node) == [rest], 10)
+        assert balancer.wrong == [] and balancer.right > 0
+    assert not node.logged(r"helper rest \(pid \d+\)")
+    tls = context(ca)
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert, keyfile=key)
+    wait_for("one process", lambda: len(rest_processes(node)) == 1, 10)
+    assert node.helper("rest") != rest
+    assert node.logged("TLS was turned on: the REST API goes over to a new process")
+    # from here on it can be turned off and on in place
+    rest = node.helper("rest")
+    configure(node, lambda: call(node, "/primary")[0] == 200)
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert, keyfile=key)
+    assert rest_processes(node) == [rest]
+    # a new address that came with what is refused is served when that is mended
+    elsewhere, start = f"127.0.0.2:{node.rest_port}", node.log_end()
+    configure(node, lambda: node.logged(refused + "keyfile", start), certfile=cert, keyfile=other,
+              listen=elsewhere)
+    assert call(node, "/primary", tls=tls)[0] == 200
+    there = http.client.HTTPSConnection("127.0.0.2", node.rest_port, timeout=10,
+                                        context=context(ca, check_hostname=False))
+
+    def served():
+        try:
+            there.request("GET", "/primary")
+            return there.getresponse().status == 200
+        except OSError:
+            there.close()
+            return False
+
+    configure(node, served, certfile=cert, keyfile=key, listen=elsewhere)
+    there.close()
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert, keyfile=key)
+    assert not node.logged(r"helper rest \(pid \d+\)")
+
+
 def test_certificates(node, ca):
     cert, key = ca.issue("server")
     tls = context(ca)
@@ -79,8 +173,6 @@ def test_certificates(node, ca):
              "https_extra_headers": {"X-B": "2", "X-C": "3"}, "server_tokens": "ProductOnly"}
     configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert,
               keyfile=key, **extra)
-    # the sandbox lets nothing be loaded: a process of its own for TLS
-    assert len(node.logged("TLS was turned on: the REST API starts anew")) == 1
     status, headers, _ = call(node, "/patroni", tls=tls)
     assert status == 200 and headers["Server"] == "Patroni"
     assert [headers[k] for k in ("X-A", "X-B", "X-C")] == ["1", "2", "3"]

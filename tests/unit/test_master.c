@@ -84,6 +84,13 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 		event("%s config %d\n", name, (int)ready.generation);
 		if (told_to(name, "die"))
 			_exit(3);
+		if (told_to(name, "silent"))
+			break;
+		if (told_to(name, "refuses")) {
+			ready.ok = 0;
+			(void)text_set(
+			    ready.text, sizeof(ready.text), "not this");
+		}
 		if (link_send(link, MSG_READY, 0, 0, 0, &ready, NULL, 0, -1))
 			_exit(98);
 		if (told_once(name, "garbage") &&
@@ -395,6 +402,104 @@ test_garbage(void **state)
 	    m.helpers[PROC_WATCHDOG].ready);
 	assert_int_equal(m.helpers[PROC_WATCHDOG].restarts, 1);
 	UNTIL(count("watchdog hears postgres") == 2);
+}
+
+static void
+turn_tls_on(void)
+{
+	struct tree *restapi = tree_map();
+
+	tree_set(restapi, "certfile", tree_text("absent"));
+	tree_set(m.conf->effective, "restapi", restapi);
+}
+
+/* TLS turned on by a reload: another rest process, if it takes that. */
+static void
+test_successor(void **state)
+{
+	static const char *const fails[] = { "rest.die", "rest.refuses",
+		"rest.silent" };
+	pid_t old;
+	int i;
+
+	(void)state;
+	start_all();
+	old = m.helpers[PROC_REST].pid;
+	turn_tls_on();
+	for (i = 0; i < 3; i++) {
+		touch(fails[i]);
+		master_reload(&m);
+		assert_true(m.candidate && m.beside.pid > 0);
+		assert_int_equal(m.helpers[PROC_REST].pid, old);
+		UNTIL(count("rest start fds 0") == i + 2);
+		if (i == 2) {
+			assert_true(m.reload_until_ns != 0);
+			assert_true(supervise_next(&m) <= m.beside.kill_ns);
+			m.beside.kill_ns = clock_boot_ns();
+		}
+		UNTIL(m.beside.pid == 0 && m.reload_until_ns == 0);
+		assert_false(m.candidate);
+		assert_int_equal(m.helpers[PROC_REST].pid, old);
+		assert_int_equal(m.helpers[PROC_REST].restarts, 0);
+		assert_int_equal(count("postgres hears rest"), 1);
+		assert_int_equal(unlink(fails[i]), 0);
+	}
+	/* one whose answer is outstanding gives way to a newer configuration */
+	touch("rest.silent");
+	master_reload(&m);
+	UNTIL(count("rest start fds 0") == 5);
+	assert_int_equal(unlink("rest.silent"), 0);
+	touch("rest.never-stops");
+	master_reload(&m);
+	UNTIL(m.helpers[PROC_REST].pid != old);
+	assert_int_equal(m.beside.pid, old);
+	UNTIL(
+	    count("postgres hears rest") == 2 && count("dcs hears rest") == 2);
+	UNTIL(count("rest shutdown") == 1 && m.reload_until_ns == 0);
+	assert_true(m.beside.kill_ns > clock_boot_ns());
+	assert_false(m.listener_due);
+	m.beside.kill_ns = clock_boot_ns();
+	UNTIL(m.beside.pid == 0 && kill(old, 0) == -1);
+	/* it has loaded what is needed */
+	old = m.helpers[PROC_REST].pid;
+	master_reload(&m);
+	assert_int_equal(m.beside.pid, 0);
+	UNTIL(m.reload_until_ns == 0);
+	assert_int_equal(m.helpers[PROC_REST].pid, old);
+	assert_int_equal(m.helpers[PROC_REST].restarts, 0);
+}
+
+/* The old process dies, or the daemon stops, while another one is tried. */
+static void
+test_successor_alone(void **state)
+{
+	pid_t old, tried;
+
+	(void)state;
+	start_all();
+	old = m.helpers[PROC_REST].pid;
+	turn_tls_on();
+	touch("rest.silent");
+	master_reload(&m);
+	tried = m.beside.pid;
+	assert_int_equal(unlink("rest.silent"), 0);
+	touch("rest.refuses");
+	assert_int_equal(kill(old, SIGKILL), 0);
+	UNTIL(m.helpers[PROC_REST].ready && m.helpers[PROC_REST].pid != old);
+	assert_true(m.helpers[PROC_REST].pid != tried);
+	UNTIL(kill(tried, 0) == -1);
+	assert_int_equal(m.beside.pid, 0);
+	assert_int_equal(m.helpers[PROC_REST].restarts, 1);
+	assert_int_equal(unlink("rest.refuses"), 0);
+	m.helpers[PROC_REST].tls = false;
+	touch("rest.silent");
+	master_reload(&m);
+	tried = m.beside.pid;
+	assert_true(m.candidate && tried > 0);
+	master_stop(&m, 0);
+	assert_int_equal(m.beside.pid, 0);
+	UNTIL(m.phase == PHASE_DONE);
+	UNTIL(kill(tried, 0) == -1);
 }
 
 static long
@@ -869,6 +974,8 @@ main(int argc, char **argv)
 		T(test_restart),
 		T(test_backoff),
 		T(test_garbage),
+		T(test_successor),
+		T(test_successor_alone),
 		T(test_stop_order),
 		T(test_controller_dies_stopping),
 		T(test_stop_with_dead_helper),
