@@ -390,8 +390,10 @@ w_answer(struct world *w, const struct ha_fx *fx)
 		w_answer_poll(w, fx);
 		return;
 	case FX_WD_ARM:
-		if (w->wd_no_answer) {
+		if (w->wd_no_answer) { /* as the controller tells it */
 			ev = w_ev(EV_WATCHDOG, fx->id);
+			ev.outcome = OUTCOME_FAILED;
+			ev.watchdog.activation_failed = 1;
 			break;
 		}
 		ev = w_ev(EV_WATCHDOG, fx->id);
