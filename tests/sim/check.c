@@ -79,7 +79,12 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 	/* it is not asked, or does not count */
 	if (p->tags.nofailover || !keeper_healthy(p))
 		return false;
-	if (w->synced && !sync_listed_in(w, p))
+	/* by what /sync says, be it known to be true or not (11.1 row 12) */
+	if (w->sync != 0 && w->store.sync_leader[0] != '\0' &&
+	    !sync_listed_in(w, p))
+		return false;
+	/* with votes, what is more on an older branch is no claim (11.2) */
+	if (w->sync == 2 && pg_tli(&p->pg) < pg_tli(&n->pg))
 		return false;
 	if (strcmp(w->store.failover_leader, p->name) == 0)
 		return false;
