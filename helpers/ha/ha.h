@@ -168,6 +168,8 @@ struct ha_divergence {
 	uint32_t leader_timeline;
 	/* they share a timeline by its number, but not where it began */
 	bool other_branch;
+	/* equal timelines, and that could not be looked at: ask again */
+	bool branch_unsure;
 	bool history_known; /* needed when leader's is greater */
 	uint32_t nhistory;
 	struct {
@@ -464,9 +466,16 @@ void ha_pg_copy(struct ha_pg *to, const struct ha_pg *from);
 /* ttl, loop_wait, retry_timeout after the clamping of config.md 6.4. */
 void ha_clamp(int64_t ttl, int64_t loop_wait, int64_t retry_timeout,
     struct msg_dcs_settings *out);
-/* spec/postgres.md 16.3 step 5 as a function: 1 rewind needed, 0 not,
- * -1 not decidable yet. */
+/*
+ * spec/postgres.md 16.3 as a function: 1 rewind needed, 0 not, -1 not
+ * decidable yet.  Departs from its table, where equal timelines need nothing:
+ * two nodes that were promoted without knowing of each other have given their
+ * branches the same number.
+ */
 int ha_rewind_needed(const struct ha_divergence *);
+/* Diverged, and pg_rewind would take both branches for one: it compares
+ * histories, but only when the numbers differ. */
+bool ha_rewind_blind(const struct ha_divergence *);
 /* Slot name of a member (spec/dcs.md 2.6); out has 64 bytes. */
 void ha_slot_name(const char *member, char out[64]);
 

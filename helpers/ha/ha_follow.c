@@ -75,15 +75,23 @@ void
 rewind_trigger(struct ha *h)
 {
 	h->s.checkpoint_job = 0;
-	if (rewind_allowed(h) && h->s.rewind != REWIND_NEED)
-		h->s.rewind = REWIND_CHECK;
+	if (!rewind_allowed(h) || h->s.rewind == REWIND_NEED)
+		return;
+	/* what was found out about other data says nothing about these */
+	if (h->s.rewind != REWIND_CHECK)
+		h->s.other_branch[0] = '\0';
+	h->s.rewind = REWIND_CHECK;
 }
 
 /*
  * spec/postgres.md 16.3 step 5 (and the table before it).  A node that ended
  * where the leader's timeline branched off can follow; one byte more cannot.
- * Two servers that were promoted without knowing of each other give the new
- * timeline the same number: only where it began tells them apart.
+ *
+ * Departs from the table, where equal timelines need nothing, and from step 5,
+ * which looks at numbers alone: a node that is promoted takes the number after
+ * the newest timeline that it knows.  Who was promoted before it and died at
+ * once may have taken the same, and the branches have nothing in common but
+ * that.  PostgreSQL would stream from one to the other, at the end of its own.
  */
 int
 ha_rewind_needed(const struct ha_divergence *d)
@@ -98,7 +106,7 @@ ha_rewind_needed(const struct ha_divergence *d)
 	if (d->other_branch)
 		return 1;
 	if (d->local_timeline == d->leader_timeline)
-		return 0;
+		return d->branch_unsure ? -1 : 0;
 	if (!d->history_known || d->nhistory > MAX_HISTORY)
 		return -1;
 	for (i = 0; i < d->nhistory; i++) {
@@ -113,6 +121,13 @@ ha_rewind_needed(const struct ha_divergence *d)
 		return d->history[i].lsn != d->checkpoint_end;
 	}
 	return 1;
+}
+
+bool
+ha_rewind_blind(const struct ha_divergence *d)
+{
+	return ha_rewind_needed(d) == 1 && d->other_branch &&
+	    d->local_timeline == d->leader_timeline;
 }
 
 static const struct view_member *
@@ -130,25 +145,48 @@ published_primary(const struct view_member *m)
 	return pg_role_parse(m->role, NULL) == ROLE_PRIMARY;
 }
 
+/* The remote member has another name in every pass. */
+static const char *
+source_name(const struct ha *h, const struct view_member *l)
+{
+	return l == &h->p.remote ? "remote_member" : l->name;
+}
+
+static bool
+on_other_branch(const struct ha *h, const struct view_member *l)
+{
+	return h->s.other_branch[0] != '\0' &&
+	    strcmp(h->s.other_branch, source_name(h, l)) == 0;
+}
+
+static void
+rewind_conclude(
+    struct ha *h, const struct view_member *l, const struct ha_divergence *d)
+{
+	int needed = BROKEN(h, REWIND) ? 0 : ha_rewind_needed(d);
+
+	if (needed < 0)
+		return;
+	h->s.rewind = needed ? REWIND_NEED : REWIND_NOT_NEED;
+	h->s.other_branch[0] = '\0';
+	if (needed && ha_rewind_blind(d))
+		(void)text_set(h->s.other_branch, sizeof(h->s.other_branch),
+		    source_name(h, l));
+}
+
 static enum rc
 rewind_compare(struct ha *h, const struct view_member *l)
 {
 	const struct ha_ev *ev;
 	struct ha_fx *fx;
-	int needed;
 
 	if (l != &h->p.remote && !published_primary(l))
 		return RC_OK;
 	fx = ask_new(h, FX_DIVERGENCE, retry_ns(h));
 	job_node(h, &fx->job, l);
 	TRY(await(h, fx->id, &ev));
-	if (ev->divergence == NULL)
-		return RC_OK;
-	needed = BROKEN(h, REWIND) ? 0 : ha_rewind_needed(ev->divergence);
-	if (needed >= 0)
-		h->s.rewind = needed ? REWIND_NEED : REWIND_NOT_NEED;
-	h->s.rewind_same = needed == 1 &&
-	    ev->divergence->local_timeline == ev->divergence->leader_timeline;
+	if (ev->divergence != NULL)
+		rewind_conclude(h, l, ev->divergence);
 	return RC_OK;
 }
 
@@ -160,9 +198,15 @@ rewind_check(struct ha *h, bool *needed)
 	*needed = false;
 	if (l == NULL || l->conn_url[0] == '\0')
 		return RC_OK;
+	/* another leader may well have our branch */
+	if (h->s.rewind == REWIND_NEED && h->s.other_branch[0] != '\0' &&
+	    !on_other_branch(h, l))
+		h->s.rewind = REWIND_CHECK;
 	if (h->s.rewind == REWIND_CHECK && !is_me(h, l->name))
 		TRY(rewind_compare(h, l));
-	*needed = h->s.rewind == REWIND_NEED;
+	/* what was found out holds while the leader cannot be asked again */
+	*needed = h->s.rewind == REWIND_NEED ||
+	    (h->s.rewind == REWIND_CHECK && on_other_branch(h, l));
 	return RC_OK;
 }
 
@@ -185,7 +229,7 @@ rewind_start(struct ha *h, const struct view_member *l)
 }
 
 static enum rc
-reinitialize_diverged(struct ha *h)
+reinitialize_start(struct ha *h)
 {
 	struct ha_job job;
 
@@ -198,23 +242,38 @@ reinitialize_diverged(struct ha *h)
 }
 
 /*
- * pg_rewind believes the number and finds nothing to do; a walreceiver
- * believes it as well, and would lay the leader's WAL over other data.  So
- * this node stays as it is: until the leader is on another timeline, from
- * which it can be rewound, or until it is reinitialized.
+ * Nothing brings the leader's branch into these data, so they are replaced
+ * where the configuration allows it.  Elsewhere they stay as they are, for
+ * whoever may want what is in them: as a standby they would get changes that
+ * were made to other data.  Looked at again in each pass, because another
+ * leader may come.
  */
 static enum rc
-same_number(struct ha *h, const struct view_member *l)
+leave_branch(struct ha *h, const struct view_member *l)
 {
-	if ((h->conf.remove_data_on_diverged ||
-		h->conf.remove_data_on_rewind_failure) &&
-	    !h->s.opt.standby_cluster)
-		return reinitialize_diverged(h);
+	bool sure = h->s.rewind == REWIND_NEED;
+	bool may_replace = h->conf.remove_data_on_diverged ||
+	    (h->conf.remove_data_on_rewind_failure &&
+		h->p.pg.pg_rewind_possible);
+	struct ha_job job;
+
+	if (sure && may_replace && !h->s.opt.standby_cluster)
+		return reinitialize_start(h);
 	h->s.rewind = REWIND_CHECK;
+	if (h->p.pg.running || starting(h)) {
+		job_init(&job, JOB_STOP);
+		job.stop_mode = STOP_FAST;
+		job.timeout_ns = stop_timeout_ns(h);
+		TRY(action_begin(h, ACTION_LEAVE_BRANCH, &job,
+		    "stopping: %s is on another timeline of the same number",
+		    source_name(h, l)));
+		return say(
+		    h, "rewind.same-number.stop", "%s", h->s.action.name);
+	}
 	return say(h, "rewind.same-number",
 	    "not following %s: it is on another timeline of the same number, "
-	    "please reinitialize this node",
-	    l->name);
+	    "please reinitialize this node (patronictl reinit)",
+	    source_name(h, l));
 }
 
 /* spec 6.5: a message when something was begun. */
@@ -228,13 +287,13 @@ rewind_step(struct ha *h)
 	if (!needed)
 		return RC_OK;
 	l = rewind_source(h);
-	if (h->s.rewind_same)
-		return same_number(h, l);
+	if (on_other_branch(h, l))
+		return leave_branch(h, l);
 	if (h->p.pg.pg_rewind_possible)
 		return rewind_start(h, l);
 	if (!h->conf.remove_data_on_diverged || h->s.opt.standby_cluster)
 		return RC_OK;
-	return reinitialize_diverged(h);
+	return reinitialize_start(h);
 }
 
 /* ---- follow (6.2) ---- */

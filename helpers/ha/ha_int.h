@@ -115,7 +115,8 @@ enum action_kind {
 	ACTION_DEMOTE, /* graceful, demote-cluster */
 	ACTION_RESTART,
 	ACTION_REINITIALIZE,
-	ACTION_COPY_SLOTS
+	ACTION_COPY_SLOTS,
+	ACTION_LEAVE_BRANCH /* stop what follows another branch */
 };
 
 /* The early release of the key (9.3). */
@@ -225,7 +226,8 @@ struct state {
 	bool lock_unknown; /* a lock operation was cut off by the shutdown */
 	enum verdict promote_result;
 	enum rewind_state rewind;
-	bool rewind_same; /* NEED, but on a timeline of the leader's number */
+	/* leader with another branch of our timeline's number, "" none */
+	char other_branch[NAME_SIZE];
 	uint64_t checkpoint_job;
 	bool callbacks_seen;
 	bool found_replica; /* running as replica when we attached */

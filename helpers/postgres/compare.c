@@ -324,25 +324,82 @@ query(struct divergence *v, const char *text)
 	    sql_query(v->sql, text, 0, NULL, left(v), on_answer, v) == 0;
 }
 
+/* Where the timeline began that this history ends before. */
+static void
+say_branch(const char *whose, uint32_t timeline, const struct history_line *v,
+    uint32_t n)
+{
+	char lsn[32] = "an unknown place";
+	uint32_t parent = 0;
+
+	while (n > 0 && v[n - 1].timeline >= timeline)
+		n--;
+	if (n > 0) {
+		lsn_format(v[n - 1].lsn, lsn);
+		parent = v[n - 1].timeline;
+	}
+	log_warn("Timeline %u of %s branched off timeline %u at %s", timeline,
+	    whose, parent, lsn);
+}
+
+/*
+ * Two nodes that were promoted without knowing of each other give their
+ * branches one number: is the leader's branch of our timeline ours?  Without
+ * our own history there is nothing to compare, as before.
+ */
+static void
+compare_branches(struct divergence *v, const struct history_line *leader)
+{
+	static struct history_line own[MAX_HISTORY];
+	const struct controller *c = v->c;
+	uint32_t timeline = v->d.local_timeline;
+	struct pgerr err;
+	int n;
+
+	if (timeline <= 1)
+		return;
+	n = history_read(
+	    c->conf->data_dir, c->major, timeline, own, MAX_HISTORY, &err);
+	if (n < 0) {
+		log_info("Timeline %u cannot be compared with the leader's: %s",
+		    timeline, err.text);
+		return;
+	}
+	v->d.other_branch =
+	    !history_agrees(own, (uint32_t)n, leader, v->d.nhistory, timeline);
+	if (!v->d.other_branch)
+		return;
+	say_branch(c->conf->name, timeline, own, (uint32_t)n);
+	say_branch(v->job.node.name, timeline, leader, v->d.nhistory);
+}
+
 static void
 take_history(struct divergence *v, const char *text)
 {
-	static struct history_line lines[MAX_HISTORY], own[MAX_HISTORY];
-	uint32_t i, n;
+	static struct history_line lines[MAX_HISTORY];
+	uint32_t i;
 
 	v->d.nhistory = history_parse(text, lines, MAX_HISTORY);
-	n = history_read(v->c->conf->data_dir, v->c->major, v->d.local_timeline,
-	    own, MAX_HISTORY);
-	v->d.other_branch = history_differs(own, n, lines, v->d.nhistory);
-	if (v->d.other_branch)
-		log_info(
-		    "Local timeline=%u began elsewhere than that of the primary",
-		    v->d.local_timeline);
 	for (i = 0; i < v->d.nhistory; i++) {
 		v->d.history[i].timeline = lines[i].timeline;
 		v->d.history[i].lsn = lines[i].lsn;
 	}
 	v->d.history_known = true;
+	v->d.branch_unsure = false;
+	compare_branches(v, lines);
+}
+
+/* Equal timelines, and the leader has no history of it to show. */
+static bool
+no_history(struct divergence *v, const struct sql_answer *a)
+{
+	if (v->phase != HISTORY || a->outcome != SQL_ERROR ||
+	    v->d.leader_timeline != v->d.local_timeline)
+		return false;
+	log_info("Timeline %u cannot be compared with the leader's: %s",
+	    v->d.local_timeline, a->message);
+	v->d.branch_unsure = false;
+	return true;
 }
 
 static void
@@ -352,7 +409,7 @@ on_answer(const struct sql_answer *a, void *arg)
 	char text[64];
 
 	if (a->outcome != SQL_OK) {
-		if (v->phase == LOCAL) {
+		if (v->phase == LOCAL || no_history(v, a)) {
 			divergence_end(v);
 			return;
 		}
@@ -387,10 +444,12 @@ on_answer(const struct sql_answer *a, void *arg)
 		v->d.leader_reachable = v->d.leader_timeline != 0;
 		log_info("primary_timeline=%u", v->d.leader_timeline);
 		if (v->d.leader_timeline < v->d.local_timeline ||
-		    v->d.leader_timeline == 1) {
+		    v->d.leader_timeline <= 1) {
 			divergence_end(v);
 			return;
 		}
+		v->d.branch_unsure =
+		    v->d.leader_timeline == v->d.local_timeline;
 		v->phase = HISTORY;
 		snprintf(text, sizeof text, "TIMELINE_HISTORY %u",
 		    v->d.leader_timeline);

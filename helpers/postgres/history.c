@@ -75,6 +75,30 @@ history_parse(const char *text, struct history_line *out, uint32_t max)
 	return n;
 }
 
+/* Lines about timelines before this one. */
+static uint32_t
+older(const struct history_line *v, uint32_t n, uint32_t timeline)
+{
+	while (n > 0 && v[n - 1].timeline >= timeline)
+		n--;
+	return n;
+}
+
+bool
+history_agrees(const struct history_line *a, uint32_t na,
+    const struct history_line *b, uint32_t nb, uint32_t timeline)
+{
+	bool cut = na >= MAX_HISTORY || nb >= MAX_HISTORY;
+
+	na = older(a, na, timeline);
+	nb = older(b, nb, timeline);
+	for (; na > 0 && nb > 0; na--, nb--)
+		if (a[na - 1].timeline != b[nb - 1].timeline ||
+		    a[na - 1].lsn != b[nb - 1].lsn)
+			return false;
+	return na == nb || cut;
+}
+
 void
 history_path(const char *data_dir, uint32_t version, uint32_t timeline,
     char out[PATH_SIZE])
@@ -86,35 +110,20 @@ history_path(const char *data_dir, uint32_t version, uint32_t timeline,
 	path_join(out, data_dir, name);
 }
 
-bool
-history_differs(const struct history_line *a, uint32_t na,
-    const struct history_line *b, uint32_t nb)
-{
-	uint32_t i, j;
-
-	for (i = 0; i < na; i++)
-		for (j = 0; j < nb; j++)
-			if (a[i].timeline == b[j].timeline &&
-			    a[i].lsn != b[j].lsn)
-				return true;
-	return false;
-}
-
-uint32_t
+int
 history_read(const char *data_dir, uint32_t version, uint32_t timeline,
-    struct history_line *out, uint32_t max)
+    struct history_line *out, uint32_t max, struct pgerr *err)
 {
 	char path[PATH_SIZE], *text;
-	struct pgerr err;
 	uint32_t n;
 
 	history_path(data_dir, version, timeline, path);
-	text = pgfile_read(path, MAX_HISTORY_FILE, NULL, &err);
+	text = pgfile_read(path, MAX_HISTORY_FILE, NULL, err);
 	if (text == NULL)
-		return 0;
+		return -1;
 	n = history_parse(text, out, max);
 	free(text);
-	return n;
+	return (int)n;
 }
 
 /* Local time with offset: 2026-01-31T12:00:00.123456+01:00 */

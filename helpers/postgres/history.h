@@ -16,13 +16,17 @@ struct history_line {
  * skipped.  Returns how many were stored (at most max: the newest). */
 uint32_t history_parse(
     const char *text, struct history_line *out, uint32_t max);
-/* A timeline that both have ended at different places: the later ones are not
- * the same, whatever their numbers. */
-bool history_differs(const struct history_line *a, uint32_t na,
-    const struct history_line *b, uint32_t nb);
-/* Of the file of a timeline; 0 lines when there is none that can be read. */
-uint32_t history_read(const char *data_dir, uint32_t version, uint32_t timeline,
-    struct history_line *out, uint32_t max);
+/*
+ * Are these histories of one branch of `timeline`: do all timelines before it
+ * end at the same places?  Later lines and reasons do not count.  Where one was
+ * cut at MAX_HISTORY lines the newest decide.
+ */
+bool history_agrees(const struct history_line *a, uint32_t na,
+    const struct history_line *b, uint32_t nb, uint32_t timeline);
+/* Of the file of a timeline, as history_parse(); -1 and *err when it cannot be
+ * read. */
+int history_read(const char *data_dir, uint32_t version, uint32_t timeline,
+    struct history_line *out, uint32_t max, struct pgerr *err);
 /* <data_dir>/<wal dir>/<timeline>.history */
 void history_path(const char *data_dir, uint32_t version, uint32_t timeline,
     char out[PATH_SIZE]);

@@ -316,8 +316,8 @@ struct world {
 	int sync; /* 0 off, 1 priority, 2 quorum */
 	bool sync_strict;
 	int sync_count;
-	bool synced; /* /sync has been written: nothing may be lost now */
-	int64_t synced_at;     /* ... then */
+	bool synced;	   /* /sync has been written: nothing may be lost now */
+	int64_t synced_at; /* ... then */
 	uint64_t acked_before; /* end of what was acknowledged until then */
 	uint32_t pg_version;
 	int primary_start_timeout, primary_stop_timeout;

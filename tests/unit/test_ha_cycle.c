@@ -614,7 +614,7 @@ test_same_number(void **state)
 	struct world *w = former_primary_of_same_number(false);
 	const char *text =
 	    "not following b: it is on another timeline of the same number, "
-	    "please reinitialize this node";
+	    "please reinitialize this node (patronictl reinit)";
 
 	(void)state;
 	assert_string_equal(w->result, text);

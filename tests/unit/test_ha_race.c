@@ -561,6 +561,18 @@ test_rewind_needed(void **state)
 	assert_int_equal(ha_rewind_needed(&d), 1);
 	d.leader_in_recovery = true;
 	assert_int_equal(ha_rewind_needed(&d), -1);
+	d = diverged(99, 100, true, 0); /* by its place it could follow */
+	d.other_branch = true;
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	assert_false(ha_rewind_blind(&d)); /* the numbers tell pg_rewind */
+	d.local_timeline = 2;
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	assert_true(ha_rewind_blind(&d));
+	d.other_branch = false;
+	assert_int_equal(ha_rewind_needed(&d), 0);
+	assert_false(ha_rewind_blind(&d));
+	d.branch_unsure = true;
+	assert_int_equal(ha_rewind_needed(&d), -1);
 	d = diverged(99, 100, true, 0);
 	d.nhistory = 0;
 	assert_int_equal(ha_rewind_needed(&d), 1);

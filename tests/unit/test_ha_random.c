@@ -58,6 +58,7 @@ shake(struct world *w)
 	w->divergence.leader_reachable = true;
 	w->divergence.leader_timeline = 1;
 	w->divergence.local_timeline = 1 + rnd(2);
+	w->divergence.other_branch = rnd(3) == 0;
 	w->wd.activation_failed = rnd(8) == 0;
 	w->wd_no_answer = rnd(8) == 0;
 	w->peers[0].reachable = rnd(4) != 0;

@@ -366,6 +366,135 @@ test_rewind_fails(void **state)
 	rewind_fails(true);
 }
 
+/* ---- two branches with one number ---- */
+
+#define NOT_FOLLOWING                                                     \
+	"not following a: it is on another timeline of the same number, " \
+	"please reinitialize this node (patronictl reinit)"
+
+/* b was promoted and died, a was promoted after it to the same timeline. */
+static struct world *
+twin(bool running)
+{
+	struct world *w = w_new("b");
+	struct ha_divergence *d = &w->divergence;
+
+	w_postgres(w, running, false);
+	w->control.state = CONTROL_SHUT_DOWN;
+	w_leader(w, "a");
+	w_member(w, "a", "primary", "running");
+	w->pg.pg_rewind_possible = true;
+	w->divergence_given = true;
+	d->local_known = d->leader_reachable = d->other_branch = true;
+	d->local_timeline = d->leader_timeline = 2;
+	d->local_lsn = 1000;
+	w->hold_job[JOB_REWIND] = w->hold_job[JOB_REMOVE_DATA] = true;
+	w->hold_job[JOB_FOLLOW] = true;
+	return w;
+}
+
+static void
+test_twin_stays_down(void **state)
+{
+	struct world *w = twin(false);
+
+	(void)state;
+	w_attach(w, ROLE_DEMOTED);
+	decided(w, "rewind.same-number", NOT_FOLLOWING);
+	w_tick(w);
+	decided(w, "rewind.same-number", NOT_FOLLOWING);
+	/* the leader cannot be asked: what was seen was seen */
+	w->divergence.leader_reachable = false;
+	w_tick(w);
+	decided(w, "rewind.same-number", NOT_FOLLOWING);
+	assert_int_equal(w->held_job[JOB_FOLLOW], 0);
+	assert_int_equal(w->held_job[JOB_REWIND], 0);
+	assert_int_equal(w->held_job[JOB_REMOVE_DATA], 0);
+	/* of another leader nothing is known */
+	w_member(w, "c", "primary", "running");
+	w_leader(w, "c");
+	w_tick(w);
+	decided(w, "recover.standby", "starting as a secondary");
+	w_free(w);
+}
+
+/* It is asked again: the leader came back with our branch. */
+static void
+test_twin_no_more(void **state)
+{
+	struct world *w = twin(false);
+
+	(void)state;
+	w_attach(w, ROLE_DEMOTED);
+	decided(w, "rewind.same-number", NOT_FOLLOWING);
+	w->divergence.other_branch = false;
+	w_tick(w);
+	decided(w, "recover.standby", "starting as a secondary");
+	w_free(w);
+}
+
+static void
+test_twin_stops(void **state)
+{
+	struct world *w = twin(true);
+
+	(void)state;
+	w->hold_job[JOB_STOP] = true;
+	w_attach(w, ROLE_REPLICA);
+	w->diff = DIFF_RELOAD; /* its target changed */
+	w_tick(w);
+	w->diff = DIFF_NONE;
+	w_tick(w);
+	decided(w, "rewind.same-number.stop",
+	    "stopping: a is on another timeline of the same number");
+	assert_int_equal(w->last_job[JOB_STOP].job.stop_mode, STOP_FAST);
+	w_postgres(w, false, false);
+	w_job_done(w, JOB_STOP, JOB_OK);
+	w_tick(w);
+	decided(w, "rewind.same-number", NOT_FOLLOWING);
+	w_free(w);
+}
+
+/* Data are replaced where a setting allows it, and only if it is certain. */
+static void
+twin_replaced(bool rewind, bool on_diverged, bool on_failure, bool standby)
+{
+	struct world *w = twin(false);
+	bool may = !standby && (on_diverged || (rewind && on_failure));
+	struct tree *remote = tree_map();
+
+	w->conf.remove_data_on_diverged = on_diverged;
+	w->conf.remove_data_on_rewind_failure = on_failure;
+	w->pg.pg_rewind_possible = rewind;
+	if (standby) {
+		tree_set(remote, "host", tree_text("remote"));
+		w_option(w, "standby_cluster", remote);
+	} else {
+		tree_free(remote);
+	}
+	w->hold_job[JOB_STOP] = true;
+	w_attach(w, ROLE_DEMOTED);
+	if (may)
+		decided(w, "rewind.reinitialize",
+		    "reinitializing due to diverged timelines");
+	else
+		assert_string_equal(w->rule, "rewind.same-number");
+	assert_int_equal(w->held_job[JOB_STOP] != 0, may);
+	assert_int_equal(w->held_job[JOB_REMOVE_DATA], 0);
+	w_free(w);
+}
+
+static void
+test_twin_replaced(void **state)
+{
+	(void)state;
+	twin_replaced(true, false, false, false);
+	twin_replaced(true, true, false, false);
+	twin_replaced(false, true, false, false);
+	twin_replaced(true, false, true, false);
+	twin_replaced(true, true, true, true);
+}
+
 /* ---- starting ---- */
 
 /* A lock holder whose server was stopped, not crashed: read-only first. */
@@ -604,6 +733,10 @@ main(void)
 		cmocka_unit_test(test_paused_candidate_is_gone),
 		cmocka_unit_test(test_promotion_cancelled),
 		cmocka_unit_test(test_rewind_fails),
+		cmocka_unit_test(test_twin_stays_down),
+		cmocka_unit_test(test_twin_no_more),
+		cmocka_unit_test(test_twin_stops),
+		cmocka_unit_test(test_twin_replaced),
 		cmocka_unit_test(test_start_read_only),
 		cmocka_unit_test(test_bootstrap_in_recovery),
 		cmocka_unit_test(test_bootstrap_without_watchdog),

@@ -555,22 +555,39 @@ test_history(void **state)
 	assert_int_equal(v[0].timeline, 2);
 }
 
+/* One branch of a timeline, or two that have its number alone in common. */
 static void
-test_history_differs(void **state)
+test_history_agrees(void **state)
 {
-	struct history_line a[3], b[3];
-	uint32_t na, nb;
+	static const struct history_line a[] = { { 1, 0x100, "x" },
+		{ 2, 0x200, "" }, { 4, 0x400, "" } },
+					 b[] = { { 1, 0x100, "y" },
+						 { 2, 0x208, "" },
+						 { 4, 0x400, "" } },
+					 c[] = { { 2, 0x200, "" },
+						 { 3, 0x400, "" } };
+	static struct history_line full[MAX_HISTORY];
+	uint32_t i;
 
 	(void)state;
-	na = history_parse("1\t0/10\tx\n2\t0/20\tx\n", a, 3);
-	nb = history_parse("1\t0/10\ty\n2\t0/20\ty\n3\t0/30\ty\n", b, 3);
-	assert_false(history_differs(a, na, b, nb));
-	assert_false(history_differs(b, nb, a, na));
-	assert_false(history_differs(a, 0, b, nb)); /* nothing is known */
-	nb = history_parse("1\t0/10\ty\n2\t0/21\ty\n", b, 3);
-	assert_true(history_differs(a, na, b, nb));
-	nb = history_parse("2\t0/20\ty\n", b, 3); /* the older are gone */
-	assert_false(history_differs(a, na, b, nb));
+	assert_true(history_agrees(a, 3, a, 3, 5));
+	assert_true(history_agrees(a, 2, a, 3, 3));
+	assert_true(history_agrees(a, 1, b, 3, 2)); /* reasons, later lines */
+	assert_false(history_agrees(a, 2, b, 2, 3));
+	assert_false(history_agrees(a, 3, b, 3, 5));
+	assert_false(history_agrees(a, 3, c, 2, 5)); /* 3 is not 4 */
+	assert_false(history_agrees(a, 2, c, 1, 3)); /* 1 is missing */
+	assert_false(history_agrees(c, 1, a, 2, 3));
+	assert_false(history_agrees(a, 1, NULL, 0, 2));
+	assert_true(history_agrees(NULL, 0, NULL, 0, 2));
+	assert_true(history_agrees(NULL, 0, a, 1, 1));
+	/* the oldest lines of a full one have been dropped */
+	for (i = 0; i < MAX_HISTORY; i++) {
+		full[i].timeline = i + 2;
+		full[i].lsn = (i + 2) * 0x100;
+	}
+	assert_true(history_agrees(full, MAX_HISTORY, a, 2, 3));
+	assert_false(history_agrees(full, MAX_HISTORY, b, 2, 3));
 }
 
 static void
@@ -768,7 +785,7 @@ main(void)
 		cmocka_unit_test(test_lsn),
 		cmocka_unit_test(test_wal_dump),
 		cmocka_unit_test(test_history),
-		cmocka_unit_test(test_history_differs),
+		cmocka_unit_test(test_history_agrees),
 		cmocka_unit_test(test_history_document),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_words),
