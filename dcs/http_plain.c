@@ -83,6 +83,7 @@ struct request {
 	int64_t began, deadline; /* 0: a stream lives until it ends */
 	int64_t connect_deadline, attempt_deadline;
 	int sends;
+	int send_error; /* of the connection; its answer may have come before */
 	bool no_body, close, repeated;
 	bool parsing, cancelled;
 	enum http_error error; /* with failed */
@@ -455,10 +456,12 @@ lost(struct request *r, const char *why)
 	connect_fresh(r);
 }
 
+/* Reading goes on when nothing can be written any more. */
 static void
 send_more(struct request *r)
 {
 	struct connection *c = r->conn;
+	bool more;
 	ssize_t n;
 
 	while (r->sent < r->out_len) {
@@ -470,14 +473,20 @@ send_more(struct request *r)
 		}
 		if (errno == EINTR)
 			continue;
+		if (errno == EPIPE || errno == ECONNRESET) {
+			/* a refusal may have come before the reset, and the
+			 * end comes behind it: read_answer() tells which */
+			r->send_error = errno;
+			break;
+		}
 		if (errno != EAGAIN && errno != EWOULDBLOCK) {
 			lost(r, strerror(errno));
 			return;
 		}
 		break;
 	}
-	if (!watch(c,
-		r->sent < r->out_len ? (short)(EV_READ | EV_WRITE) : EV_READ))
+	more = r->sent < r->out_len && r->send_error == 0;
+	if (!watch(c, more ? (short)(EV_READ | EV_WRITE) : EV_READ))
 		fail(r, HTTP_BROKEN, "out of memory");
 }
 
@@ -488,6 +497,7 @@ begin(struct request *r, struct connection *c)
 	c->request = r;
 	r->conn = c;
 	r->sends++;
+	r->send_error = 0;
 	http_parse_init(&c->parser, r->no_body);
 	set_timer(r);
 	send_more(r);
@@ -585,7 +595,10 @@ read_answer(struct request *r)
 			if (http_parse_end(&r->conn->parser))
 				answered(r);
 			else
-				lost(r, r->conn->parser.why);
+				lost(r,
+				    r->send_error != 0 ?
+					strerror(r->send_error) :
+					r->conn->parser.why);
 			return;
 		}
 		if (!parsed(r, buffer, (size_t)n) || (size_t)n < sizeof(buffer))

@@ -103,6 +103,14 @@ static const struct answer_case answers[] = {
 	{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
 	  "Content-Length: 1\r\n\r\na",
 	    true, true, true, 200, "a", false },
+	/* what interim answers say is not the answer's */
+	{ "HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n"
+	  "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+	  "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+	    true, true, true, 200, "a", false },
+	{ "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 0\r\n"
+	  "\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+	    true, true, true, 200, "a", false },
 	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	  "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n",
 	    true, true, true, 200, "abc0123456789", false },
@@ -327,6 +335,7 @@ static struct {
 	const char *answer; /* NULL: none */
 	bool close;	    /* after the answer */
 	bool answered;
+	bool early; /* it reads no more than the head and answers */
 	int accepted, requests, drop; /* so many requests are not answered */
 	uint16_t port;
 	struct bufferevent *last;
@@ -336,9 +345,11 @@ static void
 server_flushed(struct bufferevent *bev, void *arg)
 {
 	(void)arg;
-	if (!server.close || !server.answered)
+	if (!server.answered)
 		return;
 	server.answered = false;
+	if (!server.close)
+		return;
 	server.last = NULL;
 	bufferevent_free(bev);
 }
@@ -353,6 +364,8 @@ server_read(struct bufferevent *bev, void *arg)
 		return;
 	evbuffer_drain(in, evbuffer_get_length(in));
 	server.requests++;
+	if (server.early)
+		bufferevent_disable(bev, EV_READ);
 	if (server.drop > 0) {
 		server.drop--;
 		server.last = NULL;
@@ -623,6 +636,74 @@ test_refusals(void **state)
 }
 
 static void
+test_interim(void **state)
+{
+	static const char *const first[] = {
+		"HTTP/1.1 100 Continue\r\nLSN: 9\r\nX-Y: no\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nX-Y: no\r\nLSN: 9\r\n"
+		"Content-Length: 5\r\n\r\n",
+	};
+	struct http *h = http_new(base);
+	const char *final = server.answer;
+	char answer[512];
+	int i;
+
+	(void)state;
+	server.answer = answer;
+	for (i = 0; i < 2; i++) {
+		(void)snprintf(answer, sizeof(answer), "%s%s", first[i], final);
+		expect_ok(h, "127.0.0.1", false);
+	}
+	(void)snprintf(
+	    answer, sizeof(answer), "%s%s%s", first[1], first[0], final);
+	expect_ok(h, "127.0.0.1", false);
+	assert_int_equal(server.accepted, 1);
+	http_free(h);
+}
+
+/* The server has seen enough before the request is out. */
+static void
+test_early_answer(void **state)
+{
+	static char body[16 * 1024 * 1024];
+	struct http *h = http_new(base);
+	struct http_spec s = { .body = body, .body_len = sizeof(body) };
+	struct result r;
+	int i;
+
+	(void)state;
+	memset(body, 'x', sizeof(body));
+	server.answer = "HTTP/1.1 413 Too Large\r\nX-Y: z\r\n"
+			"Content-Length: 3\r\n\r\nbig";
+	server.early = true;
+	/* it leaves the rest in the socket; or closes, which resets it */
+	for (i = 0; i < 20; i++) {
+		server.close = i > 0;
+		assert_non_null(ask(h, &s, &r, "127.0.0.1"));
+		run_until(&r.done, 6000);
+		if (r.error != HTTP_OK)
+			fail_msg("%d: %s", i, r.text);
+		assert_int_equal(r.status, 413);
+		assert_string_equal(r.body, "big");
+		assert_false(r.resent);
+		/* what is half written serves nobody else */
+		assert_int_equal(server.accepted, i + 1);
+		if (server.last != NULL) /* it does not see the end */
+			bufferevent_free(server.last);
+		server.last = NULL;
+	}
+	/* without an answer it is the error that it was */
+	server.answer = NULL;
+	server.drop = 1;
+	expect_error(h, &s, HTTP_BROKEN, "");
+	server.early = false;
+	server.answer = "HTTP/1.1 200 OK\r\nLSN: 7\r\nX-Y: z\r\n"
+			"Content-Length: 2\r\n\r\nok";
+	expect_ok(h, "127.0.0.1", false);
+	http_free(h);
+}
+
+static void
 test_unreachable(void **state)
 {
 	struct http *h = http_new(base);
@@ -744,6 +825,8 @@ main(void)
 		REQUEST(test_closed_meanwhile),
 		REQUEST(test_asked_once_more),
 		REQUEST(test_refusals),
+		REQUEST(test_interim),
+		REQUEST(test_early_answer),
 		REQUEST(test_unreachable),
 		REQUEST(test_no_such_name),
 		REQUEST(test_stream),
