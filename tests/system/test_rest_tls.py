@@ -3,6 +3,7 @@ ciphers, passwords of keys, authentication, the allowlist, many handshakes."""
 import base64
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -343,3 +344,42 @@ def test_handshakes_do_not_grow(node, ca):
     handshakes(HANDSHAKES)
     assert memory(rest) - before < 256
     assert node.helper("rest") == rest
+
+
+def maps(node, name):
+    with open(f"/proc/{node.helper(name)}/maps", encoding="utf-8") as f:
+        return f.read()
+
+
+def test_members_with_tls():
+    """The store is asked over plain HTTP: for a member whose api_url is https
+    the client with TLS is loaded when it is needed first, inside the sandbox."""
+    with Cluster(2, dcs=TIMING) as cluster:
+        a, b = cluster.start().nodes
+        dcs = a.helper("dcs")
+        assert "patroni-https.so" not in maps(a, "dcs")
+        ca = Authority(b.dir)
+        cert, key = ca.issue("server")
+        configure(b, lambda: call(b, "/replica", tls=context(ca))[0] == 200, certfile=cert,
+                  keyfile=key)
+        wait_for("its address", lambda: '"api_url":"https://' in (
+            cluster.etcd.get(f"/service/test/members/{b.name}")[0] or ""), 20)
+        start = a.log_end()
+
+        def switched():
+            """a asks b for its state; refused while it knows the old address"""
+            status, _, text = call(a, "/switchover", "POST", headers={
+                "Content-Type": "application/json"}, body=json.dumps(
+                    {"leader": a.name, "candidate": b.name}))
+            assert status in (200, 412, 503), text
+            return status == 200
+
+        wait_for("a switchover", switched, 30)
+        wait_for("the new leader", lambda: (cluster.etcd.get(
+            "/service/test/leader")[0] == b.name and b.writable()), 30)
+        assert "patroni-https.so" in maps(a, "dcs") and "libcurl" in maps(a, "dcs")
+        with open(f"/proc/{dcs}/status", encoding="utf-8") as f:
+            assert "Seccomp:\t2" in f.read()
+        assert a.helper("dcs") == dcs
+        assert not a.logged("TLS is not available", start)
+        assert not a.logged("sandbox: dcs: refused", start)
