@@ -125,6 +125,7 @@ take_view(struct ha *h, const struct view *v, int64_t sent)
 		s->backoff_start = s->unlocked_at = 0;
 	else if (s->unlocked_at == 0 || at - before >= ttl_ns(h))
 		s->unlocked_at = h->p.now; /* or unseen: a lock lasts ttl */
+	s->may_own = has_lock(h) ? h->p.now + ttl_ns(h) : 0;
 	if (!has_lock(h))
 		s->trusted = 0;
 	l = leader_member(h);

@@ -223,6 +223,7 @@ struct state {
 	bool join_aborted;
 	bool bootstrapping;
 	int64_t initialize_unknown; /* create sent, answer lost, at */
+	int64_t may_own;   /* until then the key may be ours, trusted or not */
 	bool lock_unknown; /* a lock operation was cut off by the shutdown */
 	enum verdict promote_result;
 	enum rewind_state rewind;

@@ -25,7 +25,7 @@ lease_renewed(struct ha *h, int64_t sent)
 {
 	if (sent <= 0 || sent > h->p.now)
 		sent = h->start; /* not told: the earliest it can have been */
-	h->s.trusted = sent + ttl_ns(h);
+	h->s.trusted = h->s.may_own = sent + ttl_ns(h);
 	watchdog_grant(h, sent);
 }
 
@@ -55,8 +55,11 @@ lock_acquire(struct ha *h, bool *ok)
 		h->s.promote_result = VERDICT_NONE;
 		/* whose slots are kept is counted anew from /status */
 		h->s.nretained = 0;
-	} else
+	} else {
 		h->s.trusted = 0;
+		h->s.may_own =
+		    outcome == OUTCOME_UNKNOWN ? h->p.now + ttl_ns(h) : 0;
+	}
 	return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? RC_OK :
 								     RC_DCS;
 }
@@ -101,7 +104,7 @@ lock_update(struct ha *h, bool with_status, bool *ok)
 	}
 	if (outcome != OUTCOME_REFUSED)
 		return RC_DCS;
-	h->s.trusted = 0;
+	h->s.trusted = h->s.may_own = 0;
 	return RC_OK;
 }
 
@@ -117,6 +120,8 @@ lock_delete(struct ha *h, uint64_t lsn, bool *ok)
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
 	h->s.view_until = 0;
 	*ok = outcome == OUTCOME_OK;
+	if (*ok)
+		h->s.may_own = 0;
 	return RC_OK;
 }
 

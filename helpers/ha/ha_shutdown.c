@@ -67,6 +67,11 @@ stop_postgres(struct ha *h, bool *stopped, enum early *early)
 	return RC_OK;
 }
 
+/*
+ * Also where the lock is not trusted any more, because the store failed, and
+ * the key may be ours still: the server is stopped (23.1, 4), the store
+ * refuses who is not the owner, and others need not wait for the rest of ttl.
+ */
 static enum rc
 release_after_stop(struct ha *h, enum early early)
 {
@@ -74,7 +79,8 @@ release_after_stop(struct ha *h, enum early early)
 	uint64_t lsn = 0;
 	bool ok;
 
-	if ((!trusted(h) && !h->s.lock_unknown && early != EARLY_UNSURE) ||
+	if ((!trusted(h) && h->s.may_own <= h->p.now && !h->s.lock_unknown &&
+		early != EARLY_UNSURE) ||
 	    BROKEN(h, SHUTDOWN_KEY))
 		return RC_OK;
 	TRY(ask_control(h, 0, &control));

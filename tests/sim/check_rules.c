@@ -20,6 +20,7 @@ settled(const struct world *w, const struct node *n, const struct node *p)
 	    p->pg.up_since < margin && p->well_since < margin &&
 	    w->disturbed < margin && process_ok(p, PROC_POSTGRES) &&
 	    process_ok(p, PROC_REST) && process_ok(p, PROC_DCS) &&
+	    linked(w, p->i, STORE) && linked(w, STORE, p->i) &&
 	    linked(w, n->i, p->i) && linked(w, p->i, n->i);
 }
 
@@ -218,7 +219,8 @@ asked_in_time(const struct node *n, const struct node *p)
 	const struct world *w = n->w;
 	int i;
 
-	if (p->pg.grew < w->now - 2 * SEC)
+	/* two seconds to connect, two for the answer */
+	if (p->pg.grew < w->now - 5 * SEC)
 		return true;
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *q = &w->node[i];
@@ -245,7 +247,11 @@ check_places(struct node *n, const struct ha_job *j)
 	    strcmp(action, "demoting to a standby cluster") != 0)
 		return;
 	if (w->archiving || n->pg.control != CONTROL_SHUT_DOWN ||
-	    w->quiet_since > w->now - 60 * SEC || w->store.has_failover)
+	    w->quiet_since > w->now - 60 * SEC || w->store.has_failover ||
+	    /* asked when nobody could be reached */
+	    w->relinked > w->now - 5 * SEC ||
+	    /* it did ask to be rid of it, and got no answer */
+	    n->gave_back > w->now - w->ttl * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++)
 		if (could_take_over(n, &w->node[i]) &&
@@ -266,7 +272,7 @@ check_job(struct node *n, const struct ha_job *j)
 		w->moved_at = w->now;
 	/* 23.1, 15 */
 	if (ha_paused(n->h) && forbidden_in_pause(n, j) && !n->unreadable &&
-	    n->pg.data && n->operated < w->now - 120 * SEC && !n->stopping &&
+	    n->pg.data && n->operated < w->now - 30 * SEC && !n->stopping &&
 	    w->paused_at < w->now - 10 * SEC && w->paused)
 		violate(w, "%s: job %d begins in pause", n->name, (int)j->kind);
 	if ((j->kind == JOB_CLONE || j->kind == JOB_REMOVE_DATA ||
@@ -293,8 +299,9 @@ check_job(struct node *n, const struct ha_job *j)
 /* ---- the end of a daemon ---- */
 
 /*
- * 2.5, 6: who stopped its server in order gives the key up, if it knew to the
- * end that it had it.
+ * 2.5, 6: who stopped its server in order gives the key up, if as far as it
+ * knows the key may be its own: it asks, whatever comes of that.  What a slip
+ * of people gave to it meanwhile it cannot know.
  */
 void
 check_exit(struct node *n)
@@ -302,13 +309,11 @@ check_exit(struct node *n)
 	struct world *w = n->w;
 
 	if (store_leader(w) != n->i || ha_paused(n->h) || pg_running(n) ||
-	    n->well_since > w->now - 2 * w->ttl * SEC ||
-	    /* the last try began in it */
-	    w->eased > w->now - (w->retry_timeout + 2) * SEC ||
+	    n->well_since > w->now - 2 * w->ttl * SEC || n->holds < w->now ||
+	    /* no key that is nearly over is trusted (2.5, 6) */
 	    w->store.leader_expires <
 		w->now + (w->ttl - 2 * w->loop_wait) * SEC ||
-	    !process_ok(n, PROC_DCS) || w->store.down || in_trouble(w) ||
-	    !linked(w, n->i, STORE) || !linked(w, STORE, n->i))
+	    n->gave_back > w->now - w->ttl * SEC)
 		return;
 	violate(w, "%s ends and keeps the key", n->name);
 }

@@ -425,9 +425,11 @@ finish(struct world *w, struct fault *f)
 	case PARTITION_STORE:
 	case PARTITION_NODES:
 		cut(w, n->i, f->other, f->way, false);
+		w->relinked = w->now;
 		break;
 	case ISOLATION:
 		isolate(w, n, false);
+		w->relinked = w->now;
 		break;
 	case SLOW_STORE:
 		w->store_delay_max = 0;

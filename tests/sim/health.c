@@ -5,6 +5,9 @@
  */
 #include "sim.h"
 
+/* So long after ttl nothing may be half-way any more (s). */
+#define HEALED 150
+
 static int
 primary(const struct world *w)
 {
@@ -78,6 +81,38 @@ check_follower(struct world *w, const struct node *n, int leader)
 	if (n->state != STATE_RUNNING)
 		violate(w, "%s stays in state %s", n->name,
 		    pg_state_name(n->state));
+}
+
+/* Nor does the one that leads stay half-way. */
+static void
+check_leader(struct world *w, int leader)
+{
+	const struct node *n = &w->node[leader];
+	enum pg_role role = w->standby ? ROLE_STANDBY_LEADER : ROLE_PRIMARY;
+
+	if (n->state != STATE_RUNNING)
+		violate(w, "%s leads and stays in state %s", n->name,
+		    pg_state_name(n->state));
+	if (n->h == NULL)
+		violate(w, "%s leads and has no controller", n->name);
+	else if (ha_role(n->h) != role)
+		violate(w, "%s leads and stays %s", n->name,
+		    pg_role_name(ha_role(n->h)));
+	if (store_leader(w) != leader)
+		violate(w, "%s leads and the key is not its own", n->name);
+}
+
+/* Nobody asked for it any more: operator_insists(). */
+static void
+check_resumed(struct world *w)
+{
+	int i;
+
+	if (w->paused)
+		violate(w, "the cluster stays paused");
+	for (i = 0; i < w->nnodes; i++)
+		if (w->node[i].h != NULL && ha_paused(w->node[i].h))
+			violate(w, "%s stays paused", w->node[i].name);
 }
 
 static void
@@ -207,7 +242,7 @@ check_standby_cluster(struct world *w, int64_t quiet)
 
 	if (w->handed_at > w->now - 60 * SEC ||
 	    w->standby_since > w->now - (w->ttl + 200) * SEC ||
-	    quiet < (w->ttl + 200) * SEC)
+	    quiet < (w->ttl + HEALED) * SEC)
 		return;
 	if (p >= 0)
 		violate(
@@ -223,10 +258,7 @@ check_standby_cluster(struct world *w, int64_t quiet)
 		return;
 	check_follower(w, n, leader);
 	check_followers(w, leader);
-	if (n->h != NULL && ha_role(n->h) != ROLE_STANDBY_LEADER &&
-	    !n->tags.nostream)
-		violate(w, "%s leads a standby cluster as %s", n->name,
-		    pg_role_name(ha_role(n->h)));
+	check_leader(w, leader);
 }
 
 /*
@@ -282,17 +314,20 @@ check_quiet(struct world *w)
 		since = w->moved_at;
 	quiet = w->now - since;
 	check_requests(w, quiet);
+	if (quiet > (w->ttl + HEALED) * SEC)
+		check_resumed(w);
 	if (w->standby) {
 		check_standby_cluster(w, quiet);
 		return;
 	}
-	if (leader < 0 && w->led_at < w->now - (w->ttl + 90) * SEC &&
-	    quiet > (w->ttl + (w->lost_before ? 160 : 90)) * SEC)
+	if (leader < 0 && w->led_at < w->now - (w->ttl + 60) * SEC &&
+	    quiet > (w->ttl + (w->lost_before ? 120 : 60)) * SEC)
 		violate(w, "no primary for %lld s of health",
 		    (long long)(quiet / SEC));
-	if (leader < 0 || quiet <= (w->ttl + 200) * SEC ||
+	if (leader < 0 || quiet <= (w->ttl + HEALED) * SEC ||
 	    w->handed_at > w->now - 60 * SEC)
 		return;
+	check_leader(w, leader);
 	check_followers(w, leader);
 	check_half_synchronous(w, leader);
 	check_history(w, leader);

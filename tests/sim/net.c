@@ -95,6 +95,27 @@ remember_peers(struct node *n, const struct view *v)
 	memcpy(n->known_old, n->known, sizeof(n->known_old));
 }
 
+/* May the key be its own?  What it saw last, or asked for and may have got. */
+static void
+remember_key(struct node *n, const struct ask *a)
+{
+	int64_t lease = n->w->now + n->w->ttl * SEC;
+
+	if (a->type == FX_LOAD && a->view != NULL)
+		n->holds = !view_unlocked(a->view) &&
+			strcmp(a->view->leader, n->name) == 0 ?
+		    lease :
+		    0;
+	if (a->type != FX_DCS ||
+	    (a->op != OP_ACQUIRE && a->op != OP_TAKE && a->op != OP_UPDATE))
+		return;
+	if (a->outcome == OUTCOME_OK ||
+	    (a->op != OP_UPDATE && a->outcome == OUTCOME_UNKNOWN))
+		n->holds = lease;
+	else if (a->outcome == OUTCOME_REFUSED)
+		n->holds = 0;
+}
+
 static void
 on_answer(struct world *w, struct ev *e)
 {
@@ -104,6 +125,7 @@ on_answer(struct world *w, struct ev *e)
 	if (a == NULL)
 		return;
 	memset(&ev, 0, sizeof(ev));
+	remember_key(e->n, a);
 	ev.id = a->id;
 	ev.outcome = a->outcome;
 	ev.sent = w->broken == BREAK_LEASE_ANSWER ? local_time(e->n) : a->sent;
@@ -314,6 +336,8 @@ ask_store(struct node *n, const struct ha_fx *fx)
 
 	if (fx->type == FX_DCS)
 		fill_dcs(a, &fx->dcs);
+	if (fx->type == FX_DCS && fx->dcs.op == OP_RELEASE)
+		n->gave_back = w->now;
 	if (!n->proc[PROC_DCS].up) {
 		a->outcome = OUTCOME_FAILED;
 		at_ask(a, w->now + MS, on_answer, PROC_POSTGRES);

@@ -110,6 +110,8 @@ carry_out(struct node *n, const struct ha_fx *fx)
 		break;
 	case FX_ROLE:
 		trace(w, n, "  role: %s", pg_role_name(fx->role));
+		/* asked within a cycle, judged at its end (18.1) */
+		n->request_unfit = false;
 		n->role = fx->role;
 		break;
 	case FX_TIMER:

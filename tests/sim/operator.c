@@ -394,6 +394,14 @@ operator_promotes(struct node *n)
 
 /* ---- health ---- */
 
+/* A standby leader that died so: its copy is nobody's, its start ends (10.4) */
+static bool
+aborted(const struct node *n)
+{
+	return n->w->lead_since == 0 && n->h == NULL && !n->pg.primary &&
+	    n->pg.standby_files;
+}
+
 /*
  * A node that died while it bootstrapped has left its key behind: etcd keys
  * of this kind have no end (10.1).
@@ -408,8 +416,16 @@ forget_bootstrap(struct world *w)
 	    w->now - w->quiet_since < 20 * SEC)
 		return;
 	for (i = 0; i < w->nnodes; i++)
-		if (w->node[i].pg.data || w->node[i].job.on)
+		if ((w->node[i].pg.data && !aborted(&w->node[i])) ||
+		    w->node[i].job.on)
 			return;
+	for (i = 0; i < w->nnodes; i++)
+		if (w->node[i].pg.data) {
+			pg_kill(&w->node[i]);
+			w->node[i].pg.data = false;
+			w->node[i].pg.wal.n = 0;
+			w->node[i].pg.wal.end = 0;
+		}
 	trace(w, NULL, "operator: the initialize key is removed");
 	s->has_initialize = false;
 	s->sysid = 0;
@@ -518,5 +534,9 @@ operator_insists(struct world *w)
 	if (t != NULL && t->type == TREE_BOOL && t->u.b) {
 		w->paused = true;
 		operator_pause(w, false);
+	} else if (w->paused && w->store.config != NULL) {
+		/* the wish went with the wiped store */
+		w->paused = false;
+		w->resumed_at = w->now;
 	}
 }

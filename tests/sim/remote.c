@@ -32,25 +32,45 @@ primary_here(const struct world *w)
 	return false;
 }
 
+/*
+ * Who has all that this cluster ever committed: the last that wrote, unless
+ * its data went meanwhile and came back from an older place.
+ */
+static const struct node *
+newest(const struct world *w)
+{
+	const struct node *best = NULL;
+	int i;
+
+	for (i = 0; i < w->nnodes; i++) {
+		const struct node *n = &w->node[i];
+
+		if (!n->pg.data || n->pg.wal.n == 0 || pg_foreign(n))
+			continue;
+		if (best == NULL || pg_tli(&n->pg) > pg_tli(&best->pg) ||
+		    (pg_tli(&n->pg) == pg_tli(&best->pg) &&
+			n->pg.wal.end > best->pg.wal.end))
+			best = n;
+	}
+	return best;
+}
+
 static void
 take_over(struct world *w)
 {
 	struct pg *p = &w->remote.pg;
 	const struct node *from;
 
-	if (w->last_writer < 0) {
-		/* nobody here has led yet: it goes on with what it has */
-		if (!p->data)
-			pg_new_cluster(&w->remote);
-	} else {
-		from = &w->node[w->last_writer];
-		if (!from->pg.data || from->pg.wal.n == 0)
-			return;
+	from = newest(w);
+	if (from != NULL) {
 		p->data = true;
 		p->sysid = from->pg.sysid;
 		wal_copy(&p->wal, &from->pg.wal);
 		wal_branch(w, &p->wal);
-	}
+	} else if (w->last_writer >= 0)
+		return;
+	else if (!p->data) /* nobody here has ever led */
+		pg_new_cluster(&w->remote);
 	p->checkpoint = p->before = p->wal.end;
 	p->checkpoint_tli = pg_tli(p);
 	p->wal.end += CHECKPOINT_RECORD;

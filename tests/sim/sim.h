@@ -161,6 +161,8 @@ struct node {
 	int64_t paused_until; /* it may still act as in pause */
 	int64_t withheld;     /* its pre_promote failed */
 	int64_t operated;     /* an operator asked for work on this node */
+	int64_t holds;	      /* until then the key may be its own, it knows */
+	int64_t gave_back;    /* it last asked for the key's release */
 	int64_t leaves_since; /* it restarts, not yet released; 0: does not */
 	struct msg_dcs_settings settings;
 	struct device device;
@@ -356,6 +358,7 @@ struct world {
 	bool quiet;
 	int64_t quiet_since, disturbed; /* last begin or end of a fault */
 	int64_t eased;			/* last end of a store's trouble */
+	int64_t relinked;		/* last end of a cut */
 	int intensity;			/* 0: no faults */
 	bool tracing;
 	enum sim_break broken;

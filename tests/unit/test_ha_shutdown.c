@@ -93,6 +93,47 @@ test_acquire_is_cut(void **state)
 	w_free(w);
 }
 
+/*
+ * Demoted because the store did not answer, it trusts the lock no more; but
+ * the key is there for the rest of ttl, and its server is stopped.
+ */
+static void
+test_release_after_dcs_error(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w->load_outcome = OUTCOME_FAILED;
+	w_tick(w);
+	w->load_outcome = OUTCOME_OK;
+	w_clear(w);
+	w_shutdown(w);
+	w_follows(w->order, "", "release");
+	assert_string_equal(w->view->leader, "");
+	assert_true(w->exited);
+	w_free(w);
+}
+
+/* A key that was its own ttl ago is nobody's: no time is lost on it. */
+static void
+test_no_release_after_ttl(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	w->load_outcome = OUTCOME_FAILED;
+	w_tick(w);
+	w->now += 31 * NS_PER_SEC;
+	w_tick(w);
+	w_clear(w);
+	w_shutdown(w);
+	assert_null(strstr(w->order, "release"));
+	assert_true(w->exited);
+	w_free(w);
+}
+
 static void
 test_poll_is_cut(void **state)
 {
@@ -501,6 +542,8 @@ main(void)
 		cmocka_unit_test(test_status_is_cut),
 		cmocka_unit_test(test_update_is_cut),
 		cmocka_unit_test(test_acquire_is_cut),
+		cmocka_unit_test(test_release_after_dcs_error),
+		cmocka_unit_test(test_no_release_after_ttl),
 		cmocka_unit_test(test_poll_is_cut),
 		cmocka_unit_test(test_initialize_is_awaited),
 		cmocka_unit_test(test_during_wait_for_successor),
