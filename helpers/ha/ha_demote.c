@@ -97,6 +97,31 @@ offline_timeout(const struct ha *h)
 	return timeout == 0 || left < timeout ? left : timeout;
 }
 
+/*
+ * A primary that is to be stopped here and has no fence: resumed from pause
+ * without the key, or its keeper was away when it was armed.  If the stop
+ * fails, or never ends, nobody else would end its writing.  So the keeper is
+ * armed first, with what is left of the lease, or with a short one when there
+ * is none: SIGQUIT after ttl / 12 at the earliest, and time for what that
+ * begins.  A stop that succeeds disarms it.  The answer is not awaited: the
+ * stop may not wait for a keeper that is away.
+ */
+static void
+fence_before_stop(struct ha *h)
+{
+	struct ha_fx *fx;
+	int64_t end;
+
+	if (!may_write(h) || h->s.opt.pause || !h->conf.fence ||
+	    h->s.wd_fence_armed)
+		return;
+	end = trusted(h) ? h->s.trusted : h->p.now + ttl_ns(h) / 3;
+	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
+	fx->arm.activate_device = 0; /* what it would do, the fence does */
+	h->s.wd_maybe = true; /* until it has answered, and if it does not */
+	watchdog_grant(h, end - ttl_ns(h));
+}
+
 static enum rc
 demote_stop_once(struct ha *h, enum demote_mode mode, bool *stopped)
 {
@@ -127,6 +152,7 @@ demote_stop(struct ha *h, enum demote_mode mode, bool *stopped)
 {
 	int64_t limit = h->p.now + STOP_AGAIN_LIMIT;
 
+	fence_before_stop(h);
 	for (;;) {
 		TRY(demote_stop_once(h, mode, stopped));
 		if (*stopped)

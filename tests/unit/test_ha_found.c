@@ -132,6 +132,52 @@ test_stop_fails_without_data(void **state)
 	w_free(w);
 }
 
+/*
+ * Resumed from pause without the key, so that no keeper was ever armed: what
+ * the order to stop cannot do, the fence does soon.
+ */
+static void
+test_fence_of_what_does_not_stop(void **state)
+{
+	struct world *w = w_primary("a");
+	int64_t begin;
+
+	(void)state;
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	w_tick(w);
+	assert_false(w->h->s.wd_fence_armed);
+	w_leader(w, "b");
+	w_option(w, "pause", tree_bool(false));
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w_clear(w);
+	begin = w->timer;
+	w_tick(w);
+	assert_non_null(strstr(w->order, " arm grant stop"));
+	assert_null(strstr(w->order, "disarm"));
+	assert_int_equal(w->grant_end, begin + 10 * NS_PER_SEC);
+	assert_true(w->h->s.wd_fence_armed);
+	/* it is not put off by the next attempt, and ends with the server */
+	w_clear(w);
+	w_tick(w);
+	assert_null(strstr(w->order, "grant"));
+	w->job_result[JOB_STOP] = JOB_OK;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "disarm"));
+	w_free(w);
+	/* people's business in pause */
+	w = w_primary("a");
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	w_leader(w, "b");
+	w->job_result[JOB_STOP] = JOB_FAILED;
+	w_clear(w);
+	w_tick(w);
+	assert_null(strstr(w->order, "arm"));
+	w_free(w);
+}
+
 /* A reinitialization could not stop it: it is not half-stopped for ever. */
 static void
 test_stop_failed_is_over(void **state)
@@ -647,6 +693,7 @@ main(void)
 		cmocka_unit_test(test_excluded_priority),
 		cmocka_unit_test(test_excluded_candidate),
 		cmocka_unit_test(test_stop_fails_without_data),
+		cmocka_unit_test(test_fence_of_what_does_not_stop),
 		cmocka_unit_test(test_stop_failed_is_over),
 		cmocka_unit_test(test_unreadable_ssn_is_replaced),
 		cmocka_unit_test(test_retained_slots_of_a_new_term),
