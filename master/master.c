@@ -219,7 +219,10 @@ master_reload(struct master *m)
 	else if (conf != NULL) { /* NULL: environment alone, never read again */
 		if (!changed)
 			log_info("No local configuration items changed.");
-		conf_free(m->conf);
+		if (m->accepted == NULL)
+			m->accepted = m->conf;
+		else
+			conf_free(m->conf);
 		m->conf = conf;
 	}
 	/* Handed out also when it is the same: PostgreSQL's files are written
@@ -524,6 +527,7 @@ clean_up(struct master *m)
 	files_close(m);
 	cgroup_close(m);
 	tree_free(m->allowlist);
+	conf_free(m->accepted);
 	conf_free(m->conf);
 	conf_env_free(m->env);
 }

@@ -57,6 +57,7 @@ struct helper_proc {
 	uint32_t failures; /* restarts without a life of RAN_WELL between */
 	bool ready;	   /* answered its first CONFIG */
 	bool stopped;	   /* said STOPPED */
+	bool fallback;	   /* rest: was sent `accepted`, has not answered yet */
 	bool tls; /* rest: has loaded TLS, or failed with its first certificate
 		   */
 	uint64_t generation; /* newest configuration that it answered for */
@@ -129,7 +130,8 @@ struct master {
 	/* a second rest process (successor.c): one that is tried, or the old
 	 * one that ends; pid 0 = none */
 	struct helper_proc beside;
-	bool candidate; /* it is one that is tried */
+	bool candidate;	       /* it is one that is tried */
+	struct conf *accepted; /* what rest serves, or NULL: that is `conf` */
 
 	/* REST listener: kept open so that a new rest helper gets it too */
 	int listen_fd;

@@ -173,6 +173,7 @@ supervise_reconfigure(struct master *m, bool rebound)
 		m->listener_due = true;
 	if (m->candidate)
 		successor_drop(m);
+	m->helpers[PROC_REST].fallback = false;
 	if (!other)
 		send_descriptors(m, m->listener_due);
 	files_send(m, PROC_DCS);
@@ -203,7 +204,7 @@ supervise_start(struct master *m, struct helper_proc *h)
 	h->restart_ns = 0;
 	h->kill_ns = 0;
 	h->stop_ns = 0;
-	h->ready = h->stopped = h->has_info = false;
+	h->ready = h->stopped = h->has_info = h->fallback = false;
 	h->generation = 0;
 	memset(&h->info, 0, sizeof(h->info));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == -1) {
@@ -310,6 +311,40 @@ drop_link(struct helper_proc *h, bool kill_now)
 	h->kill_ns = clock_boot_ns() + (kill_now ? 0 : EXIT_GRACE);
 }
 
+/*
+ * A rest process that was started while the newest configuration is one that
+ * its predecessor had refused: what was served until then is served again.
+ * Not at an address that came with what is refused.
+ */
+static bool
+fall_back(struct master *m, struct helper_proc *h)
+{
+	struct conf *newest = m->conf;
+
+	if (h->proc != PROC_REST || m->accepted == NULL || m->listener_due)
+		return false;
+	h->fallback = true;
+	m->conf = m->accepted;
+	m->allowlist_generation = 0; /* that one's names */
+	send_descriptors(m, true);
+	send_config(m, PROC_REST, true);
+	m->conf = newest;
+	m->allowlist_generation = 0;
+	return true;
+}
+
+static void
+rest_accepted(struct master *m, struct helper_proc *h)
+{
+	if (h->fallback) {
+		h->fallback = false;
+		return;
+	}
+	m->listener_due = false;
+	conf_free(m->accepted);
+	m->accepted = NULL;
+}
+
 void
 supervise_ready(
     struct master *m, struct helper_proc *h, const struct msg_ready *msg)
@@ -324,10 +359,12 @@ supervise_ready(
 			master_stop(m, 1);
 			return;
 		}
-		log_error("helper %s keeps its old configuration: %s",
-		    proc_name(h->proc), msg->text);
+		log_error("helper %s %s its old configuration: %s",
+		    proc_name(h->proc),
+		    first && fall_back(m, h) ? "goes back to" : "keeps",
+		    msg->text);
 	} else if (h->proc == PROC_REST && msg->generation == m->generation)
-		m->listener_due = false;
+		rest_accepted(m, h);
 	master_progress(m);
 }
 

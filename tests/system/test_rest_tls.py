@@ -167,6 +167,34 @@ def test_turned_on_by_reload(node, ca):
     assert not node.logged(r"helper rest \(pid \d+\)")
 
 
+def answers(node, tls=None):
+    try:
+        return call(node, "/primary", tls=tls)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_killed_with_a_refused_configuration(node, ca):
+    """A new process has nothing old to keep: it is given what was served."""
+    cert, key = ca.issue("server")
+    configure(node, lambda: call(node, "/primary")[0] == 200)
+    start = node.log_end()
+    configure(node, lambda: node.logged("helper rest keeps its old configuration", start),
+              certfile=cert, keyfile=str(node.dir / "absent.key"))
+    for _ in range(2):
+        start, old = node.log_end(), node.helper("rest")
+        os.kill(old, signal.SIGKILL)
+        wait_for("a new process", lambda: node.logged(
+            "helper rest goes back to its old configuration: restapi.keyfile", start), 20)
+        wait_for("the plain API", lambda: answers(node), 20)
+        assert node.helper("rest") != old
+    tls = context(ca)
+    configure(node, lambda: call(node, "/primary", tls=tls)[0] == 200, certfile=cert, keyfile=key)
+    # from here on this is what is served
+    os.kill(node.helper("rest"), signal.SIGKILL)
+    wait_for("https", lambda: answers(node, tls), 20)
+
+
 def test_certificates(node, ca):
     cert, key = ca.issue("server")
     tls = context(ca)

@@ -86,7 +86,8 @@ fake_message(struct link *link, const char *name, const struct ipc_msg *msg)
 			_exit(3);
 		if (told_to(name, "silent"))
 			break;
-		if (told_to(name, "refuses")) {
+		if (told_to(name, "refuses") ||
+		    told_once(name, "refuses-once")) {
 			ready.ok = 0;
 			(void)text_set(
 			    ready.text, sizeof(ready.text), "not this");
@@ -293,6 +294,7 @@ teardown(void **state)
 	}
 	control_close(&m);
 	close(m.signal_fd);
+	conf_free(m.accepted);
 	conf_free(m.conf);
 	assert_int_equal(chdir("/"), 0);
 	(void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
@@ -467,6 +469,34 @@ test_successor(void **state)
 	UNTIL(m.reload_until_ns == 0);
 	assert_int_equal(m.helpers[PROC_REST].pid, old);
 	assert_int_equal(m.helpers[PROC_REST].restarts, 0);
+}
+
+/* A new process refuses what its predecessor had refused. */
+static void
+test_fall_back(void **state)
+{
+	(void)state;
+	start_all();
+	m.accepted = make_conf();
+	touch("rest.refuses-once");
+	assert_int_equal(kill(m.helpers[PROC_REST].pid, SIGKILL), 0);
+	UNTIL(count("rest config 1") == 3);
+	UNTIL(m.helpers[PROC_REST].ready && !m.helpers[PROC_REST].fallback);
+	assert_non_null(m.accepted); /* it is not the newest */
+	/* once only; and nothing old at a new address */
+	touch("rest.refuses");
+	assert_int_equal(kill(m.helpers[PROC_REST].pid, SIGKILL), 0);
+	UNTIL(count("rest config 1") == 5);
+	m.listener_due = true;
+	assert_int_equal(kill(m.helpers[PROC_REST].pid, SIGKILL), 0);
+	UNTIL(count("rest config 1") == 6 && m.helpers[PROC_REST].ready);
+	assert_false(m.helpers[PROC_REST].fallback);
+	/* what it accepts at last is what is served */
+	assert_int_equal(unlink("rest.refuses"), 0);
+	master_reload(&m);
+	UNTIL(m.accepted == NULL);
+	assert_false(m.listener_due);
+	assert_int_equal(count("rest config 1"), 6);
 }
 
 /* The old process dies, or the daemon stops, while another one is tried. */
@@ -976,6 +1006,7 @@ main(int argc, char **argv)
 		T(test_garbage),
 		T(test_successor),
 		T(test_successor_alone),
+		T(test_fall_back),
 		T(test_stop_order),
 		T(test_controller_dies_stopping),
 		T(test_stop_with_dead_helper),
