@@ -158,7 +158,7 @@ enum ha_recovery_diff { DIFF_NONE = 0, DIFF_RELOAD = 1, DIFF_RESTART = 2 };
 
 /* Answer to FX_DIVERGENCE: the facts of spec/postgres.md 16.3. */
 struct ha_divergence {
-	bool local_known;
+	bool local_known; /* place and timeline; else perhaps the timeline */
 	bool local_in_recovery;
 	uint32_t local_timeline;
 	uint64_t local_lsn;
@@ -168,7 +168,9 @@ struct ha_divergence {
 	uint32_t leader_timeline;
 	/* they share a timeline by its number, but not where it began */
 	bool other_branch;
-	/* equal timelines, and that could not be looked at: ask again */
+	/* nor do they share WAL on it, though it began at one place */
+	bool other_wal;
+	/* that could not be looked at: ask again */
 	bool branch_unsure;
 	bool history_known; /* needed when leader's is greater */
 	uint32_t nhistory;
@@ -473,8 +475,8 @@ void ha_clamp(int64_t ttl, int64_t loop_wait, int64_t retry_timeout,
  * branches the same number.
  */
 int ha_rewind_needed(const struct ha_divergence *);
-/* Diverged, and pg_rewind would take both branches for one: it compares
- * histories, but only when the numbers differ. */
+/* Diverged, and pg_rewind would take both branches for one: it compares where
+ * timelines began, and that only when the numbers of the last ones differ. */
 bool ha_rewind_blind(const struct ha_divergence *);
 /* Slot name of a member (spec/dcs.md 2.6); out has 64 bytes. */
 void ha_slot_name(const char *member, char out[64]);

@@ -98,15 +98,20 @@ ha_rewind_needed(const struct ha_divergence *d)
 {
 	uint32_t i;
 
-	if (!d->local_known || !d->leader_reachable || d->leader_in_recovery ||
+	if (!d->leader_reachable || d->leader_in_recovery ||
 	    d->leader_timeline == 0)
+		return -1;
+	/* known of a crashed server too, whose place is not */
+	if (d->other_branch || d->other_wal)
+		return 1;
+	if (!d->local_known)
 		return -1;
 	if (d->local_timeline > d->leader_timeline)
 		return 1;
-	if (d->other_branch)
-		return 1;
+	if (d->branch_unsure)
+		return -1;
 	if (d->local_timeline == d->leader_timeline)
-		return d->branch_unsure ? -1 : 0;
+		return 0;
 	if (!d->history_known || d->nhistory > MAX_HISTORY)
 		return -1;
 	for (i = 0; i < d->nhistory; i++) {
@@ -126,8 +131,9 @@ ha_rewind_needed(const struct ha_divergence *d)
 bool
 ha_rewind_blind(const struct ha_divergence *d)
 {
-	return ha_rewind_needed(d) == 1 && d->other_branch &&
-	    d->local_timeline == d->leader_timeline;
+	return ha_rewind_needed(d) == 1 &&
+	    (d->other_wal ||
+		(d->other_branch && d->local_timeline == d->leader_timeline));
 }
 
 static const struct view_member *

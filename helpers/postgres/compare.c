@@ -12,6 +12,7 @@
 #include "control.h"
 #include "history.h"
 #include "job.h"
+#include "wal_sample.h"
 
 #define QUERY_TIMEOUT (3 * NS_PER_SEC)
 #define MAX_ROWS 64
@@ -255,7 +256,7 @@ recovery_cache_new(void)
 
 /* ---- divergence ---- */
 
-enum phase { LOCAL, IN_RECOVERY, IDENTIFY, HISTORY };
+enum phase { LOCAL, IN_RECOVERY, IDENTIFY, HISTORY, WAL };
 
 struct divergence {
 	struct controller *c;
@@ -263,6 +264,10 @@ struct divergence {
 	int64_t deadline;
 	struct ha_job job;
 	struct ha_divergence d;
+	uint32_t crashed_on;   /* timeline of a server without a place */
+	uint64_t leader_lsn;   /* how far it has written its timeline */
+	uint64_t begin;	       /* of our timeline */
+	struct wal_sample own; /* WAL of it */
 	struct sql *sql;
 	enum phase phase;
 };
@@ -367,6 +372,9 @@ compare_branches(struct divergence *v, const struct history_line *leader)
 	}
 	v->d.other_branch =
 	    !history_agrees(own, (uint32_t)n, leader, v->d.nhistory, timeline);
+	while (n > 0 && own[n - 1].timeline >= timeline)
+		n--;
+	v->begin = n > 0 ? own[n - 1].lsn : 0;
 	if (!v->d.other_branch)
 		return;
 	say_branch(c->conf->name, timeline, own, (uint32_t)n);
@@ -387,6 +395,145 @@ take_history(struct divergence *v, const char *text)
 	v->d.history_known = true;
 	v->d.branch_unsure = false;
 	compare_branches(v, lines);
+}
+
+/* ---- the same, where it began at one place ---- */
+
+/* Where the leader's last timeline is not ours, ours has an end there. */
+static uint64_t
+leader_end(const struct divergence *v)
+{
+	uint32_t i;
+
+	if (v->d.leader_timeline == v->d.local_timeline)
+		return UINT64_MAX;
+	for (i = 0; i < v->d.nhistory; i++)
+		if (v->d.history[i].timeline == v->d.local_timeline)
+			return v->d.history[i].lsn;
+	return 0;
+}
+
+/* All that a standby has was the leader's before.  lsn: where we have a record
+ * or have replayed everything, as of before the leader was asked. */
+static bool
+ahead_of_leader(struct divergence *v, uint64_t lsn)
+{
+	char own[32], leader[32];
+
+	if (v->d.leader_timeline != v->d.local_timeline || v->leader_lsn == 0 ||
+	    lsn <= v->leader_lsn)
+		return false;
+	lsn_format(lsn, own);
+	lsn_format(v->leader_lsn, leader);
+	log_warn(
+	    "Timeline %u ends at %s on the leader, and there is WAL up to %s here",
+	    v->d.local_timeline, leader, own);
+	v->d.other_wal = true;
+	return true;
+}
+
+static void
+say_incomparable(const struct divergence *v, const char *why)
+{
+	log_info("WAL of timeline %u cannot be compared with the leader's: %s",
+	    v->d.local_timeline, why);
+}
+
+/*
+ * The checkpoint that this server would start from is surely there; where it
+ * is older than the timeline, the first record of the timeline is.  Both carry
+ * the time at which they were made.
+ */
+static bool
+take_sample(struct divergence *v, const struct ha_control *k,
+    const struct tree *data, uint64_t *lsn)
+{
+	const char *text = control_value(data, "Bytes per WAL segment");
+	struct controller *c = v->c;
+	int64_t segment = 0;
+	struct pgerr err;
+
+	*lsn = k->checkpoint_lsn > v->begin ? k->checkpoint_lsn : v->begin;
+	if (!k->ok || text == NULL ||
+	    !text_to_int64(text, 1, UINT32_MAX, &segment)) {
+		say_incomparable(v, "pg_controldata does not tell enough");
+		return false;
+	}
+	/* nothing on it yet, or the end of it is looked at by its place */
+	if ((v->d.local_in_recovery && v->d.local_lsn <= v->begin) ||
+	    k->timeline > v->d.local_timeline ||
+	    *lsn + WAL_SAMPLE_MAX > leader_end(v))
+		return false;
+	if (wal_sample_read(c->conf->data_dir, c->major, v->d.local_timeline,
+		*lsn, (uint64_t)segment, &v->own, &err))
+		return true;
+	say_incomparable(v, err.text);
+	return false;
+}
+
+static void
+on_wal_control(struct controller *c, const struct ha_control *k,
+    const struct tree *data, void *arg)
+{
+	struct divergence *v = arg;
+	char text[96], place[32];
+	uint64_t lsn;
+
+	if (!take_sample(v, k, data, &lsn) ||
+	    (!postmaster_alive(&c->pm) &&
+		ahead_of_leader(v, lsn + v->own.size))) {
+		divergence_end(v);
+		return;
+	}
+	lsn_format(lsn, place);
+	snprintf(text, sizeof text, "START_REPLICATION PHYSICAL %s TIMELINE %u",
+	    place, v->d.local_timeline);
+	if (query(v, text))
+		return;
+	v->d.branch_unsure = true;
+	divergence_end(v);
+}
+
+/*
+ * Two nodes that were promoted at the same place have equal histories, and
+ * nothing in common behind it.
+ */
+static void
+compare_wal(struct divergence *v)
+{
+	if (v->begin == 0 || v->d.other_branch ||
+	    (v->d.local_known && ahead_of_leader(v, v->d.local_lsn))) {
+		divergence_end(v);
+		return;
+	}
+	v->phase = WAL;
+	facts_control(v->c, 0, false, on_wal_control, v);
+}
+
+static void
+wal_compared(struct divergence *v, const struct sql_answer *a)
+{
+	int same =
+	    a->wal == NULL ? -1 : wal_sample_compare(&v->own, a->wal, a->nwal);
+	char lsn[32];
+
+	if (same < 0) {
+		say_incomparable(v, "it sent something else");
+		return;
+	}
+	v->d.other_wal = same == 0;
+	lsn_format(v->own.lsn, lsn);
+	if (v->d.other_wal)
+		log_warn("WAL of timeline %u at %s is not the leader's",
+		    v->d.local_timeline, lsn);
+}
+
+/* A refusal is an answer: it has removed that WAL, or not come to it. */
+static void
+wal_not_sent(struct divergence *v, const struct sql_answer *a)
+{
+	say_incomparable(v, a->message);
+	v->d.branch_unsure = a->outcome != SQL_ERROR;
 }
 
 /* Equal timelines, and the leader has no history of it to show. */
@@ -410,6 +557,11 @@ on_answer(const struct sql_answer *a, void *arg)
 
 	if (a->outcome != SQL_OK) {
 		if (v->phase == LOCAL || no_history(v, a)) {
+			divergence_end(v);
+			return;
+		}
+		if (v->phase == WAL) {
+			wal_not_sent(v, a);
 			divergence_end(v);
 			return;
 		}
@@ -442,6 +594,8 @@ on_answer(const struct sql_answer *a, void *arg)
 	case IDENTIFY:
 		v->d.leader_timeline = (uint32_t)sql_int(a->res, 0, 1);
 		v->d.leader_reachable = v->d.leader_timeline != 0;
+		if (!lsn_parse(sql_text(a->res, 0, 2), &v->leader_lsn))
+			v->leader_lsn = 0;
 		log_info("primary_timeline=%u", v->d.leader_timeline);
 		if (v->d.leader_timeline < v->d.local_timeline ||
 		    v->d.leader_timeline <= 1) {
@@ -458,6 +612,10 @@ on_answer(const struct sql_answer *a, void *arg)
 		return;
 	case HISTORY:
 		take_history(v, sql_text(a->res, 0, 1));
+		compare_wal(v);
+		return;
+	case WAL:
+		wal_compared(v, a);
 		divergence_end(v);
 		return;
 	}
@@ -473,7 +631,9 @@ run(struct divergence *v)
 	if (v->phase == IN_RECOVERY) {
 		lsn_format(v->d.local_lsn, lsn);
 		log_info("Local timeline=%u lsn=%s", v->d.local_timeline, lsn);
-		if (!v->d.local_known || !connect_to(v, PGCONN_LEADER) ||
+		if (!v->d.local_known)
+			v->d.local_timeline = v->crashed_on;
+		if (v->d.local_timeline == 0 || !connect_to(v, PGCONN_LEADER) ||
 		    !query(v, "SELECT pg_catalog.pg_is_in_recovery()"))
 			divergence_end(v);
 		return;
@@ -520,6 +680,11 @@ on_control(struct controller *c, const struct ha_control *k,
 	}
 	v->d.local_known =
 	    k->ok && v->d.local_timeline != 0 && v->d.local_lsn != 0;
+	/* promoted without a checkpoint since, it says so in another place */
+	if (k->ok && !v->d.local_known)
+		v->crashed_on = k->min_recovery_timeline > k->timeline ?
+		    k->min_recovery_timeline :
+		    k->timeline;
 	if (v->d.local_known && !v->d.local_in_recovery &&
 	    facts_dump(c, v->d.local_timeline, v->d.local_lsn, 2, on_dump, v))
 		return;

@@ -32,6 +32,7 @@ struct sql {
 	struct resolve *resolve; /* names are being looked up before */
 	bool ready;		 /* connection established */
 	bool sent;		 /* head of the queue is with the server */
+	bool copying;		 /* ... and streams its answer */
 	PGresult *res;		 /* last result of the running query */
 	int server_version;
 	struct event *ev_io, *ev_timer, *ev_kick;
@@ -73,7 +74,7 @@ drop_connection(struct sql *s)
 			    s->name);
 	}
 	s->conn = NULL;
-	s->ready = s->sent = false;
+	s->ready = s->sent = s->copying = false;
 }
 
 static void
@@ -363,22 +364,64 @@ deliver(struct sql *s)
 	return alive;
 }
 
+/*
+ * One message is enough: the connection goes with the rest of the stream.
+ * 1 query finished, 2 the stream has ended, 0 wait, -1 connection lost,
+ * -2 freed
+ */
+static int
+streaming(struct sql *s)
+{
+	struct sql_answer a;
+	char *message;
+	bool alive;
+	int n;
+
+	while ((n = PQgetCopyData(s->conn, &message, 1)) > 0) {
+		if (message[0] == 'w')
+			break;
+		PQfreemem(message); /* keepalive */
+	}
+	if (n == 0)
+		return wait_io(s, EV_READ) ? 0 : -1;
+	s->copying = false;
+	if (n < 0)
+		return n == -1 ? 2 : -1;
+	memset(&a, 0, sizeof a);
+	a.outcome = SQL_OK;
+	a.wal = message;
+	a.nwal = (size_t)n;
+	drop_connection(s);
+	alive = finish(s, &a);
+	PQfreemem(message);
+	return alive ? 1 : -2;
+}
+
 /* 1 query finished, 0 wait, -1 connection lost, -2 freed */
 static int
 running(struct sql *s)
 {
 	PGresult *res;
-	int flushed;
+	int flushed, r;
 
 	flushed = PQflush(s->conn);
 	if (flushed == -1 || PQconsumeInput(s->conn) == 0)
 		return -1;
+	if (s->copying && (r = streaming(s)) != 2)
+		return r;
 	while (!PQisBusy(s->conn)) {
 		res = PQgetResult(s->conn);
 		if (res == NULL) {
 			if (s->res == NULL)
 				return -1;
 			return deliver(s) ? 1 : -2;
+		}
+		if (PQresultStatus(res) == PGRES_COPY_BOTH) {
+			PQclear(res);
+			s->copying = true;
+			if ((r = streaming(s)) != 2)
+				return r;
+			continue;
 		}
 		/* keep the first error, else the newest result */
 		if (s->res != NULL &&

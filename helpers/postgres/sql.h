@@ -28,6 +28,11 @@ enum sql_outcome {
 struct sql_answer {
 	enum sql_outcome outcome;
 	const PGresult *res; /* SQL_OK only; valid in the callback */
+	/* Of a statement that streams (START_REPLICATION), instead of res: the
+	 * first message that carries WAL; the connection is dropped after it.
+	 */
+	const char *wal;
+	size_t nwal;
 	char sqlstate[8];    /* SQL_ERROR */
 	const char *message; /* "" when OK; no trailing newline */
 	int server_version;  /* 150004; 0 not connected */

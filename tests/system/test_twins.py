@@ -7,6 +7,7 @@ import os
 import pytest
 
 from cluster import Cluster, wait_for
+from test_ctl_commands import ctl
 from diverge import FAST, LAX, diverge, same_rows
 
 REFUSED = r"not following .*: it is on another timeline of the same number, .*\(patronictl reinit\)"
@@ -20,14 +21,18 @@ def twins(cluster, rows=2000):
 
 
 def lead(cluster, leader, lost, rows):
-    assert timeline(lost) == 2
+    wait_for("its timeline", lambda: timeline(lost) == 2)
     lost.kill_tree()
     cluster.etcd.delete("/service/test/leader")  # instead of the time to live
     leader.start()
     assert cluster.wait_leader() is leader
     leader.sql("insert into t select n, repeat('l', 500) from generate_series(1, %s) n" % rows)
-    assert timeline(leader) == 2
+    wait_for("the same", lambda: timeline(leader) == 2)
     return leader
+
+
+def history(node):
+    return (node.data / "pg_wal" / "00000002.history").read_text()
 
 
 def timeline(node):
@@ -49,6 +54,26 @@ def fixture_two():
         cluster.start()
         cluster.wait_leader().sql("create table t (n int, x text)")
         yield cluster
+
+
+def test_promoted_at_the_same_place(two):
+    """Equal histories: the WAL itself tells."""
+    first = two.wait_healthy()
+    lost = next(n for n in two.nodes if n is not first)
+    assert first.terminate() == 0
+    wait_for("the other leader", lost.is_leader, 60)
+    assert two.wait_leader() is lost
+    lost.sql("insert into t select n, repeat('z', 500) from generate_series(1, 10) n")
+    leader = lead(two, first, lost, rows=20000)
+    assert history(leader) == history(lost)
+    start = lost.log_end()
+    lost.start()
+    wait_for("the refusal", lambda: lost.logged(REFUSED, start), 60)
+    assert lost.logged("WAL of timeline 2 at .* is not the leader's", start)
+    assert not lost.logged("running pg_rewind", start)
+    out = ctl(two, "reinit", "test", lost.name, "--force", "--wait", node=leader.name)
+    assert f"Success: reinitialize for member {lost.name}\n" in out
+    as_leader(two, leader, lost)
 
 
 @pytest.mark.skipif(not os.environ.get("LONG"), reason="as test_rewind, after a crash: LONG=1")

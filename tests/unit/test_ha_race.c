@@ -568,9 +568,21 @@ test_rewind_needed(void **state)
 	d.local_timeline = 2;
 	assert_int_equal(ha_rewind_needed(&d), 1);
 	assert_true(ha_rewind_blind(&d));
+	d.local_known = false; /* it crashed: its place is not known */
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	d.local_known = true;
 	d.other_branch = false;
 	assert_int_equal(ha_rewind_needed(&d), 0);
 	assert_false(ha_rewind_blind(&d));
+	d.other_wal = true; /* promoted at one place */
+	assert_int_equal(ha_rewind_needed(&d), 1);
+	assert_true(ha_rewind_blind(&d));
+	d.local_timeline = 1;
+	assert_true(ha_rewind_blind(&d));
+	d.leader_in_recovery = true;
+	assert_int_equal(ha_rewind_needed(&d), -1);
+	d.leader_in_recovery = d.other_wal = false;
+	d.local_timeline = 2;
 	d.branch_unsure = true;
 	assert_int_equal(ha_rewind_needed(&d), -1);
 	d = diverged(99, 100, true, 0);

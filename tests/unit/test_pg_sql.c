@@ -18,6 +18,7 @@
 
 #include "helpers/postgres/sql.h"
 #include "ipc/clock.h"
+#include "helpers/postgres/wal_sample.h"
 #include "pg_server.h"
 
 static struct event_base *base;
@@ -30,6 +31,8 @@ struct seen {
 	char message[256];
 	struct sql *free_me;
 	struct sql *then; /* query issued from the callback */
+	const struct wal_sample *sample;
+	int same;
 };
 
 static void
@@ -45,6 +48,8 @@ on_answer(const struct sql_answer *a, void *arg)
 	if (a->res != NULL)
 		snprintf(
 		    s->value, sizeof s->value, "%s", sql_text(a->res, 0, 0));
+	if (a->wal != NULL && s->sample != NULL)
+		s->same = wal_sample_compare(s->sample, a->wal, a->nwal);
 	if (s->free_me != NULL) {
 		struct sql *next = s->then;
 
@@ -291,6 +296,92 @@ test_silent(void **state)
 	close(fd);
 }
 
+static struct sql *
+open_replication(const struct pg_server *srv)
+{
+	const char *keys[] = { "host", "port", "user", "replication", NULL };
+	const char *values[] = { srv->dir, srv->port, "postgres", "1", NULL };
+	struct sql *s = sql_new(base, NULL);
+
+	assert_non_null(s);
+	assert_true(sql_target(s, keys, values));
+	return s;
+}
+
+static void
+stream(struct sql *s, const char *from, int64_t timeout, struct seen *seen)
+{
+	char text[80];
+
+	snprintf(text, sizeof text, "START_REPLICATION PHYSICAL %s TIMELINE 1",
+	    from);
+	assert_int_equal(
+	    sql_query(s, text, 0, NULL, timeout, on_answer, seen), 0);
+	run_until(seen, seen->calls + 1);
+}
+
+/* The first of what the server streams is ours to read in its files, too. */
+static void
+test_wal(void **state)
+{
+	struct pg_server *srv = *state;
+	struct sql *s = open_replication(srv);
+	struct wal_sample sample;
+	struct seen seen = { .sample = &sample, .same = -2 };
+	struct pgerr err;
+
+	assert_true(wal_sample_read(
+	    srv->data, 150000, 1, 0x1000000, 16 << 20, &sample, &err));
+	assert_int_equal(sample.size, 64);
+	stream(s, "0/1000000", 5 * NS_PER_SEC, &seen);
+	assert_int_equal(seen.outcome, SQL_OK);
+	assert_int_equal(seen.same, 1);
+	assert_false(sql_connected(s));
+	/* the next statement has a connection of its own */
+	assert_true(wal_sample_read(
+	    srv->data, 150000, 1, 0x1000028, 16 << 20, &sample, &err));
+	assert_int_equal(sample.size, 48);
+	sample.bytes[20] ^= 1;
+	stream(s, "0/1000028", 5 * NS_PER_SEC, &seen);
+	assert_int_equal(seen.outcome, SQL_OK);
+	assert_int_equal(seen.same, 0);
+	sql_free(s);
+}
+
+static void
+test_no_wal(void **state)
+{
+	struct pg_server *srv = *state;
+	struct sql *s = open_replication(srv);
+	struct sql *t = open_sql(srv->dir, srv->port);
+	struct seen seen = { 0 };
+	char end[64];
+
+	/* refused at once, and after the stream has begun */
+	stream(s, "FF/0", 5 * NS_PER_SEC, &seen);
+	assert_int_equal(seen.outcome, SQL_ERROR);
+	assert_non_null(strstr(seen.message, "is ahead of the WAL flush"));
+	stream(s, "0/100", 5 * NS_PER_SEC, &seen);
+	assert_int_equal(seen.outcome, SQL_ERROR);
+	assert_non_null(strstr(seen.message, "has already been removed"));
+	/* nothing comes */
+	assert_int_equal(sql_query(t, "SELECT pg_switch_wal(), pg_sleep(0)", 0,
+			     NULL, 5 * NS_PER_SEC, on_answer, &seen),
+	    0);
+	run_until(&seen, 3);
+	assert_int_equal(sql_query(t, "SELECT pg_current_wal_flush_lsn()", 0,
+			     NULL, 5 * NS_PER_SEC, on_answer, &seen),
+	    0);
+	run_until(&seen, 4);
+	assert_int_equal(seen.outcome, SQL_OK);
+	memcpy(end, seen.value, sizeof end);
+	stream(s, end, NS_PER_SEC, &seen);
+	assert_int_equal(seen.outcome, SQL_LOST);
+	assert_string_equal(seen.message, "query timed out");
+	sql_free(t);
+	sql_free(s);
+}
+
 static void
 test_quote(void **state)
 {
@@ -317,7 +408,8 @@ main(void)
 		cmocka_unit_test(test_timeout), cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_free_in_callback),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_silent),
-		cmocka_unit_test(test_names), cmocka_unit_test(test_quote) };
+		cmocka_unit_test(test_names), cmocka_unit_test(test_wal),
+		cmocka_unit_test(test_no_wal), cmocka_unit_test(test_quote) };
 
 	base = event_base_new();
 	return cmocka_run_group_tests(tests, pg_server_start, pg_server_stop);
