@@ -69,7 +69,7 @@ bootstrap_race(struct ha *h)
 
 	fx->dcs.u.initialize.create = 1;
 	TRY(dcs_wait(h, fx->id, &outcome, NULL));
-	if (outcome == OUTCOME_OK)
+	if (outcome == OUTCOME_OK || BROKEN(h, BOOTSTRAP_RACE))
 		return bootstrap_start(h);
 	if (outcome == OUTCOME_UNKNOWN && h->s.initialize_unknown == 0)
 		h->s.initialize_unknown = h->p.now;

@@ -186,6 +186,8 @@ log_lock(struct ha *h)
 static void
 row_pause(struct ha *h)
 {
+	if (h->s.was_paused && BROKEN(h, RESUME))
+		h->s.opt.pause = true;
 	if (h->s.opt.pause) {
 		if (!BROKEN(h, PAUSE_FENCE))
 			watchdog_disarm(h, 1);

@@ -685,7 +685,8 @@ backoff(struct ha *h)
 	int64_t left, until;
 
 	if (o->pause || o->standby_cluster || o->race_backoff <= 0 ||
-	    h->s.view->failover_member[0] != '\0' || h->s.prev_wal == 0)
+	    h->s.view->failover_member[0] != '\0' || h->s.prev_wal == 0 ||
+	    BROKEN(h, BACKOFF))
 		return RC_OK;
 	/* it is the one that others wait for, and its keeper will not */
 	if (h->s.wd_fence_armed && is_primary(h))

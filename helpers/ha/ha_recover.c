@@ -170,7 +170,8 @@ startup_state(struct ha *h)
 	struct ha_fx *fx;
 
 	/* what could not be stopped, and answers, runs as before */
-	if (pg->state == STATE_STOP_FAILED && pg->running && pg->query_ok)
+	if (pg->state == STATE_STOP_FAILED && pg->running && pg->query_ok &&
+	    !BROKEN(h, STATE_STUCK))
 		set_state(h, STATE_RUNNING);
 	if (!starting(h) || pg->isready == ISREADY_REJECTING)
 		return;

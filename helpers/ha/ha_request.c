@@ -221,7 +221,8 @@ scheduled_restart(struct ha *h)
 		return RC_MSG;
 	req = s->req;
 	if (s->postmaster_start[0] != '\0' && started[0] != '\0' &&
-	    strcmp(s->postmaster_start, started) != 0) {
+	    strcmp(s->postmaster_start, started) != 0 &&
+	    !BROKEN(h, RESTART_HAPPENED)) {
 		ha_log(h, LOG_LVL_INFO, "restart.happened",
 		    "Cancelling "
 		    "scheduled restart: postgres restart has already "

@@ -114,6 +114,23 @@ is_named(const struct world *w, const struct node *n)
 	return strcmp(w->store.failover_member, n->name) == 0;
 }
 
+/* 4, 1: everybody waits for loop_wait at least, who knows where it was. */
+static void
+check_backoff(const struct node *n)
+{
+	struct world *w = n->w;
+	int64_t since = w->now - 2 * w->ttl * SEC;
+
+	if (w->race_backoff == 0 || w->standby || w->standby_since > since ||
+	    w->store.failover_member[0] != '\0' || w->requested > since ||
+	    w->paused || w->resumed_at > since || n->unled_since == 0 ||
+	    n->well_since > since || n->pg.up_since > since ||
+	    w->now - n->unled_since >= (w->loop_wait * SEC) - 100 * MS)
+		return;
+	violate(w, "%s takes the key %.1f s after nobody led", n->name,
+	    (double)(w->now - n->unled_since) / 1e9);
+}
+
 void
 check_fit(struct node *n)
 {
@@ -135,6 +152,7 @@ check_fit(struct node *n)
 		    n->name, (double)(w->now - n->withheld) / 1e9);
 	check_priority(n);
 	check_candidate(n);
+	check_backoff(n);
 }
 
 /* ---- pg_ctl promote ---- */
@@ -150,6 +168,8 @@ check_order(struct node *n)
 		    w, "%s is promoted without its required watchdog", n->name);
 	if (w->check_timeline && w->store.nhistory > 0 && n->pg.run == PG_UP &&
 	    w->named != n->i && w->given != n->i &&
+	    /* a wiped store gave its key to somebody else meanwhile */
+	    (w->forgot_at == 0 || w->forgot_at < w->now - w->ttl * SEC) &&
 	    pg_tli(&n->pg) <
 		w->store.history[w->store.nhistory - 1].timeline + 1)
 		violate(w,
@@ -262,11 +282,43 @@ check_places(struct node *n, const struct ha_job *j)
 			    n->name, w->node[i].name);
 }
 
+/* 18.2: once, and not after it was called off. */
+static void
+check_schedule(struct node *n)
+{
+	/* asked for now; or before its answer, which frees the place */
+	if (n->request != 0)
+		return;
+	if (!n->scheduled)
+		violate(n->w, "%s restarts, and nobody asks for it", n->name);
+	if (n->scheduled_gen != 0 && n->scheduled_gen != n->pg.gen)
+		violate(n->w,
+		    "%s restarts as scheduled, and has restarted since",
+		    n->name);
+	n->scheduled = false;
+}
+
+/* 23.1, 11 */
+static void
+check_bootstrap(struct node *n)
+{
+	const struct world *w = n->w;
+
+	if (w->forgot_at > w->now - 15 * SEC && w->forgot_at > 0)
+		return;
+	if (!w->store.has_initialize || w->store.initializer != n->i)
+		violate(n->w, "%s bootstraps without /initialize", n->name);
+}
+
 void
 check_job(struct node *n, const struct ha_job *j)
 {
 	struct world *w = n->w;
 
+	if (j->kind == JOB_RESTART)
+		check_schedule(n);
+	if (j->kind == JOB_BOOTSTRAP)
+		check_bootstrap(n);
 	/* asked for with a schedule, it may begin in a time of health */
 	if (j->kind == JOB_RESTART || (j->kind == JOB_STOP && j->checkpoint))
 		w->moved_at = w->now;

@@ -146,6 +146,8 @@ choose_focus(struct world *w, enum sim_break broken)
 	case BREAK_SCHEDULE:
 	case BREAK_REQUEST_KEPT:
 	case BREAK_RESTART_FILTER:
+	case BREAK_RESTART_HAPPENED:
+	case BREAK_RESUME:
 	case BREAK_REINITIALIZE:
 		w->operators = true;
 		w->intensity = 12;
@@ -202,6 +204,12 @@ choose_focus(struct world *w, enum sim_break broken)
 		break;
 	case BREAK_SHUTDOWN_KEY:
 		w->intensity = 4;
+		break;
+	case BREAK_STATE_STUCK:
+		w->intensity = 12;
+		break;
+	case BREAK_BACKOFF:
+		w->race_backoff = 20;
 		break;
 	case BREAK_CHECKPOINT:
 		w->use_rewind = true;

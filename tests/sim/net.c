@@ -106,6 +106,12 @@ remember_key(struct node *n, const struct ask *a)
 			strcmp(a->view->leader, n->name) == 0 ?
 		    lease :
 		    0;
+	if (a->type == FX_LOAD && a->view != NULL) {
+		if (!view_unlocked(a->view))
+			n->unled_since = 0;
+		else if (n->unled_since == 0)
+			n->unled_since = n->w->now;
+	}
 	if (a->type != FX_DCS ||
 	    (a->op != OP_ACQUIRE && a->op != OP_TAKE && a->op != OP_UPDATE))
 		return;

@@ -327,6 +327,8 @@ node_detach(struct node *n)
 	n->h = NULL;
 	n->timer_version++;
 	n->request = 0;
+	n->schedules = n->scheduled = false;
+	n->unled_since = 0;
 	n->sysid_known = false;
 }
 

@@ -304,6 +304,11 @@ operator_replied(struct node *n, const struct ha_fx *fx)
 		return;
 	trace(n->w, n, "  reply %u: %s", fx->reply.code, fx->reply.text);
 	n->request = 0;
+	if (n->schedules && fx->reply.code < 300) {
+		n->scheduled = !n->schedule_ends;
+		n->scheduled_gen = n->pg.run == PG_UP ? n->pg.gen : 0;
+	}
+	n->schedules = false;
 	/* a controller that hung finds another world when it looks */
 	if (n->request_unfit && fx->reply.code == 200 &&
 	    n->well_since <= n->request_at &&
@@ -343,11 +348,15 @@ operator_restart(struct node *n, bool scheduled)
 		return;
 	memset(&r, 0, sizeof(r));
 	r.kind = REQUEST_RESTART;
+	n->schedules = false;
 	conditions(n, &r);
 	if (scheduled) {
-		r.kind = chance(w, 20) ? REQUEST_CANCEL_RESTART :
-					 REQUEST_SCHEDULE_RESTART;
+		r.kind = chance(w, n->scheduled ? 60 : 20) ?
+		    REQUEST_CANCEL_RESTART :
+		    REQUEST_SCHEDULE_RESTART;
 		n->request_unfit = false;
+		n->schedules = true;
+		n->schedule_ends = r.kind == REQUEST_CANCEL_RESTART;
 		r.schedule_us =
 		    WALL + (w->now + rnd_range(w, -60, 90) * SEC) / 1000;
 		(void)snprintf(r.schedule, sizeof(r.schedule), "%lld",
@@ -368,6 +377,7 @@ operator_reinitialize(struct node *n)
 		return;
 	memset(&r, 0, sizeof(r));
 	r.kind = REQUEST_REINITIALIZE;
+	n->schedules = false;
 	r.timeout = -1;
 	r.force = chance(w, 50);
 	r.from_leader = chance(w, 30);

@@ -184,6 +184,11 @@ struct node {
 	int64_t request_at;
 	bool request_unfit; /* its conditions do not hold */
 	bool request_leads; /* ... because it leads */
+	bool schedules;	    /* ... for or against a restart at some time */
+	/* a restart is scheduled, of this postmaster, 0: of one not known */
+	bool scheduled, schedule_ends;
+	uint32_t scheduled_gen;
+	int64_t unled_since; /* no view since then had a leader, 0: the last */
 };
 
 /* ---- the store ---- */
@@ -199,6 +204,7 @@ struct store {
 	bool sync_stuck; /* /sync cannot be written */
 	int leader;	 /* -1 none */
 	int64_t leader_expires;
+	int initializer; /* who created /initialize */
 	int64_t ttl;
 	int64_t revision;
 	bool has_initialize;

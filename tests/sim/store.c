@@ -160,6 +160,8 @@ op_initialize(struct world *w, struct ask *a)
 		return OUTCOME_REFUSED;
 	trace(
 	    w, NULL, "store: initialize \"%s\" by %s", a->text[0], a->n->name);
+	if (!s->has_initialize)
+		s->initializer = a->n->i;
 	s->has_initialize = true;
 	memcpy(s->initialize, a->text[0], sizeof(s->initialize));
 	s->sysid =
