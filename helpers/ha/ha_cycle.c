@@ -376,6 +376,24 @@ row_sysid_missing(struct ha *h)
 }
 
 /*
+ * 13.  Without an identifier it takes no lock.  A primary that has lost its
+ * own would be fenced when what was left of the lease is over, and until then
+ * nobody could succeed it: it stops itself.  One that no keeper was armed for,
+ * met running by a controller that never held the lock for it, is left alone.
+ */
+static enum rc
+row_sysid_invalid(struct ha *h)
+{
+	if (may_write(h) && !h->s.opt.pause &&
+	    (h->s.wd_fence_armed || h->s.wd_device_running))
+		TRY(demote(h, DEMOTE_IMMEDIATE_NOLOCK));
+	return say(h, "sysid.invalid",
+	    "data dir for the cluster is "
+	    "not empty, but system ID is invalid; consider doing "
+	    "reinitialize");
+}
+
+/*
  * 13-16.  A primary that holds the lock goes on refreshing it when its
  * identifier cannot be read any more, or the lease would run out under it; and
  * beside another one's lock it stops, whatever its data are.
@@ -386,10 +404,7 @@ row_sysid(struct ha *h)
 	if (h->p.pg.sysid[0] == '\0' && is_primary(h) && !unlocked(h))
 		return RC_OK;
 	if (h->p.pg.sysid[0] == '\0')
-		return say(h, "sysid.invalid",
-		    "data dir for the cluster is "
-		    "not empty, but system ID is invalid; consider doing "
-		    "reinitialize");
+		return row_sysid_invalid(h);
 	TRY(row_sysid_differs(h));
 	return row_sysid_missing(h);
 }

@@ -88,8 +88,10 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 		return false;
 	if (strcmp(w->store.failover_leader, p->name) == 0)
 		return false;
-	/* the former leader's surplus was never acknowledged (spec 11.2) */
-	if (w->synced && strcmp(p->name, w->store.sync_leader) == 0)
+	/* the former leader's surplus was never acknowledged (spec 11.2, 7);
+	 * it is so by /sync as it is, which a cluster that was demoted and
+	 * promoted again may go on with unchanged */
+	if (w->sync != 0 && strcmp(p->name, w->store.sync_leader) == 0)
 		return false;
 	if (w->failsafe && w->store.has_failsafe && !w->store.failsafe[p->i])
 		return false;

@@ -74,9 +74,10 @@ check_priority(struct node *n)
 	for (i = 0; i < w->nnodes; i++) {
 		const struct node *p = &w->node[i];
 
+		/* without its member key nobody can ask it (11.2, 5) */
 		if (p == n || !settled(w, n, p) || !may_lead(w, p) ||
-		    i == w->former || i == w->former_before ||
-		    p->pg.wal.end != n->pg.wal.end ||
+		    (!n->known[i] && !n->known_old[i]) || i == w->former ||
+		    i == w->former_before || p->pg.wal.end != n->pg.wal.end ||
 		    pg_tli(&p->pg) != pg_tli(&n->pg) ||
 		    p->tags.failover_priority <= n->tags.failover_priority)
 			continue;

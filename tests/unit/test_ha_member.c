@@ -250,6 +250,45 @@ test_sysid_invalid(void **state)
 	w_free(w);
 }
 
+/* A primary that lost its lock too cannot take it again, so it stops. */
+static void
+test_sysid_invalid_without_lock(void **state)
+{
+	struct world *w = w_primary("a");
+
+	(void)state;
+	w_tick(w);
+	assert_true(w->h->s.wd_fence_armed);
+	w->pg.sysid[0] = '\0';
+	w_tick(w); /* with the lock it goes on */
+	assert_null(strstr(w->order, "stop"));
+	w_leader(w, "");
+	w_tick(w);
+	assert_non_null(strstr(w->order, "stop"));
+	assert_string_equal(w->rule, "sysid.invalid");
+	w_free(w);
+	/* met running, and never led: nobody would fence it */
+	w = w_primary("a");
+	ha_free(w->h);
+	w_leader(w, "");
+	w->pg.sysid[0] = '\0';
+	w_clear(w);
+	w_attach(w, ROLE_PRIMARY);
+	w_tick(w);
+	assert_null(strstr(w->order, "stop"));
+	assert_string_equal(w->rule, "sysid.invalid");
+	w_free(w);
+	/* in pause it is people's business */
+	w = w_primary("a");
+	w_tick(w);
+	w->pg.sysid[0] = '\0';
+	w_leader(w, "");
+	w_option(w, "pause", tree_bool(true));
+	w_tick(w);
+	assert_null(strstr(w->order, "stop"));
+	w_free(w);
+}
+
 /* ---- tags in the race (19) ---- */
 
 static void
@@ -299,6 +338,7 @@ main(void)
 		cmocka_unit_test(test_data_gone_under_leader),
 		cmocka_unit_test(test_data_unreadable),
 		cmocka_unit_test(test_sysid_invalid),
+		cmocka_unit_test(test_sysid_invalid_without_lock),
 		cmocka_unit_test(test_nofailover_primary_keeps_lock),
 		cmocka_unit_test(test_nofailover_peer_not_asked),
 	};
