@@ -76,8 +76,9 @@ peer_ahead(const struct world *w, const struct node *n, const struct node *p)
 		return false;
 	if (w->check_timeline && pg_tli(&p->pg) < pg_tli(&n->pg))
 		return false;
-	/* it is not asked, or does not count */
-	if (p->tags.nofailover || !keeper_healthy(p))
+	/* it is not asked, or does not count, or did not when it was asked */
+	if (p->tags.nofailover || !keeper_healthy(p) ||
+	    p->device_mended > margin)
 		return false;
 	/* by what /sync says, be it known to be true or not (11.1 row 12) */
 	if (w->sync != 0 && w->store.sync_leader[0] != '\0' &&

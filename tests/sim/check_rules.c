@@ -41,7 +41,8 @@ sync_listed_in(const struct world *w, const struct node *n)
 static bool
 may_lead(const struct world *w, const struct node *p)
 {
-	if (p->tags.nofailover || !keeper_healthy(p))
+	if (p->tags.nofailover || !keeper_healthy(p) ||
+	    p->device_mended > w->now - 15 * SEC)
 		return false;
 	if (p->withheld > w->now - (w->ttl + 15) * SEC)
 		return false;
@@ -99,6 +100,7 @@ check_candidate(struct node *n)
 	    w->paused || w->resumed_at > w->now - 15 * SEC ||
 	    w->requested > w->now - 15 * SEC || !w->store.members[p->i].there ||
 	    w->store.members[p->i].expires < w->now + SEC ||
+	    !n->known[p->i] || /* its key came after the winner's last look */
 	    !settled(w, n, p) || !may_lead(w, p))
 		return;
 	/* a schedule that this node takes for missed */

@@ -457,6 +457,7 @@ finish(struct world *w, struct fault *f)
 		break;
 	case DEVICE_FAILS:
 		n->device_bad = n->device.given_up = false;
+		n->device_mended = n->w->now;
 		keeper_tell(n);
 		break;
 	case DATA_UNREADABLE:

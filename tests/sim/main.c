@@ -20,8 +20,8 @@ struct options {
 static void
 on_device_found(struct world *w, struct ev *e)
 {
-	(void)w;
 	e->n->device_bad = e->n->device.given_up = false;
+	e->n->device_mended = w->now;
 	keeper_tell(e->n);
 }
 

@@ -149,6 +149,7 @@ struct node {
 	/* faults in force */
 	bool slow_stop, slow_start, jobs_fail, repl_stall, disk_full;
 	bool pre_promote_fails, device_bad, unreadable, no_sysid, slots_wanted;
+	int64_t device_mended;
 	bool stop_fails;     /* no stop job can end the server */
 	int64_t stop_failed; /* ... when one could not last */
 	bool login_fails;    /* no replication connection to itself */
