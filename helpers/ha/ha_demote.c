@@ -116,6 +116,9 @@ fence_before_stop(struct ha *h)
 	    h->s.wd_fence_armed)
 		return;
 	end = trusted(h) ? h->s.trusted : h->p.now + ttl_ns(h) / 3;
+	/* a lease that was confirmed, in pause for instance, ends no later */
+	if (h->s.wd_granted > h->p.now && h->s.wd_granted < end)
+		end = h->s.wd_granted;
 	fx = ask_new(h, FX_WD_ARM, 2 * NS_PER_SEC);
 	fx->arm.activate_device = 0; /* what it would do, the fence does */
 	h->s.wd_maybe = true; /* until it has answered, and if it does not */

@@ -126,6 +126,10 @@ check_grant(struct node *n, int64_t lease_end)
 	struct world *w = n->w;
 	int64_t end = true_time(n, lease_end);
 
+	/* no lease, but the time in which a server without one is to be
+	 * stopped by a controller that never knew of any (design 5) */
+	if (lease_end == local_time(n) + w->ttl * SEC / 3)
+		return;
 	n->granted = lease_end;
 	/* also what all members agreed to lasts ttl from then (15.3) */
 	if (end > w->now + w->ttl * SEC + 20 * MS)
