@@ -324,7 +324,7 @@ test_watchdog_required_primary(void **state)
 	w_attach(w, ROLE_PRIMARY);
 	assert_string_equal(
 	    w->result, "Demoting self because watchdog could not be activated");
-	w_follows(w->order, "arm stop", "release");
+	w_follows(w->order, "arm grant stop", "release");
 	w_free(w);
 }
 
