@@ -64,9 +64,14 @@ lock_acquire(struct ha *h, bool *ok)
 								     RC_DCS;
 }
 
+/* What a store that is well needs for a refresh, many times over. */
+#define HURRIED (NS_PER_SEC / 4)
+
 /*
  * *ok false = refused: the key is not ours any more.  Everything that the
- * leader does in a cycle comes after this.
+ * leader does in a cycle comes after this.  With failsafe mode on, and no time
+ * to wait for a store that crawls, what is left is better spent on asking the
+ * members.
  */
 enum rc
 lock_update(struct ha *h, bool with_status, bool *ok)
@@ -77,17 +82,14 @@ lock_update(struct ha *h, bool with_status, bool *ok)
 	struct ha_fx *fx;
 	int64_t sent;
 	uint64_t id;
+	bool hurried;
 
 	*ok = false;
-	/* what is left is better spent on asking the members */
-	if (h->s.opt.failsafe && is_primary(h) && !time_for_more(h)) {
-		ha_log(h, LOG_LVL_WARNING, "leader.no-time",
-		    "No time is left to wait for the refresh of the leader "
-		    "lock");
-		return RC_DCS;
-	}
 	fx = dcs_new(h, OP_UPDATE);
 	id = fx->id;
+	hurried = h->s.opt.failsafe && is_primary(h) && !time_for_more(h);
+	if (hurried)
+		fx->deadline = h->p.now + HURRIED;
 	if (status) {
 		h->s.last_wal = h->p.pg.wal_position;
 		fx->dcs.u.update.with_status = 1;
@@ -102,8 +104,13 @@ lock_update(struct ha *h, bool with_status, bool *ok)
 		failsafe_written(h);
 		return RC_OK;
 	}
-	if (outcome != OUTCOME_REFUSED)
+	if (outcome != OUTCOME_REFUSED) {
+		if (hurried)
+			ha_log(h, LOG_LVL_WARNING, "leader.no-time",
+			    "No time is left to wait for the refresh of the "
+			    "leader lock");
 		return RC_DCS;
+	}
 	h->s.trusted = h->s.may_own = 0;
 	return RC_OK;
 }

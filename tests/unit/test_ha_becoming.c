@@ -590,12 +590,45 @@ test_members_before_a_late_refresh(void **state)
 	w_tick(w);
 	w->hold_load = false;
 	w->now = began - 10 * NS_PER_SEC;
+	w->hold_op[OP_UPDATE] = true;
 	w_clear(w);
 	w_let_go(w);
-	assert_null(strstr(w->order, "update"));
+	assert_non_null(strstr(w->order, "update"));
+	assert_int_equal(w->held_fx.deadline, w->now + 250 * NS_PER_MS);
+	w->now += 250 * NS_PER_MS;
+	w->hold_op[OP_UPDATE] = false;
+	w->op_set[OP_UPDATE] = true;
+	w->op_outcome[OP_UPDATE] = OUTCOME_UNKNOWN;
+	w_let_go(w);
 	assert_int_equal(w->held_fx.type, FX_FAILSAFE_POST);
 	/* the keeper fences 7.5 s before the end */
-	assert_int_equal(w->held_fx.deadline, w->now + 1250 * NS_PER_MS);
+	assert_int_equal(w->held_fx.deadline, w->now + 1125 * NS_PER_MS);
+	w_free(w);
+}
+
+/* The controller was stopped for a while, and the store is well. */
+static void
+test_late_refresh_with_failsafe(void **state)
+{
+	struct world *w = w_primary("a");
+	struct view *v = w->view;
+
+	(void)state;
+	w_option(w, "failsafe_mode", tree_bool(true));
+	v->has_failsafe = v->failsafe_object = 1;
+	v->failsafe = calloc(2, sizeof(*v->failsafe));
+	assert_non_null(v->failsafe);
+	(void)snprintf(v->failsafe[0].name, NAME_SIZE, "a");
+	(void)snprintf(v->failsafe[1].name, NAME_SIZE, "b");
+	(void)snprintf(v->failsafe[1].api_url, URL_SIZE, "http://b:8008");
+	v->nfailsafe = 2;
+	w_tick(w);
+	w->now = w->grant_end - 10 * NS_PER_SEC;
+	w_clear(w);
+	w_tick(w);
+	assert_non_null(strstr(w->order, "update"));
+	assert_true(w->grant_end >= w->now + 29 * NS_PER_SEC);
+	assert_null(strstr(w->order, "stop"));
 	w_free(w);
 }
 
@@ -737,6 +770,7 @@ main(void)
 		cmocka_unit_test(test_ghost_before_sync),
 		cmocka_unit_test(test_fence_during_a_cycle),
 		cmocka_unit_test(test_members_before_a_late_refresh),
+		cmocka_unit_test(test_late_refresh_with_failsafe),
 		cmocka_unit_test(test_restart_on_an_old_lease),
 		cmocka_unit_test(test_pause_after_an_unanswered_arm),
 		cmocka_unit_test(test_pause_with_a_hung_server),
