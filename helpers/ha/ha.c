@@ -251,6 +251,7 @@ on_attached(struct ha *h, const struct ha_ev *ev)
 		h->s.pg_state = ev->pg->state;
 		h->s.found_replica =
 		    ev->pg->running && ev->role != ROLE_PRIMARY;
+		h->s.silent = h->s.found_replica;
 		/* the controller has issued on_start then (spec 2.1) */
 		h->s.callbacks_seen =
 		    ev->pg->running && ev->pg->state == STATE_RUNNING;

@@ -201,6 +201,8 @@ take_snapshot(struct ha *h, const struct ha_pg *pg)
 	static const struct ha_pg none;
 
 	ha_pg_copy(&h->p.pg, pg != NULL ? pg : &none);
+	if (h->p.pg.query_ok || !h->p.pg.running)
+		h->s.silent = h->s.maybe_promoted = false;
 	h->p.have_pg = true;
 	h->s.pg_state = h->p.pg.state;
 }

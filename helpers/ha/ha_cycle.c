@@ -81,12 +81,16 @@ is_primary(struct ha *h)
 
 /*
  * What pg_ctl promote has begun nobody takes back: until the server is seen
- * to be a primary it may become one at any moment, with its first client.
+ * to be a primary it may become one at any moment, with its first client.  A
+ * controller before us may have given that order, if the lock was ours and
+ * the server has told nothing since.
  */
 bool
 may_write(struct ha *h)
 {
-	return is_primary(h) || (h->p.pg.running && h->s.role == ROLE_PROMOTED);
+	return is_primary(h) ||
+	    (h->p.pg.running &&
+		(h->s.role == ROLE_PROMOTED || h->s.maybe_promoted));
 }
 
 /* ---- load (3.3) ---- */
@@ -126,6 +130,8 @@ take_view(struct ha *h, const struct view *v, int64_t sent)
 	else if (s->unlocked_at == 0 || at - before >= ttl_ns(h))
 		s->unlocked_at = h->p.now; /* or unseen: a lock lasts ttl */
 	s->may_own = has_lock(h) ? h->p.now + ttl_ns(h) : 0;
+	if (s->silent && has_lock(h))
+		s->maybe_promoted = true;
 	if (!has_lock(h))
 		s->trusted = 0;
 	l = leader_member(h);

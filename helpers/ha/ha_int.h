@@ -242,6 +242,8 @@ struct state {
 	int64_t wd_granted;    /* end of the lease last told to it */
 	int64_t wd_refused_at; /* the lock was given back for want of it */
 	bool wd_maybe;	       /* armed by a controller before us? */
+	/* found running as a standby, and silent since; ... with our lock */
+	bool silent, maybe_promoted;
 	uint64_t wd_disarmed;  /* ids up to here are from before */
 	bool wd_up;	       /* the helper is there */
 	bool dcs_up;
@@ -465,6 +467,7 @@ enum rc lock_acquire(struct ha *, bool *ok);
 enum rc lock_update(struct ha *, bool with_status, bool *ok);
 enum rc lock_delete(struct ha *, uint64_t lsn, bool *ok);
 enum rc lock_release(struct ha *, uint64_t lsn); /* delete, publish, log */
+enum rc give_up(struct ha *);
 enum rc checkpoint_bookkeeping(struct ha *);
 enum rc watchdog_activate(struct ha *, bool *ok);
 void watchdog_disarm(struct ha *, uint32_t reason);

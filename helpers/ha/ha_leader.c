@@ -132,6 +132,13 @@ lock_delete(struct ha *h, uint64_t lsn, bool *ok)
 	return RC_OK;
 }
 
+/* The key goes; what may write under it is stopped first. */
+enum rc
+give_up(struct ha *h)
+{
+	return may_write(h) ? demote(h, DEMOTE_IMMEDIATE) : lock_release(h, 0);
+}
+
 enum rc
 lock_release(struct ha *h, uint64_t lsn)
 {
@@ -293,7 +300,7 @@ check_pre_promote(struct ha *h)
 	    "leader key voluntarily because the pre-promote script failed");
 	h->s.released_at = h->p.now;
 	h->s.promote_result = VERDICT_NONE;
-	TRY(lock_release(h, 0));
+	TRY(give_up(h));
 	return say(h, "leader.pre-promote",
 	    "Promotion cancelled because the pre-promote script failed");
 }

@@ -779,10 +779,7 @@ race_won(struct ha *h)
 		return RC_DCS;
 	if (has_lock(h) && !is_primary(h) && !h->s.opt.pause &&
 	    !basis_holds(h, &basis)) {
-		if (may_write(h)) /* stop first */
-			TRY(demote(h, DEMOTE_IMMEDIATE));
-		else
-			TRY(lock_release(h, 0));
+		TRY(give_up(h));
 		return say(h, "race.lost-again",
 		    "released leader key because another node has led since "
 		    "the race was decided");

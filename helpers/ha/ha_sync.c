@@ -372,7 +372,7 @@ static enum rc
 promote_without_ssn(struct ha *h)
 {
 	h->s.released_at = h->p.now;
-	TRY(lock_release(h, 0));
+	TRY(give_up(h));
 	return say(h, "sync.promote-failed",
 	    "Promotion cancelled because synchronous_standby_names could not "
 	    "be set");

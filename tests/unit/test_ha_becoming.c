@@ -52,6 +52,44 @@ test_promoted_without_keeper(void **state)
 	w_free(w);
 }
 
+/*
+ * A controller before us gave the order, perhaps, and the server tells nothing
+ * (seed 9900074): it is stopped before the lock goes to anybody else.
+ */
+static void
+silent_since_attached(const char *leader, bool stops)
+{
+	struct world *w = w_new("b");
+
+	w_option(w, "synchronous_mode", tree_text("quorum"));
+	w_leader(w, leader);
+	w_member(w, "a", "replica", "running");
+	w_member(w, "b", "replica", "running");
+	(void)snprintf(w->view->sync_leader, NAME_SIZE, "a");
+	w->view->sync_quorum = 0;
+	w_postgres(w, true, false);
+	w->pg.query_ok = false;
+	w->pg.has_recovery_files = true;
+	w->job_result[JOB_SET_SSN] = JOB_FAILED;
+	w_attach(w, ROLE_REPLICA);
+	assert_null(strstr(w->order, "promote"));
+	if (stops) {
+		assert_non_null(strstr(w->log, "Promotion cancelled because "
+		    "synchronous_standby_names could not be set"));
+		w_follows(w->order, "stop", "release");
+	} else
+		assert_null(strstr(w->order, "stop"));
+	w_free(w);
+}
+
+static void
+test_silent_since_attached(void **state)
+{
+	(void)state;
+	silent_since_attached("b", true);
+	silent_since_attached("a", false); /* a standby that is only slow */
+}
+
 /* It may not lead: nobody else may before this server has stopped. */
 static void
 test_promoted_unfit(void **state)
@@ -746,6 +784,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_promoted_without_keeper),
+		cmocka_unit_test(test_silent_since_attached),
 		cmocka_unit_test(test_promoted_unfit),
 		cmocka_unit_test(test_promoted_refused),
 		cmocka_unit_test(test_promoted_overtaken),
