@@ -49,6 +49,7 @@ def test_sessions_end(consul):
         consul.signal(signal.SIGUSR1)
         b.event("the lock is gone", lambda e: e["wake"] == 1, 10, mark)
         assert b.view()["unlocked"] and b.view()["members"] == []
+        wait_for("a to see it", lambda: a.view()["members"] == [], 10)
         # who has no session any more makes another, and may win again
         assert a.call("touch", ms=6000)["outcome"] == "refused"
         a.does("touch", ms=6000)
