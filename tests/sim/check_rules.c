@@ -128,6 +128,8 @@ check_backoff(const struct node *n)
 	    w->store.failover_member[0] != '\0' || w->requested > since ||
 	    w->paused || w->resumed_at > since || n->unled_since == 0 ||
 	    n->well_since > since || n->pg.up_since > since ||
+	    /* nobody can read that it is no standby cluster any more */
+	    (w->forgot_at > since && w->forgot_at > 0) ||
 	    w->now - n->unled_since >= (w->loop_wait * SEC) - 100 * MS)
 		return;
 	violate(w, "%s takes the key %.1f s after nobody led", n->name,
@@ -294,7 +296,9 @@ check_schedule(struct node *n)
 		return;
 	if (!n->scheduled)
 		violate(n->w, "%s restarts, and nobody asks for it", n->name);
-	if (n->scheduled_gen != 0 && n->scheduled_gen != n->pg.gen)
+	/* one that has just ended was up when this was decided */
+	if (n->scheduled_gen != 0 && n->scheduled_gen != n->pg.gen &&
+	    n->pg.run == PG_UP)
 		violate(n->w,
 		    "%s restarts as scheduled, and has restarted since",
 		    n->name);
@@ -308,6 +312,9 @@ check_bootstrap(struct node *n)
 	const struct world *w = n->w;
 
 	if (w->forgot_at > w->now - 15 * SEC && w->forgot_at > 0)
+		return;
+	/* people took it away before the answer was there */
+	if (w->uninitialized_at > w->now - SEC && w->uninitialized_at > 0)
 		return;
 	if (!w->store.has_initialize || w->store.initializer != n->i)
 		violate(n->w, "%s bootstraps without /initialize", n->name);

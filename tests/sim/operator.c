@@ -436,6 +436,7 @@ forget_bootstrap(struct world *w)
 			w->node[i].pg.wal.n = 0;
 			w->node[i].pg.wal.end = 0;
 		}
+	w->uninitialized_at = w->now;
 	trace(w, NULL, "operator: the initialize key is removed");
 	s->has_initialize = false;
 	s->sysid = 0;
