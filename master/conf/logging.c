@@ -52,6 +52,7 @@ component_level(const struct tree *loggers, enum proc proc, int32_t level)
 		{ PROC_POSTGRES, "patroni.async_executor" },
 		{ PROC_WATCHDOG, "patroni.watchdog" } };
 	const struct tree *t;
+	const char *key;
 	size_t i, len, best = 0;
 	int32_t found;
 	uint32_t k;
@@ -59,9 +60,10 @@ component_level(const struct tree *loggers, enum proc proc, int32_t level)
 	for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
 		for (k = 0; k < tree_count(loggers); k++) {
 			t = tree_child(loggers, k);
-			len = t->key == NULL ? 0 : strlen(t->key);
+			key = t->key == NULL ? "" : t->key;
+			len = strlen(key);
 			if (modules[i].proc != proc || len < best ||
-			    strncmp(modules[i].name, t->key, len) != 0 ||
+			    strncmp(modules[i].name, key, len) != 0 ||
 			    (modules[i].name[len] != '\0' &&
 				modules[i].name[len] != '.') ||
 			    (found = level_of(t)) == 0)
