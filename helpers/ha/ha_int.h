@@ -244,8 +244,8 @@ struct state {
 	bool wd_maybe;	       /* armed by a controller before us? */
 	/* found running as a standby, and silent since; ... with our lock */
 	bool silent, maybe_promoted;
-	uint64_t wd_disarmed;  /* ids up to here are from before */
-	bool wd_up;	       /* the helper is there */
+	uint64_t wd_disarmed; /* ids up to here are from before */
+	bool wd_up;	      /* the helper is there */
 	bool dcs_up;
 	/* schedule */
 	int64_t next_run;

@@ -317,7 +317,7 @@ struct world {
 	struct wal acked; /* all that was acknowledged last */
 	int64_t lead_since, last_commit;
 	int64_t term_at, forgot_at; /* the key was taken; the store wiped */
-	int64_t uninitialized_at; /* /initialize removed by people */
+	int64_t uninitialized_at;   /* /initialize removed by people */
 	int64_t led_at, moved_at, handed_at; /* in health, see health.c */
 	/* options of this seed */
 	int ttl, loop_wait, retry_timeout;

@@ -74,7 +74,8 @@ silent_since_attached(const char *leader, bool stops)
 	w_attach(w, ROLE_REPLICA);
 	assert_null(strstr(w->order, "promote"));
 	if (stops) {
-		assert_non_null(strstr(w->log, "Promotion cancelled because "
+		assert_non_null(strstr(w->log,
+		    "Promotion cancelled because "
 		    "synchronous_standby_names could not be set"));
 		w_follows(w->order, "stop", "release");
 	} else
