@@ -9,6 +9,7 @@ Needs root (network namespaces); check.sh runs it in check-long.
 PARTITION_ROUNDS and PARTITION_SEED govern the random part.
 """
 import itertools
+import json
 import os
 import random
 import threading
@@ -185,6 +186,8 @@ def takes_over(cluster, old):
     return lambda: cluster.leader() not in (None, cluster.nodes[old - 1])
 
 
+APART = "leader and other from the rest"
+
 # what is cut, seen from leader l, synchronous standby s, other o, store d
 DEPOSED = {
     "leader from the store": lambda l, s, o, d: both({(l, d)}),
@@ -192,8 +195,7 @@ DEPOSED = {
     "what the store sends to the leader": lambda l, s, o, d: {(d, l)},
     "leader from everything": lambda l, s, o, d: both({(l, d), (l, s), (l, o)}),
     "what everybody sends to the leader": lambda l, s, o, d: {(d, l), (s, l), (o, l)},
-    "leader and other from the rest": lambda l, s, o, d: both(
-        {(l, d), (o, d), (l, s), (o, s)}),
+    APART: lambda l, s, o, d: both({(l, d), (o, d), (l, s), (o, s)}),
 }
 KEPT = {
     "standby from the leader": lambda l, s, o, d: both({(l, s)}),
@@ -210,7 +212,35 @@ def test_leader_is_replaced(hosts, what):
     where = roles(hosts)
     if hosts.mode == "failsafe" and "the store" in what:
         pytest.skip("failsafe mode: all members answer, the leader goes on")
-    hold(hosts, DEPOSED[what](*where), takes_over(hosts, where[0]))
+    if hosts.mode == "quorum" and what == APART:
+        votes_elsewhere(hosts, where)
+    else:
+        hold(hosts, DEPOSED[what](*where), takes_over(hosts, where[0]))
+
+
+def votes_elsewhere(hosts, where):
+    """Leader and other can acknowledge without the standby, until the leader
+    has stopped: with one vote to win, and nobody to give it, it may not lead."""
+    leader, standby, other, _ = where
+    old = hosts.nodes[leader - 1]
+    names = {hosts.nodes[standby - 1].name, hosts.nodes[other - 1].name}
+
+    def agreed():
+        value, _ = hosts.etcd.get(f"/service/{hosts.scope}/sync")
+        document = json.loads(value or "{}")
+        return document.get("leader") == old.name and document.get("quorum") == 1 and \
+            set((document.get("sync_standby") or "").split(",")) == names
+
+    wait_for("both standbys in /sync", agreed, 60)
+    hosts.network.cut(DEPOSED[APART](*where))
+    end = now() + 3 * TTL
+    try:
+        wait_for("the leader to stop", lambda: not old.writable(), 4 * TTL)
+        wait_for("the time in which the standby would have led", lambda: (
+            now() > end or hosts.leader() is not None), 4 * TTL)
+        assert hosts.leader() is None
+    finally:
+        settle(hosts)
 
 
 @pytest.mark.parametrize("what", KEPT)
