@@ -43,7 +43,8 @@ restart_obstacle(const struct ha *h, const struct msg_request *r)
 	 * What is down and without recovery files would come up as a primary,
 	 * lock or not (23.1, 5): that start is recovery's business.
 	 */
-	if (!pg->running && !pg->has_recovery_files && !h->s.opt.pause)
+	if (!pg->running && !pg->has_recovery_files && !h->s.opt.pause &&
+	    !busy(h))
 		why = "PostgreSQL is not running";
 	/* it waited for something, or the machine slept: what comes up again
 	 * would write on a lease that is over (21.6) */

@@ -84,6 +84,20 @@ launch(struct controller *c, const struct tree *params)
 	return r == 0;
 }
 
+/*
+ * A primary that is restarted comes up to write at once.  Its stop may have
+ * taken the lease, or this process or the machine hung meanwhile: then the
+ * keeper has fenced, another node may lead, and what to do is for the next
+ * cycle to say.
+ */
+static bool
+lease_over(const struct controller *c)
+{
+	return c->job->spec.kind == JOB_RESTART &&
+	    c->job->start.role == ROLE_PRIMARY && c->ha != NULL &&
+	    !ha_paused(c->ha) && ha_trusted_until(c->ha) <= clock_boot_ns();
+}
+
 static void
 begin_launch(struct controller *c)
 {
@@ -91,6 +105,13 @@ begin_launch(struct controller *c)
 
 	if (c->job->cancelled) {
 		log_info("PostgreSQL start cancelled.");
+		end(c, JOB_FAILED);
+		return;
+	}
+	if (lease_over(c)) {
+		log_warn("PostgreSQL is not started again: the leader "
+			 "lock is not held any more.");
+		controller_set_state(c, STATE_START_FAILED);
 		end(c, JOB_FAILED);
 		return;
 	}

@@ -219,6 +219,14 @@ job_follow(struct node *n)
 	}
 }
 
+/* As the controller's job: what comes up to write does so on a lease. */
+static bool
+lease_over(const struct node *n)
+{
+	return n->job.spec.kind == JOB_RESTART && !n->pg.standby_files &&
+	    !ha_paused(n->h) && ha_trusted_until(n->h) <= local_time(n);
+}
+
 /* A restart, and the copy of slots, which needs one: as it was before. */
 static void
 job_restart(struct node *n)
@@ -245,7 +253,7 @@ job_restart(struct node *n)
 			return;
 		}
 		n->slots_wanted = false;
-		if (j->cancelled || fails(n) || !n->pg.data) {
+		if (j->cancelled || fails(n) || !n->pg.data || lease_over(n)) {
 			set_state(n,
 			    j->spec.kind == JOB_RESTART ? STATE_RESTART_FAILED :
 							  STATE_START_FAILED);
